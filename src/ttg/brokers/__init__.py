@@ -1,0 +1,1 @@
+"""Implementations of the broker contract; `base` states it."""

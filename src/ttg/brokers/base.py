@@ -1,0 +1,233 @@
+"""The broker contract: effects, not mechanisms. ``tests/contract`` holds every implementation to it.
+
+A broker is **transport**: the truth about what is settled is the coordinator's ledger. It offers
+
+- a work queue of tasks with *leases*: a leased task belongs to one consumer until it is settled or released, until the
+  consumer is seen dead (within about a second, where the broker can tell), or until the lease ran out;
+- *settle*: record an outcome and remove the task as one step. A consumer that no longer owns the task is told so and
+  leaves no trace: nothing of its outcome appears. (RabbitMQ cannot fence a publish; there a duplicate result may appear
+  after a lost connection, and the ledger drops it by index.)
+- delayed retries, kept in the broker;
+- two logs, results and events, read without consuming, by several readers, from any offset;
+- dead letters that can be looked at without being consumed;
+- the run records, from which a worker that knows only the broker's address learns what to execute.
+
+All verbs are coroutines of one event loop and are safe to call concurrently from several tasks of it. Each raises only
+:class:`~ttg.errors.BrokerError` subclasses. After :class:`~ttg.errors.BrokerUnavailable` the same object may be used
+again: it reconnects by itself when called; leases held before may be lost and ``settle`` then says so.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, RunRecord, Task
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConfig:
+    """Where the broker is and how TTG uses it. Made in one place, :mod:`ttg.settings`; never read from elsewhere.
+
+    ``url`` may hold credentials: print ``masked_url`` only. ``namespace`` prefixes every queue, stream and key.
+    ``lease_seconds``: how long a silent consumer keeps its tasks. ``retry_delay_ms`` names the RabbitMQ retry queue's
+    fixed delay. ``queue_type``: ``quorum`` or ``classic`` (RabbitMQ). ``events_kept`` bounds the events log.
+    """
+
+    url: str
+    namespace: str = "ttg"
+    lease_seconds: float = 15.0
+    heartbeat_seconds: float = 5.0
+    retry_delay_ms: int = 5000
+    queue_type: str = "quorum"
+    events_kept: int = 20_000
+    connect_timeout_seconds: float = 5.0
+    tls: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def masked_url(self) -> str:
+        """The URL with its password replaced by ``***``."""
+        head, at, tail = self.url.rpartition("@")
+        if not at:
+            return self.url
+        scheme, _, credentials = head.partition("://")
+        user, colon, _ = credentials.partition(":")
+        return f"{scheme}://{user}{':***' if colon else ''}@{tail}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """A leased task. ``token`` is the backend's own proof of ownership. ``deliveries`` counts how often the broker has
+    handed it out (1: first time; best effort, never lower than the truth by more than the broker forgot)."""
+
+    task: Task
+    token: Any
+    deliveries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A delivery and what became of it."""
+
+    delivery: Delivery
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ResultMessage:
+    """One entry of the results log. ``cursor`` orders entries: pass the last one seen to read on."""
+
+    cursor: str
+    header: ResultHeader
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """One queue as the broker's own tools show it. ``None``: this broker cannot tell.
+
+    ``messages`` = ``ready`` + ``unacknowledged``.
+    """
+
+    name: str
+    messages: int
+    ready: int | None = None
+    unacknowledged: int | None = None
+    consumers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerStats:
+    """Queues in a fixed order: tasks, retry, dead letters, results, events."""
+
+    backend: str
+    version: str
+    queues: tuple[QueueStats, ...]
+
+    def queue(self, suffix: str) -> QueueStats:
+        """The queue whose name ends with ``suffix`` (``tasks``, ``tasks.retry``, ``tasks.dlq``, ``results``)."""
+        return next(queue for queue in self.queues if queue.name.endswith("." + suffix))
+
+
+class Broker(ABC):
+    """See the module's text for the promises; each verb says only what is its own.
+
+    ``consumer`` identifies this client in leases, logs and events (a worker's name; unique per process).
+    """
+
+    backend: str
+
+    def __init__(self, config: BrokerConfig, consumer: str) -> None:
+        self.config = config
+        self.consumer = consumer
+
+    # -- lifecycle
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect and create what is missing. Idempotent.
+
+        Raises ``BrokerUnavailable`` (nobody answers), ``BrokerRefused`` (credentials, or queues with other arguments).
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Disconnect. Leases still held become free for others at once. Idempotent, never raises."""
+
+    # -- runs
+
+    @abstractmethod
+    async def publish_run(self, record: RunRecord) -> None:
+        """Make a run known, or replace its record (a state change)."""
+
+    @abstractmethod
+    async def find_run(self, run: str) -> RunRecord | None:
+        """The newest record of ``run``. Cheap enough to be asked every second."""
+
+    @abstractmethod
+    async def list_runs(self) -> list[RunRecord]:
+        """Every run this broker knows of."""
+
+    # -- tasks
+
+    @abstractmethod
+    async def submit(self, tasks: Sequence[Task]) -> None:
+        """Put tasks on the work queue; durable when this returns. If it raises, any subset may have been submitted:
+        submit again (a doubled task costs time, not correctness)."""
+
+    @abstractmethod
+    async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
+        """Up to ``limit`` tasks, as soon as there is one; an empty list after ``wait_seconds``.
+
+        Also does the housekeeping that any consumer owes the others: promotes due retries and takes over tasks of
+        consumers that are dead or silent (those come back as deliveries with ``deliveries`` > 1, and a ``WorkerLost``
+        event is published). A message that cannot be decoded is moved to the dead letters with a ``MessageSetAside``
+        event; it never raises and is never delivered again. Cancelling the coroutine never loses a task: whatever was
+        handed out but not returned becomes free again with the lease at the latest.
+        """
+
+    @abstractmethod
+    async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Prolong leases by ``lease_seconds``; returns those that are *lost* (somebody else's, or gone)."""
+
+    @abstractmethod
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Make outcomes true, each as one step: results appear in the log, retries are scheduled, dead letters filed,
+        remainders queued, and the task is gone. ``False``: not yours any more, and nothing was recorded.
+
+        On ``BrokerUnavailable`` it is unknown which took effect: call again with the same settlements; what had been
+        settled comes back as ``False``. On ``BrokerFull`` nothing of the failed settlement was recorded.
+        """
+
+    @abstractmethod
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Give leased tasks back unworked, for others to take at once. What is not ours any more is skipped."""
+
+    # -- logs
+
+    @abstractmethod
+    async def read_results(
+        self, after: str | None, limit: int, wait_seconds: float, run: str | None = None
+    ) -> list[ResultMessage]:
+        """Entries after the cursor (``None``: from the oldest kept), oldest first, only those of ``run`` if given.
+
+        Waits up to ``wait_seconds`` for the first. An entry that cannot be decoded is skipped with an event.
+        """
+
+    @abstractmethod
+    async def trim_results(self, run: str, up_to: str, keep_bytes: int) -> None:
+        """The entries of ``run`` up to and including the cursor are collected and may be dropped, oldest first, except
+        for the newest ``keep_bytes`` of them. Entries of other runs are never touched. A backend whose log retires by
+        itself may do nothing."""
+
+    @abstractmethod
+    async def publish_events(self, events: Iterable[AnyEvent]) -> None:
+        """Append to the events log, which keeps about ``events_kept`` entries. Fire and forget: may be lost."""
+
+    @abstractmethod
+    async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
+        """Entries after the cursor (``None``: from the oldest kept; ``"$"``: only new ones), oldest first, with their
+        cursors; waits up to ``wait_seconds`` for the first. Undecodable entries are skipped."""
+
+    # -- dead letters
+
+    @abstractmethod
+    async def dead_letters(self, run: str | None = None, limit: int = 1000) -> list[DeadLetter]:
+        """Look at dead letters, oldest first; nothing is consumed, reordered or damaged."""
+
+    @abstractmethod
+    async def take_dead_letters(self, run: str, indices: Iterable[int] | None = None) -> int:
+        """Remove the letters of ``run`` (all, or those of ``indices``); returns how many. The ledger has their story."""
+
+    # -- looking and cleaning
+
+    @abstractmethod
+    async def stats(self) -> BrokerStats:
+        """The queues as they are now."""
+
+    @abstractmethod
+    async def purge(self, run: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        """Remove everything of one run, or of the whole namespace: ``{what: count}``. Foreign data is never touched,
+        not even looked into. With ``dry_run`` only counts."""

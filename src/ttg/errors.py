@@ -1,0 +1,89 @@
+"""Every error TTG raises on purpose, in one tree.
+
+::
+
+    TTGError                     exit code  meaning
+    ├── InputError               2          something the user wrote cannot work; nothing was started
+    │   ├── SpaceError           2          the parameter space
+    │   ├── TargetError          2          the function: unknown, wrong signature, not allowed
+    │   └── SettingsError        2          an option, a variable, a file of settings
+    ├── RunConflictError         2          resume refused: other function, other space, other coordinator
+    ├── BrokerError              3          the broker, as seen from here
+    │   ├── BrokerUnavailable    3          not reachable (now); waiting and retrying may help
+    │   ├── BrokerRefused        3          reachable, but says no: password, permission, other arguments
+    │   └── BrokerFull           3          out of memory or disk (now); waiting and retrying may help
+    ├── StorageError             3          the local disk: not writable, full
+    ├── MessageError             3          a message that cannot be decoded
+    └── RunStopped               4          the run ended before every parameter was settled
+
+A message says what was expected, what came, and what to do. Driver exceptions (redis, pika, pyarrow) are translated
+where they appear, with ``raise … from error``.
+"""
+
+from __future__ import annotations
+
+
+class TTGError(Exception):
+    """Base of all errors that TTG raises on purpose; ``exit_code`` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class InputError(TTGError):
+    """Something the user wrote cannot work; nothing was started and nothing is lost."""
+
+    exit_code = 2
+
+
+class SpaceError(InputError):
+    """The parameter space cannot be built: bad range, unequal lengths, empty, unreadable file."""
+
+
+class TargetError(InputError):
+    """The function cannot be used: not found, takes other parameters, not allowed on this worker."""
+
+
+class SettingsError(InputError):
+    """An option, an environment variable or a settings file has a value that cannot be used."""
+
+
+class RunConflictError(TTGError):
+    """The run on disk does not fit what was asked: other function, other space, or another coordinator holds it."""
+
+    exit_code = 2
+
+
+class BrokerError(TTGError):
+    """The broker failed or refused; subclasses say whether waiting helps."""
+
+    exit_code = 3
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker cannot be reached at the moment. Callers retry with backoff."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answered and refused: credentials, permissions, or queues with other arguments. Retrying is useless."""
+
+
+class BrokerFull(BrokerError):
+    """The broker takes no more data (maxmemory, memory or disk alarm). Keep the outcome, pause, and retry."""
+
+
+class StorageError(TTGError):
+    """The local disk: a folder is not writable, or the disk is full."""
+
+    exit_code = 3
+
+
+class MessageError(TTGError):
+    """A message on a queue or a log cannot be decoded; it is set aside and work goes on."""
+
+    exit_code = 3
+
+
+class RunStopped(TTGError):
+    """The run ended before every parameter was settled (interrupted, cancelled, too many failures). It is resumable."""
+
+    exit_code = 4

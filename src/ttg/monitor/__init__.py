@@ -1,0 +1,1 @@
+"""One model of what is going on, and its views."""

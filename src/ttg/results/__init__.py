@@ -1,0 +1,1 @@
+"""From result messages to a table: encoding, ledger, dataset, collector, reading back."""

@@ -1,0 +1,99 @@
+"""What a run is, frozen: the target, the space, the policies. Workers get it through the broker.
+
+A :class:`RunSpec` is versioned and strictly decoded; two runs with equal :func:`fingerprint` compute the same table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from ttg.errors import MessageError
+from ttg.messages import Message, decode, encode
+
+SPEC_VERSION = 1
+
+
+class Target(Message, frozen=True):
+    """Where the function is. ``kind`` says how ``location`` is read.
+
+    ``file``: a path to a Python file; ``module``: a dotted module name; ``pickled``: cloudpickle bytes in ``blob``
+    (base64), for functions that exist only in a notebook or a script, with ``signature`` an HMAC-SHA256 by the shared
+    secret (``TTG_SECRET``) or by the private key of an embedded broker. ``code`` is a fingerprint of the source.
+    """
+
+    kind: str
+    location: str
+    function: str
+    code: str = ""
+    blob: str = ""
+    signature: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.location}:{self.function}"
+
+
+class RetryPolicy(Message, frozen=True):
+    """A failed parameter is tried ``max_retries`` more times, each at least ``delay_ms`` after the failure before."""
+
+    max_retries: int = 3
+    delay_ms: int = 5000
+
+
+class Limits(Message, frozen=True):
+    """Limits of one slot. ``timeout_seconds`` is per parameter; ``memory_bytes`` per child; ``None`` is unlimited.
+
+    ``checkpoint_seconds`` is how long a child works before what it has is settled and the remainder goes back.
+    """
+
+    timeout_seconds: float | None = None
+    memory_bytes: int | None = None
+    checkpoint_seconds: float = 2.0
+
+
+class RunSpec(Message, frozen=True):
+    """One run, frozen. ``space`` is what :func:`ttg.space.space_to_json` made; ``size`` its length N."""
+
+    run: str
+    target: Target
+    space: dict[str, Any]
+    size: int
+    names: tuple[str, ...]
+    seed: int = 0
+    retry: RetryPolicy = RetryPolicy()
+    limits: Limits = Limits()
+    vectorized: bool = False
+    priority: int = 0
+    created: float = 0.0
+    version: int = SPEC_VERSION
+
+
+def encode_spec(spec: RunSpec) -> bytes:
+    """JSON of a specification."""
+    return encode(spec)
+
+
+def decode_spec(data: bytes | msgspec.Raw) -> RunSpec:
+    """Strictly decode a specification; another version or an unknown field is a :class:`MessageError`."""
+    spec = decode(bytes(data), RunSpec)
+    if spec.version != SPEC_VERSION:
+        raise MessageError(
+            f"expected a run specification of version {SPEC_VERSION}, got version {spec.version}: "
+            "use the same TTG version for the coordinator and its workers"
+        )
+    return spec
+
+
+def fingerprint(spec: RunSpec) -> str:
+    """SHA-256 over what decides the table: target code, function, space and seed; not the policies, not the run id."""
+    parts = {
+        "function": spec.target.function,
+        "code": spec.target.code,
+        "space": spec.space,
+        "size": spec.size,
+        "seed": spec.seed,
+        "vectorized": spec.vectorized,
+    }
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()

@@ -1,0 +1,1 @@
+"""The worker: a supervisor that holds leases, and child processes that run user code."""
