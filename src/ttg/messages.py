@@ -247,7 +247,10 @@ class WorkerLost(Event, frozen=True, tag="worker_lost"):
 
 
 class TaskSettled(Message, frozen=True):
-    """One bar of the timeline: which slot worked on which task from when to when, and what came of it."""
+    """One bar of the timeline: which slot worked on which task from when to when, and what came of it.
+
+    ``deliveries`` is the delivery's own: more than 1 means the task was taken over from somebody.
+    """
 
     run: str
     task: str
@@ -258,6 +261,7 @@ class TaskSettled(Message, frozen=True):
     failed: int = 0
     dead: int = 0
     attempt: int = 1
+    deliveries: int = 1
 
 
 class TasksSettled(Event, frozen=True, tag="tasks_settled"):
