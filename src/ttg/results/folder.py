@@ -1,0 +1,264 @@
+"""The run folder: where a run lives on disk, how it is found again, and who may write to it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import platform
+import shutil
+import socket
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ttg.clock import unix_time
+from ttg.errors import InputError, MessageError, RunConflictError, StorageError
+from ttg.messages import Message, decode
+from ttg.spec import RunSpec
+
+RUN_FILE = "run.json"
+_LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "redis", "pika")
+
+
+class RunInfo(Message, frozen=True, kw_only=True):
+    """The contents of ``run.json``. Times are Unix seconds; ``seconds`` is the time coordinators were busy with the run.
+
+    ``state``: active, interrupted, cancelled, failed, finished, finished_with_dead_letters. ``statistics`` maps a column
+    to its count, nulls, sum, min, max and mean (once the run is finalised).
+    """
+
+    spec: RunSpec
+    state: str = "active"
+    created: float
+    updated: float
+    seconds: float = 0.0
+    size: int
+    done: int = 0
+    dead: int = 0
+    versions: dict[str, str] = {}
+    statistics: dict[str, dict[str, Any]] = {}
+
+
+class RunFolder:
+    """One run on disk. Make it with :meth:`create` or :meth:`open`; hold :meth:`lock` while you write to it."""
+
+    def __init__(self, path: Path, info: RunInfo) -> None:
+        self.path = path
+        self.info = info
+
+    @classmethod
+    def create(cls, path: Path | str, spec: RunSpec, home: Path | None = None) -> RunFolder:
+        """A new run folder at ``path`` (made if needed, must be empty), and its link under ``home``.
+
+        Raises ``RunConflictError`` (there is something else), ``StorageError`` (not writable).
+        """
+        path = Path(path).absolute()
+        with _disk_errors(path):
+            _claim(path)
+            for name in ("results", "dead", "logs"):
+                (path / name).mkdir(exist_ok=True)
+            now = unix_time()
+            folder = cls(path, RunInfo(spec=spec, created=now, updated=now, size=spec.size, versions=_versions()))
+            folder._write()
+        if home is not None:
+            link_run(folder, home)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """The run at ``path``; ``InputError`` when there is none, ``StorageError`` when it cannot be read."""
+        path = Path(path).absolute()
+        with _disk_errors(path):
+            try:
+                data = (path / RUN_FILE).read_bytes()
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise InputError(
+                    f"expected a run folder (with a {RUN_FILE}), got {path}: `ttg runs` lists runs"
+                ) from error
+        try:
+            return cls(path, decode(data, RunInfo))
+        except MessageError as error:
+            raise StorageError(f"{path / RUN_FILE} is damaged or of another TTG version: {error}") from error
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run's frozen specification."""
+        return self.info.spec
+
+    @property
+    def results(self) -> Path:
+        """Folder of the result parts."""
+        return self.path / "results"
+
+    @property
+    def dead(self) -> Path:
+        """Folder of the dead-letter parts."""
+        return self.path / "dead"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the local workers' logs."""
+        return self.path / "logs"
+
+    @property
+    def broker(self) -> Path:
+        """Folder of the embedded server, which makes it."""
+        return self.path / "broker"
+
+    def update(self, **changes: Any) -> None:
+        """Replace fields of :class:`RunInfo` and write ``run.json`` atomically."""
+        self.info = msgspec.structs.replace(self.info, updated=unix_time(), **changes)
+        with _disk_errors(self.path):
+            self._write()
+
+    def _write(self) -> None:
+        text = msgspec.json.format(msgspec.json.encode(self.info), indent=2)
+        write_atomically(self.path / RUN_FILE, text)
+
+    def lock(self) -> RunLock:
+        """The right to write to this run; a second holder gets a ``RunConflictError`` that names the first.
+
+        Held until ``close()`` (or the end of a ``with`` block), or until the process ends, however it ends.
+        """
+        return RunLock(self.path)
+
+
+class RunLock:
+    """A held lock on a run folder (``flock``)."""
+
+    def __init__(self, path: Path) -> None:
+        with _disk_errors(path):
+            self._file = open(path / "lock", "a+")  # noqa: SIM115 - held until close()
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = self._holder()
+            self._file.close()
+            raise RunConflictError(
+                f"{path} is in use by another coordinator ({holder}): wait for it to end, or stop it"
+            ) from error
+        self._file.truncate(0)
+        self._file.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        self._file.flush()
+
+    def _holder(self) -> str:
+        self._file.seek(0)
+        return self._file.read(200).strip() or "unknown process"
+
+    def close(self) -> None:
+        """Give the lock back. Idempotent."""
+        self._file.close()
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data``, durably: a crash leaves the old or the new content, never a mixture."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    publish_file(temporary, path)
+
+
+def publish_file(temporary: Path, path: Path) -> None:
+    """Give a written and synced file its name, durably."""
+    os.replace(temporary, path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _claim(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if (path / RUN_FILE).exists():
+        raise RunConflictError(
+            f"{path} holds a run already: `ttg resume {path}` goes on with it, or choose another --out"
+        )
+    if any(path.iterdir()):
+        raise RunConflictError(f"{path} is not empty and not a run: choose an empty or a new folder for --out")
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """One line that says what is wrong with the disk and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"no space left for {path}: nothing is lost, free some space and it goes on")
+    return StorageError(f"cannot use {path}: {error.strerror or error}: choose a writable folder with --out")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- finding runs again
+
+
+def link_run(folder: RunFolder, home: Path) -> None:
+    """Make the run findable by its id: ``home/runs/<id>`` links to the folder. ``home`` that cannot be written is no
+    reason to fail: the run is then found by its path only."""
+    link = home / "runs" / folder.spec.run
+    with contextlib.suppress(OSError):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        temporary = link.with_name(f".{link.name}.{os.getpid()}")
+        temporary.symlink_to(folder.path)
+        os.replace(temporary, link)
+
+
+def list_runs(home: Path) -> list[RunFolder]:
+    """The runs known under ``home`` that still exist, oldest first."""
+    found = []
+    for link in sorted((home / "runs").glob("[!.]*")):
+        with contextlib.suppress(InputError, StorageError):
+            found.append(RunFolder.open(link.resolve()))
+    return sorted(found, key=lambda folder: folder.info.created)
+
+
+def find_run(text: str | Path, home: Path) -> RunFolder:
+    """The run that a person means: a path, ``last``, an id, or the beginning of exactly one id."""
+    if (Path(text) / RUN_FILE).is_file():
+        return RunFolder.open(text)
+    runs = list_runs(home)
+    if not runs:
+        raise InputError(f"no run {str(text)!r}: no runs are known under {home}; give the path of a run folder")
+    if str(text) == "last":
+        return runs[-1]
+    matches = [run for run in runs if run.spec.run == str(text)] or [
+        run for run in runs if run.spec.run.startswith(str(text))
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(run.spec.run for run in matches[:5])
+        raise InputError(f"{str(text)!r} could be any of {names}: give more of the id")
+    raise InputError(f"no run {str(text)!r}: `ttg runs` lists the {len(runs)} known ones; a path or 'last' works, too")
+
+
+def forget_run(folder: RunFolder, home: Path, *, delete: bool = False) -> None:
+    """Remove the link of a run, and with ``delete`` its folder."""
+    (home / "runs" / folder.spec.run).unlink(missing_ok=True)
+    if delete:
+        shutil.rmtree(folder.path)
