@@ -293,6 +293,16 @@ class ChildDied(Event, frozen=True, tag="child_died"):
     suspects: int
 
 
+class TargetRefused(Event, frozen=True, tag="target_refused"):
+    """A worker cannot or may not run a run's function. ``lasting``: it would be refused everywhere (it does not load),
+    so the run had better end; otherwise it is this worker that was not started for it."""
+
+    run: str
+    worker: str
+    text: str
+    lasting: bool = True
+
+
 class TasksResubmitted(Event, frozen=True, tag="tasks_resubmitted"):
     """The coordinator submitted again what the broker no longer had."""
 
@@ -332,6 +342,7 @@ AnyEvent = (
     | TasksSettled
     | ParametersFailed
     | ChildDied
+    | TargetRefused
     | TasksResubmitted
     | BrokerTrouble
     | MessageSetAside
