@@ -1,0 +1,86 @@
+"""The examples, run as their docstrings say, with smaller spaces."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+TTG = Path(sys.executable).with_name("ttg")
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def documented_command(example: str, starting: str) -> list[str]:
+    """The command in an example's docstring that starts so, as arguments, ``linspace`` cut down to 4 points."""
+    text = ast.get_docstring(ast.parse((EXAMPLES / example).read_text(encoding="utf-8"))) or ""
+    command = next(line for line in text.replace("\\\n", " ").splitlines() if line.strip().startswith(starting))
+    return [re.sub(r"(linspace\(.*),\d+\)$", r"\1,4)", word) for word in shlex.split(command)]
+
+
+def execute(arguments: list[str], folder: Path) -> str:
+    program = {"ttg": [str(TTG)], "python": [sys.executable]}[arguments[0]]
+    done = subprocess.run(
+        [*program, *arguments[1:]], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=150
+    )
+    assert done.returncode == 0, f"{shlex.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder from which ``examples/…`` can be named as in the docstrings."""
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    return tmp_path
+
+
+def load(example: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(example).stem, EXAMPLES / example)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_option_pricing(folder: Path) -> None:
+    execute(documented_command("option_pricing.py", "ttg run"), folder)
+    table = pq.read_table(folder / "prices" / "results").sort_by("index")
+    assert table["index"].to_pylist() == list(range(4 * 3 * 2))
+    exact = load("option_pricing.py").black_scholes
+    for row in table.filter(pc.field("style") == "european").to_pylist():
+        away = abs(row["price"] - exact(row["spot"], row["volatility"])) / row["standard_error"]
+        assert away < 4.5, f"{away:.1f} standard errors from Black and Scholes: {row}"
+    assert "standard_error" in execute(documented_command("option_pricing.py", "ttg results"), folder)
+
+
+def test_epidemic(folder: Path) -> None:
+    execute(documented_command("epidemic.py", "ttg run"), folder)
+    execute(documented_command("epidemic.py", "ttg results"), folder)
+    header, *lines = (folder / "epidemics.csv").read_text().splitlines()
+    assert {"r0", "distancing", "peak_infectious", "peak_day", "attack_rate"} <= set(header.split(","))
+    assert len(lines) == 4 * 4
+    rows = pq.read_table(folder / "epidemics" / "results").to_pylist()
+    free = {row["r0"]: row["attack_rate"] for row in rows if row["distancing"] == 0}
+    assert sorted(free.values()) == [free[r0] for r0 in sorted(free)], "the more infectious, the more are infected"
+    assert all(free[row["r0"]] >= row["attack_rate"] - 1e-6 for row in rows), "distancing never makes it worse"
+
+
+def test_logistic_map(folder: Path) -> None:
+    execute(documented_command("logistic_map.py", "ttg run"), folder)
+    execute(documented_command("logistic_map.py", "python"), folder)
+    assert (folder / "logistic.png").read_bytes().startswith(b"\x89PNG")
+    rows = pq.read_table(folder / "logistic" / "results").sort_by("index").to_pylist()
+    assert [sum(row["visits"]) for row in rows] == [4000] * 4
+    assert rows[0]["lyapunov"] < 0 < rows[-1]["lyapunov"], "order at 2.8, chaos at 4"
