@@ -219,7 +219,7 @@ class Broker(ABC):
 
     @abstractmethod
     async def take_dead_letters(self, run: str, indices: Iterable[int] | None = None) -> int:
-        """Remove the letters of ``run`` (all, or those of ``indices``); returns how many. The ledger has their story."""
+        """Remove the letters of ``run`` (all, or those of ``indices``); returns how many. The ledger knows them."""
 
     # -- looking and cleaning
 

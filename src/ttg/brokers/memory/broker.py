@@ -1,0 +1,304 @@
+"""The broker in this process: reference for the contract's semantics, and what the fault simulation runs on.
+
+Several :class:`MemoryBroker` clients share one :class:`~ttg.brokers.memory.server.MemoryServer`. Time is the running
+loop's, so an event loop with virtual time makes leases and delays virtual too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+from typing import TypeVar
+
+from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, QueueStats, ResultMessage, Settlement
+from ttg.brokers.memory.server import Bell, Bells, Fate, MemoryServer
+from ttg.brokers.memory.state import Entry, Leased, Log, Namespace, Takeover
+from ttg.clock import loop_time, unix_time
+from ttg.errors import BrokerFull, BrokerUnavailable, MessageError
+from ttg.messages import (
+    AnyEvent,
+    DeadLetter,
+    MessageSetAside,
+    ResultHeader,
+    RunRecord,
+    Task,
+    WorkerLost,
+    decode,
+    decode_event,
+    encode,
+)
+
+HOUSEKEEPING_SECONDS = 1.0
+
+E = TypeVar("E")
+
+
+class MemoryBroker(Broker):
+    """A client of a :class:`MemoryServer`."""
+
+    backend = "memory"
+
+    def __init__(self, config: BrokerConfig, consumer: str, server: MemoryServer) -> None:
+        super().__init__(config, consumer)
+        self.server = server
+
+    @property
+    def _here(self) -> Namespace:
+        return self.server.namespace(self.config.namespace)
+
+    @property
+    def _bells(self) -> Bells:
+        return self.server.bells(self.config.namespace)
+
+    @asynccontextmanager
+    async def _call(self, verb: str) -> AsyncIterator[Namespace]:
+        """One request and its reply; what the block does happens at once, between the two."""
+        await self.server.travel()
+        fate = Fate.REQUEST_LOST if self.server.down else self.server.fate(self.consumer, verb)
+        if fate is Fate.REQUEST_LOST:
+            self._break(verb)
+        if fate is Fate.FULL:
+            raise BrokerFull(f"memory broker: no room ({verb})")
+        yield self._here
+        await self.server.travel()
+        if fate is Fate.REPLY_LOST:
+            self._break(verb)
+
+    def _break(self, verb: str) -> None:
+        self.server.drop_connection(self.consumer)
+        raise BrokerUnavailable(f"memory broker: connection lost ({verb})")
+
+    async def _repeat(self, attempt: Callable[[], Awaitable[list[E]]], bell: Bell, wait_seconds: float) -> list[E]:
+        """``attempt`` until it brings something or ``wait_seconds`` are over; tried again when ``bell`` rings."""
+        deadline = loop_time() + wait_seconds
+        while True:
+            rings, drops = bell.rings, self.server.drops(self.consumer)
+            found = await attempt()
+            now = loop_time()
+            if found or now >= deadline:
+                return found
+            await bell.wait(min(deadline, self._next_chore()) - now, rings)
+            if self.server.drops(self.consumer) != drops:
+                raise BrokerUnavailable("memory broker: connection lost while waiting")
+
+    def _next_chore(self) -> float:
+        due = self._here.next_due()
+        soon = loop_time() + HOUSEKEEPING_SECONDS
+        return soon if due is None else min(due, soon)
+
+    # -- lifecycle
+
+    async def open(self) -> None:
+        async with self._call("open"):
+            pass
+
+    async def close(self) -> None:
+        self._bells.tasks.ring(self._here.free_all(self.consumer))
+        self._here.consumers.discard(self.consumer)
+
+    # -- runs
+
+    async def publish_run(self, record: RunRecord) -> None:
+        async with self._call("publish_run") as here:
+            here.runs[record.run] = encode(record)
+
+    async def find_run(self, run: str) -> RunRecord | None:
+        async with self._call("find_run") as here:
+            body = here.runs.get(run)
+        return decode(body, RunRecord) if body else None
+
+    async def list_runs(self) -> list[RunRecord]:
+        async with self._call("list_runs") as here:
+            bodies = list(here.runs.values())
+        return [decode(body, RunRecord) for body in bodies]
+
+    # -- tasks
+
+    async def submit(self, tasks: Sequence[Task]) -> None:
+        async with self._call("submit") as here:
+            for task in tasks:
+                here.add_task(encode(task))
+            self._bells.tasks.ring(len(tasks))
+
+    async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
+        async def attempt() -> list[Delivery]:
+            async with self._call("lease") as here:
+                here.consumers.add(self.consumer)
+                self._keep_house(here)
+                return list(islice(self._take(here), limit))
+
+        return await self._repeat(attempt, self._bells.tasks, wait_seconds)
+
+    def _keep_house(self, here: Namespace) -> None:
+        now = loop_time()
+        freed = here.promote(now)
+        for takeover in here.take_over(now):
+            freed += takeover.tasks
+            if takeover.owner != self.consumer:
+                self._log(self._lost(takeover))
+        self._bells.tasks.ring(freed)
+
+    def _lost(self, takeover: Takeover) -> WorkerLost:
+        return WorkerLost(
+            at=unix_time(),
+            source=self.consumer,
+            worker=takeover.owner,
+            tasks=takeover.tasks,
+            after_seconds=takeover.silent_seconds,
+            how=takeover.how,
+        )
+
+    def _take(self, here: Namespace) -> Iterator[Delivery]:
+        now = loop_time()
+        while (leased := here.lease_next(self.consumer, now, now + self.config.lease_seconds)) is not None:
+            delivery = self._delivery(here, *leased)
+            if delivery is not None:
+                yield delivery
+
+    def _delivery(self, here: Namespace, number: int, leased: Leased) -> Delivery | None:
+        try:
+            task: Task = decode(leased.body, Task)
+        except MessageError as error:
+            here.set_aside(number)
+            self._set_aside("tasks", error)
+            return None
+        return Delivery(task, (number, leased.deliveries), leased.deliveries)
+
+    async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        async with self._call("renew") as here:
+            lost = [delivery for delivery in deliveries if not self._owns(here, delivery)]
+            now = loop_time()
+            for delivery in deliveries:
+                if delivery not in lost:
+                    here.prolong(delivery.token[0], now, now + self.config.lease_seconds)
+        return lost
+
+    def _owns(self, here: Namespace, delivery: Delivery) -> bool:
+        number, deliveries = delivery.token
+        return here.owned(number, self.consumer, deliveries) is not None
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        async with self._call("settle") as here:
+            settled = [self._settle(here, settlement) for settlement in settlements]
+            self._bells.results.ring()
+        return settled
+
+    def _settle(self, here: Namespace, settlement: Settlement) -> bool:
+        if not self._owns(here, settlement.delivery):
+            return False
+        here.settle(settlement.delivery.token[0], settlement.outcome, loop_time())
+        self._bells.tasks.ring(len(settlement.outcome.remainder) + bool(settlement.outcome.retries))
+        return True
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        async with self._call("release") as here:
+            for delivery in deliveries:
+                if self._owns(here, delivery):
+                    here.free(delivery.token[0])
+            self._bells.tasks.ring(len(deliveries))
+
+    # -- logs
+
+    async def read_results(
+        self, after: str | None, limit: int, wait_seconds: float, run: str | None = None
+    ) -> list[ResultMessage]:
+        def read(here: Namespace) -> list[ResultMessage]:
+            entries = (entry for entry in here.results.after(_position(after)) if run in (None, entry.run))
+            return list(islice(filter(None, map(self._result, entries)), limit))
+
+        return await self._read("read_results", read, self._bells.results, wait_seconds)
+
+    def _result(self, entry: Entry) -> ResultMessage | None:
+        try:
+            return ResultMessage(str(entry.position), decode(entry.body, ResultHeader), entry.payload)
+        except MessageError as error:
+            self._set_aside("results", error)
+            return None
+
+    async def trim_results(self, run: str, up_to: str, keep_bytes: int) -> None:
+        async with self._call("trim_results") as here:
+            here.results.trim(run, _position(up_to), keep_bytes)
+
+    async def publish_events(self, events: Iterable[AnyEvent]) -> None:
+        async with self._call("publish_events"):
+            for event in events:
+                self._log(event)
+
+    async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
+        start = self._here.events.end if after == "$" else _position(after)
+
+        def read(here: Namespace) -> list[tuple[str, AnyEvent]]:
+            return list(islice(_decoded_events(here.events, start), limit))
+
+        return await self._read("read_events", read, self._bells.events, wait_seconds)
+
+    async def _read(self, verb: str, read: Callable[[Namespace], list[E]], bell: Bell, wait_seconds: float) -> list[E]:
+        async def attempt() -> list[E]:
+            async with self._call(verb) as here:
+                return read(here)
+
+        return await self._repeat(attempt, bell, wait_seconds)
+
+    def _log(self, event: AnyEvent) -> None:
+        events = self._here.events
+        events.append(encode(event))
+        if len(events) > 2 * self.config.events_kept:
+            del events.entries[: -self.config.events_kept]
+        self._bells.events.ring()
+
+    def _set_aside(self, queue: str, error: MessageError) -> None:
+        name = f"{self.config.namespace}.{queue}"
+        self._log(MessageSetAside(at=unix_time(), source=self.consumer, queue=name, reason=str(error)))
+
+    # -- dead letters
+
+    async def dead_letters(self, run: str | None = None, limit: int = 1000) -> list[DeadLetter]:
+        async with self._call("dead_letters") as here:
+            entries = (entry for entry in here.letters.entries if run in (None, entry.run))
+            return list(islice(filter(None, map(_letter, entries)), limit))
+
+    async def take_dead_letters(self, run: str, indices: Iterable[int] | None = None) -> int:
+        wanted = None if indices is None else set(indices)
+
+        def doomed(entry: Entry) -> bool:
+            letter = _letter(entry)
+            return letter is not None and letter.run == run and (wanted is None or letter.index in wanted)
+
+        async with self._call("take_dead_letters") as here:
+            return here.letters.remove(doomed)
+
+    # -- looking and cleaning
+
+    async def stats(self) -> BrokerStats:
+        async with self._call("stats") as here:
+            held = sum(task.owner is not None for task in here.tasks.values())
+            sizes = (len(here.retries), len(here.letters), len(here.results), len(here.events))
+            tasks = (len(here.tasks), len(here.tasks) - held, held, len(here.consumers))
+        others = zip(("tasks.retry", "tasks.dlq", "results", "events"), sizes, strict=True)
+        queues = [QueueStats(f"{self.config.namespace}.{name}", size, size, 0) for name, size in others]
+        return BrokerStats("memory", "", (QueueStats(f"{self.config.namespace}.tasks", *tasks), *queues))
+
+    async def purge(self, run: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        async with self._call("purge") as here:
+            counts = here.purge(run, dry_run)
+        return {f"{self.config.namespace}.{name}": count for name, count in counts.items() if count}
+
+
+def _position(cursor: str | None) -> int:
+    return int(cursor) if cursor else 0
+
+
+def _letter(entry: Entry) -> DeadLetter | None:
+    try:
+        return decode(entry.body, DeadLetter)
+    except MessageError:
+        return None
+
+
+def _decoded_events(log: Log, after: int) -> Iterator[tuple[str, AnyEvent]]:
+    for entry in log.after(after):
+        try:
+            yield str(entry.position), decode_event(entry.body)
+        except MessageError:
+            continue
