@@ -1,0 +1,71 @@
+"""The command line. Each sub-command is a module with ``add(subparsers)`` and the function it calls.
+
+Modules here import at their top only what parsing needs; ``ttg --help`` must not wait for a broker client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ttg.errors import TTGError
+
+EPILOG = """\
+exit codes:
+  0   every parameter has a result
+  2   bad input: nothing was started
+  3   infrastructure: broker not reachable, disk full, …
+  4   stopped before every parameter was settled (Ctrl-C, cancelled, too many failures): `ttg resume` goes on
+  5   finished, but some parameters are dead letters: `ttg failed --group` shows why
+  75  a worker was told to leave and gave its work back (`ttg worker` only)
+
+first steps:
+  ttg run sim.py:price spot='linspace(80,120,1000)' vol=0.1,0.2,0.3 --workers 4
+  ttg results last --format table
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    from ttg.cli import commands
+
+    parser = argparse.ArgumentParser(
+        prog="ttg",
+        description="Run one Python function over a very large set of parameters, each exactly once.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    commands.add_all(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run, and turn every error of ours into one line and an exit code."""
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    if args.version:
+        print(f"ttg {_version()}")
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 2
+    try:
+        code: int = args.call(args)
+    except TTGError as error:
+        print(f"ttg: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 4
+    return code
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("ttg")

@@ -1,0 +1,17 @@
+"""The list of sub-commands, in the order of ``ttg --help``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ttg.cli import looking, running, working
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_all(subparsers: Subparsers) -> None:
+    """Register every sub-command."""
+    for module in (running, working, looking):
+        module.add(subparsers)

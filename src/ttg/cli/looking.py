@@ -1,0 +1,111 @@
+"""``ttg runs``, ``ttg status`` and ``ttg results``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttg.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ttg.cli.commands import Subparsers
+    from ttg.results.folder import RunFolder
+
+RUN_HELP = "id, beginning of an id, folder or 'last' (default: last)"
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the sub-commands."""
+    runs_parser = subparsers.add_parser("runs", help="list the runs of this machine")
+    runs_parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    runs_parser.set_defaults(call=runs)
+
+    status_parser = subparsers.add_parser("status", help="how far a run is")
+    status_parser.add_argument("run", nargs="?", default="last", metavar="RUN", help=RUN_HELP)
+    status_parser.add_argument("--json", action="store_true", help="the contents of run.json")
+    status_parser.set_defaults(call=status)
+
+    results_parser = subparsers.add_parser("results", help="print or export the table of a run")
+    results_parser.add_argument("run", nargs="?", default="last", metavar="RUN", help=RUN_HELP)
+    results_parser.add_argument(
+        "--format", choices=("table", "csv", "json", "parquet"), default="table", help="(default: table)"
+    )
+    results_parser.add_argument("--out", metavar="FILE", help="write to a file instead of standard output")
+    results_parser.add_argument("--columns", metavar="A,B", help="only these columns")
+    results_parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows (table: default 20)")
+    results_parser.set_defaults(call=results)
+
+
+def _find(text: str) -> RunFolder:
+    from ttg.results.folder import find_run
+    from ttg.settings import read_settings
+
+    return find_run(text, read_settings().home)
+
+
+def runs(args: argparse.Namespace) -> int:
+    """``ttg runs``"""
+    from ttg.results.folder import list_runs
+    from ttg.settings import read_settings
+
+    folders = list_runs(read_settings().home)
+    if args.json:
+        for folder in folders:
+            print(json.dumps(_brief(folder)))
+        return 0
+    if not folders:
+        print("no runs yet: `ttg run --help` shows how to start one")
+        return 0
+    rows = [_brief(folder) for folder in folders]
+    print(f"{'RUN':<34} {'STATE':<27} {'DONE':>12} {'FAILED':>8} {'OF':>12}  FOLDER")
+    for row in rows:
+        print(
+            f"{row['run']:<34} {row['state']:<27} {row['done']:>12,} {row['dead']:>8,} {row['size']:>12,}  {row['folder']}"
+        )
+    return 0
+
+
+def _brief(folder: RunFolder) -> dict[str, Any]:
+    info = folder.info
+    return {
+        "run": info.spec.run,
+        "state": info.state,
+        "done": info.done,
+        "dead": info.dead,
+        "size": info.size,
+        "target": str(info.spec.target),
+        "folder": str(folder.path),
+    }
+
+
+def status(args: argparse.Namespace) -> int:
+    """``ttg status``"""
+    from ttg.run.report import Finished
+
+    folder = _find(args.run)
+    if args.json:
+        print((folder.path / "run.json").read_text())
+        return 0
+    print(Finished.of(folder, folder.info.state).as_text())
+    return 0
+
+
+def results(args: argparse.Namespace) -> int:
+    """``ttg results``"""
+    from ttg.results import reading
+
+    folder = _find(args.run)
+    columns = args.columns.split(",") if args.columns else None
+    if args.format == "parquet" and not args.out:
+        raise SettingsError("--format parquet is binary: give --out FILE")
+    limit = args.limit if args.limit is not None else (20 if args.format == "table" and not args.out else None)
+    if args.out:
+        with Path(args.out).open("wb") as file:
+            count = reading.export(folder, args.format, file, columns=columns, limit=limit)
+        print(f"{count:,} rows written to {args.out}", file=sys.stderr)
+    else:
+        reading.export(folder, args.format, sys.stdout.buffer, columns=columns, limit=limit)
+    return 0

@@ -1,0 +1,76 @@
+"""``ttg worker``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from ttg.cli import arguments
+from ttg.errors import SettingsError
+
+if TYPE_CHECKING:
+    from ttg.cli.commands import Subparsers
+
+DESCRIPTION = """\
+Work on the tasks of whatever runs this broker knows. Ends with a JSON summary as its last lines, also after SIGTERM:
+then it settles what is done, gives back the rest (nothing is charged), and exits with 75. It exits with 0 only when
+the run it was started for (--until-run) is finished, or when it was idle for as long as --exit-when-idle says.
+
+A worker executes only what it is allowed to: targets whose source lies in its current folder, or what --allow names.
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the sub-command."""
+    parser = subparsers.add_parser(
+        "worker",
+        help="join the runs of a broker as a worker",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    arguments.add_broker(parser)
+    parser.add_argument("--slots", type=int, default=1, metavar="N", help="child processes at once (default: 1)")
+    parser.add_argument("--name", help="name in logs and views (default: host-pid)")
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="TARGET", help="sim.py:price, 'models.*:*' or '*'; repeatable"
+    )
+    parser.add_argument("--until-run", metavar="RUN", help="exit when this run is finished")
+    parser.add_argument("--exit-when-idle", metavar="TIME", help="exit after so long without a task")
+    parser.add_argument("--grace", default="8s", metavar="TIME", help="time to drain after SIGTERM (default: 8s)")
+    parser.add_argument("--metrics-port", type=int, metavar="PORT", help="serve Prometheus metrics and /healthz")
+    parser.add_argument("--lifeline-fd", type=int, help=argparse.SUPPRESS)
+    parser.set_defaults(call=worker)
+
+
+def worker(args: argparse.Namespace) -> int:
+    """``ttg worker``"""
+    import asyncio
+
+    from ttg import units
+    from ttg.brokers import connect
+    from ttg.worker.supervisor import WorkerConfig, run_worker
+
+    settings = arguments.read_settings(args)
+    url = args.broker or settings.broker_url
+    if not url:
+        raise SettingsError(
+            "expected a broker: give --broker URL, or set TTG_BROKER or QUEUE_BACKEND "
+            "(an embedded broker is started by `ttg run`, which also starts its own workers)"
+        )
+    name = args.name or f"{socket.gethostname()}-{os.getpid()}"
+    config = WorkerConfig(
+        name=name,
+        slots=args.slots,
+        allow=tuple(args.allow),
+        until_run=args.until_run,
+        exit_when_idle_seconds=units.seconds(args.exit_when_idle, "--exit-when-idle"),
+        grace_seconds=units.seconds(args.grace, "--grace") or 0.0,
+        secret=settings.secret,
+        lifeline_fd=args.lifeline_fd,
+    )
+    broker = connect(settings.broker_config(url), name)
+    summary = asyncio.run(run_worker(broker, config))
+    print(summary.as_json(), flush=True)
+    return summary.exit_code

@@ -1,0 +1,80 @@
+"""How large the next chunk is, and how many are kept ahead of the workers. Pure: no I/O, no clock.
+
+Three forces decide the automatic size. A chunk should last about :data:`TARGET_SECONDS`, so that the broker's and the
+supervisor's work per chunk vanishes; it should be small while nothing is known of the function's speed (pilot chunks);
+and it should shrink towards the end, so that no worker idles while another holds a long tail. The last rule is guided
+self-scheduling (Polychronopoulos and Kuck, 1987): a chunk never holds more than a fraction of what is left per slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TARGET_SECONDS = 1.0
+TAIL_SECONDS = 0.01
+PILOT_SIZE = 1
+PILOT_GROWTH = 4096
+TAIL_FRACTION = 2.0
+MAX_CHUNK = 1 << 23
+WINDOW_SECONDS = 4.0
+MIN_WINDOW_PER_SLOT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What has been seen so far: ``call_seconds`` is the mean busy time per parameter of one slot, over ``count``."""
+
+    call_seconds: float = 0.0
+    count: int = 0
+
+
+@dataclass
+class Planner:
+    """Sizes for a run of ``size`` parameters. ``chunk_size`` fixes them; ``None`` is automatic.
+
+    The caller feeds :meth:`saw` with each settled piece and asks :meth:`next_size` before it cuts a chunk.
+    """
+
+    size: int
+    chunk_size: int | None = None
+    speed: Speed = Speed()
+
+    def saw(self, count: int, seconds: float) -> None:
+        """``count`` parameters kept one slot busy for ``seconds``. Recent pieces weigh more than old ones."""
+        if count <= 0 or seconds < 0:
+            return
+        old_weight = min(self.speed.count, 4 * count)
+        total = old_weight + count
+        mean = (self.speed.call_seconds * old_weight + seconds) / total
+        self.speed = Speed(mean, self.speed.count + count)
+
+    def next_size(self, left: int, slots: int) -> int:
+        """Size of the next chunk when ``left`` parameters are not submitted yet and ``slots`` slots share them."""
+        if left <= 0:
+            return 0
+        if self.chunk_size is not None:
+            return min(left, self.chunk_size)
+        if not self.speed.count:
+            return PILOT_SIZE
+        fair_share = int(left / (TAIL_FRACTION * max(1, slots)))
+        useful = max(fair_share, self._lasting(TAIL_SECONDS), 1)
+        return min(left, self._lasting(TARGET_SECONDS), useful, PILOT_GROWTH * self.speed.count)
+
+    def _lasting(self, seconds: float) -> int:
+        """Parameters that keep one slot busy for ``seconds``, as far as is known."""
+        if self.speed.call_seconds * MAX_CHUNK <= seconds:
+            return MAX_CHUNK
+        return max(1, int(seconds / self.speed.call_seconds))
+
+    def window(self, slots: int) -> int:
+        """How many tasks may wait or run at once: enough that nobody waits for the coordinator, never O(N).
+
+        Automatic chunks get a small window, so that later chunks profit from what earlier ones taught. Fixed chunks may
+        be very short; their window covers :data:`WINDOW_SECONDS` of work.
+        """
+        slots = max(1, slots)
+        if self.chunk_size is None:
+            return MIN_WINDOW_PER_SLOT * slots
+        seconds = self.speed.call_seconds * self.chunk_size
+        wanted = int(WINDOW_SECONDS * slots / seconds) if seconds > 0 else 1000 * slots
+        return max(MIN_WINDOW_PER_SLOT * slots, 1000, min(wanted, 10_000))

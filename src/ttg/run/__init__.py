@@ -1,0 +1,1 @@
+"""The coordinator: it plans, submits, collects and reports one run."""

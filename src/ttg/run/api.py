@@ -1,0 +1,170 @@
+"""The Python API: ``ttg.run(price, ttg.grid(...))``, ``ttg.resume()``, ``ttg.open_run()``."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttg.results.folder import RunFolder, find_run
+from ttg.run.coordinator import Coordinator
+from ttg.run.launch import RunRequest, execute, new_request, resume_request
+from ttg.run.report import Finished
+from ttg.run.reporter import reporter_for
+from ttg.settings import Settings, read_settings
+from ttg.space import Space, grid
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk, finished or not: its table, its failures, its report."""
+
+    folder: RunFolder
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.folder.spec.run
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def report(self) -> Finished:
+        """Status, counts, time and column statistics."""
+        return Finished.of(self.folder, self.folder.info.state)
+
+    @property
+    def status(self) -> str:
+        """``finished``, ``finished_with_dead_letters``, ``interrupted``, ``cancelled``, ``failed`` or ``active``."""
+        return self.folder.info.state
+
+    def table(self, columns: list[str] | None = None) -> pyarrow.Table:
+        """All rows, ordered by index, as an Arrow table."""
+        from ttg.results import reading
+
+        return reading.table(self.folder, columns=columns)
+
+    def dataframe(self, columns: list[str] | None = None) -> pandas.DataFrame:
+        """All rows, ordered by index, as a pandas DataFrame (needs ``pip install ttg[pandas]``)."""
+        from ttg.results import reading
+
+        return reading.dataframe(self.folder, columns=columns)
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Dead letters, one dict each: index, parameters, kind, error, message, place, traceback, attempts, worker."""
+        from ttg.results import reading
+
+        return list(reading.dead_letters(self.folder))
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self.table().to_batches():
+            yield from batch.to_pylist()
+
+    def __len__(self) -> int:
+        return self.folder.info.done
+
+    def __repr__(self) -> str:
+        info = self.folder.info
+        return f"<ttg run {self.id}: {self.status}, {info.done} results, {info.dead} dead letters of {info.size}>"
+
+
+def run(
+    function: Callable[..., Any] | str,
+    space: Space | Mapping[str, Any],
+    *,
+    workers: int | None = None,
+    broker: str | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+    **policies: Any,
+) -> Run:
+    """Run ``function`` over ``space`` and wait for it. Every parameter ends exactly once.
+
+    ``function`` is a callable (also a lambda or one defined in a notebook) or a text such as ``"sim.py:price"``;
+    ``space`` a :class:`~ttg.space.Space` or a dict of axes (their product). ``workers`` local processes (default: one
+    per core), ``broker`` a URL (default: the environment's, else a private embedded Valkey). ``policies`` are those of
+    ``ttg run``: ``chunk_size, seed, retries, retry_delay_seconds, timeout_seconds, memory_bytes, checkpoint_seconds,
+    max_failures, vectorized, slots, replace, priority, run_id, keep_results``.
+
+    Failed parameters do not raise: see :meth:`Run.failures`. Raises :class:`~ttg.errors.TTGError` subclasses. Ctrl-C
+    drains the workers and raises ``KeyboardInterrupt``; :func:`resume` goes on.
+    """
+    settings = _with_secret(read_settings())
+    points = space if isinstance(space, Space) else grid(**space)
+    request = new_request(
+        _target(function, points, settings),
+        points,
+        settings,
+        workers=workers,
+        broker=broker,
+        out=Path(out) if out is not None else None,
+        **policies,
+    )
+    return _wait_for(request, progress)
+
+
+def resume(run: str | Path = "last", *, progress: bool = True, **options: Any) -> Run:
+    """Go on with an interrupted run: what is settled stays, what is missing is done. Options as of ``ttg resume``."""
+    return _wait_for(resume_request(str(run), _with_secret(read_settings()), **options), progress)
+
+
+def open_run(run: str | Path = "last") -> Run:
+    """A run by id, folder or ``"last"``."""
+    return Run(find_run(run, read_settings().home))
+
+
+def _target(function: Callable[..., Any] | str, space: Space, settings: Settings) -> Any:
+    from ttg.target import target_of, target_of_text
+
+    if isinstance(function, str):
+        return target_of_text(function, space.names)
+    return target_of(function, space.names, secret=settings.secret)
+
+
+def _with_secret(settings: Settings) -> Settings:
+    """Functions without a file are signed; nobody but our own local workers needs to know with what."""
+    return settings if settings.secret else replace(settings, secret=secrets.token_hex(32))
+
+
+def _wait_for(request: RunRequest, progress: bool) -> Run:
+    """Run on an event loop of its own thread, so that it works in notebooks (which have a loop running) as well."""
+    box: dict[str, Any] = {}
+
+    def hold(coordinator: Coordinator) -> None:
+        box["stop"] = (asyncio.get_running_loop(), coordinator.stop)
+
+    def work() -> None:
+        try:
+            asyncio.run(execute(request, reporter_for(quiet=not progress), on_coordinator=hold))
+        except BaseException as error:
+            box["error"] = error
+
+    thread = threading.Thread(target=work, name="ttg-run")
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        _stop(box)
+        thread.join()
+        raise
+    if "error" in box:
+        raise box["error"]
+    return Run(RunFolder.open(request.out))
+
+
+def _stop(box: dict[str, Any]) -> None:
+    if "stop" in box:
+        loop, stop = box["stop"]
+        loop.call_soon_threadsafe(stop)
+

@@ -1,0 +1,141 @@
+"""Worker processes on this machine, started and ended by the coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import IO
+
+STOP_GRACE_SECONDS = 15.0
+QUICK_DEATH_SECONDS = 5.0
+MAX_QUICK_DEATHS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCommand:
+    """How a local worker is started: ``arguments`` follow ``python -m ttg worker``."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    logs: Path
+    keep_open: tuple[int, ...] = ()
+
+
+@dataclass
+class LocalWorkers:
+    """``count`` worker processes, each in a session of its own, so that a Ctrl-C reaches only the coordinator.
+
+    Each holds the read end of a lifeline pipe whose write end only this process has: when the coordinator dies, however
+    it dies, the workers see the end of the pipe, settle what they have and leave. ``keep_open`` descriptors are
+    inherited by the workers (the embedded server's lifeline). With ``replace``, a worker that dies unasked is started
+    again, unless several die within seconds: then something is wrong with the machine, not with the worker.
+    """
+
+    command: WorkerCommand
+    count: int
+    replace: bool = True
+    processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    started_at: dict[int, float] = field(default_factory=dict)
+    quick_deaths: int = 0
+    deaths: int = 0
+    _lifeline: tuple[int, int] | None = None
+
+    def start(self) -> None:
+        """Start all of them; returns at once."""
+        self.command.logs.mkdir(parents=True, exist_ok=True)
+        self._lifeline = os.pipe()
+        for number in range(1, self.count + 1):
+            self._start_one(number)
+
+    def _start_one(self, number: int) -> None:
+        assert self._lifeline is not None
+        lifeline = self._lifeline[0]
+        command = [sys.executable, "-m", "ttg", "worker", *self.command.arguments, "--lifeline-fd", str(lifeline)]
+        with self._log(number) as log:
+            self.processes[number] = subprocess.Popen(
+                [*command, "--name", f"w{number}-{os.getpid()}-{self.deaths}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(self.command.environment),
+                pass_fds=(lifeline, *self.command.keep_open),
+                start_new_session=True,
+            )
+        self.started_at[number] = monotonic()
+
+    def _log(self, number: int) -> IO[bytes]:
+        return (self.command.logs / f"worker-{number}.log").open("ab")
+
+    def look(self) -> list[int]:
+        """Reap the dead and replace them; returns the exit codes of those that died unasked since the last look."""
+        codes = []
+        for number, process in list(self.processes.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self.processes[number]
+            codes.append(code)
+            self._count_death(number)
+            if self.replace and self.quick_deaths < MAX_QUICK_DEATHS:
+                self._start_one(number)
+        return codes
+
+    def _count_death(self, number: int) -> None:
+        self.deaths += 1
+        quick = monotonic() - self.started_at[number] < QUICK_DEATH_SECONDS
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+
+    @property
+    def alive(self) -> int:
+        """How many are running."""
+        return len(self.processes)
+
+    @property
+    def hopeless(self) -> bool:
+        """All are gone and none will be started again."""
+        return self.count > 0 and not self.processes
+
+    async def stop(self) -> None:
+        """SIGTERM (they drain), wait up to :data:`STOP_GRACE_SECONDS`, then SIGKILL. Idempotent."""
+        self._signal(signal.SIGTERM)
+        deadline = monotonic() + STOP_GRACE_SECONDS
+        while self._reap() and monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL whoever is left, and close the lifeline."""
+        self._signal(signal.SIGKILL)
+        for process in self.processes.values():
+            process.wait()
+        self.processes.clear()
+        if self._lifeline is not None:
+            for end in self._lifeline:
+                os.close(end)
+            self._lifeline = None
+
+    def _reap(self) -> int:
+        for number, process in list(self.processes.items()):
+            if process.poll() is not None:
+                del self.processes[number]
+        return len(self.processes)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(number)
+
+
+def log_tail(logs: Path, lines: int = 5) -> str:
+    """The last lines of the newest worker log, for an error message."""
+    files = sorted(logs.glob("worker-*.log"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        return ""
+    return "\n".join(files[-1].read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,134 @@
+"""A run's progress for the person who started it: one live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, TextIO
+
+from ttg.run.progress import Progress
+
+PLAIN_SECONDS = 5.0
+BAR_WIDTH = 24
+
+
+def human_count(number: float) -> str:
+    """A count with thousands separators, or with a unit above 10 million.
+
+    >>> human_count(1234567), human_count(2.5e9)
+    ('1,234,567', '2.50 G')
+    """
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e7, "M")):
+        if number >= limit:
+            return f"{number / (1e6 if unit == 'M' else limit):.2f} {unit}"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def human_seconds(seconds: float | None) -> str:
+    """A duration as people say it.
+
+    >>> human_seconds(3.2), human_seconds(125), human_seconds(9000), human_seconds(None)
+    ('3.2 s', '2 min 05 s', '2 h 30 min', '?')
+    """
+    if seconds is None:
+        return "?"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def describe(progress: Progress) -> str:
+    """One line that says everything."""
+    parts = [
+        f"{human_count(progress.settled)}/{human_count(progress.size)}",
+        f"{human_count(progress.rate)}/s",
+        f"ETA {human_seconds(progress.eta_seconds)}" if progress.settled < progress.size else "done",
+        f"{progress.workers} worker{'' if progress.workers == 1 else 's'}",
+    ]
+    if progress.dead:
+        parts.append(f"{human_count(progress.dead)} failed")
+    if progress.retrying:
+        parts.append(f"{human_count(progress.retrying)} retrying")
+    return ", ".join(parts) + (f" – {progress.note}" if progress.note else "")
+
+
+def bar(progress: Progress) -> str:
+    """``━━━━╸    42 % …`` for a terminal of any kind."""
+    share = progress.settled / progress.size if progress.size else 1.0
+    filled = int(share * BAR_WIDTH)
+    return f"{'━' * filled}{'─' * (BAR_WIDTH - filled)} {100 * share:3.0f} %  {describe(progress)}"
+
+
+@dataclass
+class TerminalReporter:
+    """Redraws one line in place; :meth:`close` leaves the last one standing."""
+
+    stream: TextIO
+    _drawn: bool = False
+
+    def __call__(self, progress: Progress) -> None:
+        width = _terminal_width()
+        self.stream.write("\r\x1b[K" + bar(progress)[: width - 1])
+        self.stream.flush()
+        self._drawn = True
+
+    def close(self) -> None:
+        """End the line."""
+        if self._drawn:
+            self.stream.write("\n")
+            self.stream.flush()
+
+
+@dataclass
+class PlainReporter:
+    """A line every :data:`PLAIN_SECONDS`, for logs and pipes; always one for the end."""
+
+    stream: TextIO
+    clock: Callable[[], float] = monotonic
+    _next: float = field(default=0.0)
+    _last: str = ""
+
+    def __call__(self, progress: Progress) -> None:
+        complete = progress.settled == progress.size
+        if self.clock() < self._next and not complete:
+            return
+        self._next = self.clock() + PLAIN_SECONDS
+        line = f"{100 * progress.settled / max(1, progress.size):3.0f} %  {describe(progress)}"
+        if line != self._last:
+            self.stream.write(line + "\n")
+            self.stream.flush()
+        self._last = line
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@dataclass
+class Silent:
+    """For ``--quiet``."""
+
+    def __call__(self, progress: Progress) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def reporter_for(stream: Any = None, *, quiet: bool = False) -> TerminalReporter | PlainReporter | Silent:
+    """The reporter that suits ``stream`` (default: standard error)."""
+    if quiet:
+        return Silent()
+    stream = stream or sys.stderr
+    return TerminalReporter(stream) if stream.isatty() else PlainReporter(stream)
+
+
+def _terminal_width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns

@@ -1,0 +1,69 @@
+"""Which indices are in the workers' hands: the coordinator's memory of what it submitted. Pure.
+
+It is a hint for pacing, not a record: losing it costs repeated work, never a result. Its size is bounded by the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ttg.messages import Ranges, ResultHeader, count_indices
+from ttg.planner import Planner
+
+
+@dataclass
+class Window:
+    """Cuts chunks from what is missing, and remembers how much of each is still out.
+
+    ``missing(start, limit)`` gives up to ``limit`` unsettled indices at or after ``start`` (the ledger's view).
+    """
+
+    planner: Planner
+    missing: Callable[[int, int], Ranges]
+    prefix: str = ""
+    cursor: int = 0
+    submitted: int = 0
+    serial: int = 0
+    out: dict[str, int] = field(default_factory=dict)
+
+    def cut(self, slots: int, left: int) -> list[tuple[str, Ranges]]:
+        """Chunks to submit now, as ``(task id, ranges)``; ``left`` is how many indices no task holds yet."""
+        chunks = []
+        while len(self.out) < self.planner.window(slots) and left > 0:
+            ranges = self.missing(self.cursor, self.planner.next_size(left, slots))
+            if not ranges:
+                break
+            chunks.append(self._register(ranges))
+            left -= self.out[chunks[-1][0]]
+        return chunks
+
+    def _register(self, ranges: Ranges) -> tuple[str, Ranges]:
+        name = f"{self.prefix}{self.serial}"
+        self.serial += 1
+        self.cursor = ranges[-1][1]
+        count = count_indices(ranges)
+        self.out[name] = count
+        self.submitted += count
+        return name, ranges
+
+    def saw(self, header: ResultHeader) -> None:
+        """A piece was settled. A parameter that waits for a retry no longer occupies anybody, so it leaves too."""
+        finished = header.count + len(header.dead) + header.failed
+        self.planner.saw(finished, header.seconds)
+        root = header.task.partition(".")[0]
+        if header.attempt > 1 or root not in self.out:
+            return
+        self.out[root] -= finished
+        if self.out[root] <= 0:
+            del self.out[root]
+
+    @property
+    def in_flight(self) -> int:
+        """Parameters in tasks that wait or run, retries not counted."""
+        return sum(self.out.values())
+
+    def start_over(self) -> None:
+        """Forget what is out and look for missing indices from the beginning: the broker has lost tasks."""
+        self.cursor = 0
+        self.out.clear()

@@ -1,0 +1,153 @@
+"""The one place that reads the environment. Everything else takes typed values.
+
+=========================== ==================== ==========================================================
+variable                    default              meaning
+=========================== ==================== ==========================================================
+``TTG_BROKER``              –                    broker URL; ``--broker`` overrides it
+``QUEUE_BACKEND``           –                    ``redis`` or ``rabbitmq``: use the variables below
+``REDIS_HOST``              ``localhost``        also ``REDIS_PORT`` (6379), ``REDIS_PASSWORD``, ``REDIS_DB`` (0)
+``RABBITMQ_HOST``           ``localhost``        also ``RABBITMQ_PORT`` (5672), ``RABBITMQ_VHOST`` (``/``)
+``RABBITMQ_USER``           – (required)         and ``RABBITMQ_PASSWORD``; there is no default account
+``RABBITMQ_MAX_RETRIES``    3                    also ``TTG_MAX_RETRIES``, for either broker
+``RABBITMQ_RETRY_DELAY_MS`` 5000                 also ``TTG_RETRY_DELAY_MS``, for either broker
+``RABBITMQ_QUEUE_TYPE``     ``quorum``           or ``classic``
+``TTG_NAMESPACE``           ``ttg``              prefix of every queue, stream and key
+``TTG_LEASE_SECONDS``       15                   how long a silent worker keeps its tasks
+``TTG_CA_FILE``             –                    CA bundle for ``rediss://`` and ``amqps://``
+``TTG_SECRET``              –                    shared secret that signs functions sent through a broker
+``TTG_HOME``                ``~/.local/state/ttg`` where runs are registered
+``LOG_LEVEL``               ``INFO``             also ``LOG_FORMAT``: ``text`` or ``json``
+=========================== ==================== ==========================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from ttg.brokers.base import BrokerConfig
+from ttg.errors import SettingsError
+from ttg.spec import RetryPolicy
+
+SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps", "memory")
+BACKENDS = ("redis", "rabbitmq")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says, parsed and checked. ``broker_url`` is ``None`` when it names no broker."""
+
+    broker_url: str | None
+    namespace: str
+    lease_seconds: float
+    queue_type: str
+    retry: RetryPolicy
+    ca_file: str | None
+    secret: str | None
+    home: Path
+    log_level: str
+    log_format: str
+
+    def broker_config(self, url: str, *, retry_delay_ms: int | None = None) -> BrokerConfig:
+        """The typed configuration for the broker at ``url``; a URL that cannot be one is a :class:`SettingsError`."""
+        return BrokerConfig(
+            url=check_url(url),
+            namespace=self.namespace,
+            lease_seconds=self.lease_seconds,
+            retry_delay_ms=self.retry.delay_ms if retry_delay_ms is None else retry_delay_ms,
+            queue_type=self.queue_type,
+            tls={"ca_file": self.ca_file} if self.ca_file else {},
+        )
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from ``environment`` (default: the process's own)."""
+    env = os.environ if environment is None else environment
+    return Settings(
+        broker_url=_broker_url(env),
+        namespace=env.get("TTG_NAMESPACE") or "ttg",
+        lease_seconds=_number(env, "TTG_LEASE_SECONDS", 15.0, least=1.0),
+        queue_type=_choice(env, "RABBITMQ_QUEUE_TYPE", ("quorum", "classic")),
+        retry=_retry(env),
+        ca_file=env.get("TTG_CA_FILE") or None,
+        secret=env.get("TTG_SECRET") or None,
+        home=_home(env),
+        log_level=_choice(env, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+        log_format=_choice(env, "LOG_FORMAT", ("text", "json")),
+    )
+
+
+def check_url(url: str) -> str:
+    """``url`` itself if its scheme is one of ours."""
+    scheme = urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        expected = "redis://, rediss://, unix://, amqp:// or amqps://"
+        raise SettingsError(f"expected a broker URL that starts with {expected}, got {BrokerConfig(url).masked_url!r}")
+    return url
+
+
+def _broker_url(env: Mapping[str, str]) -> str | None:
+    if url := env.get("TTG_BROKER"):
+        return check_url(url)
+    backend = env.get("QUEUE_BACKEND")
+    if not backend:
+        return None
+    if backend not in BACKENDS:
+        raise SettingsError(f"QUEUE_BACKEND: expected redis or rabbitmq, got {backend!r}")
+    return _redis_url(env) if backend == "redis" else _rabbitmq_url(env)
+
+
+def _redis_url(env: Mapping[str, str]) -> str:
+    user, password = env.get("REDIS_USER", ""), env.get("REDIS_PASSWORD", "")
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
+    port = int(_number(env, "REDIS_PORT", 6379, least=1))
+    return f"redis://{login}{env.get('REDIS_HOST') or 'localhost'}:{port}/{env.get('REDIS_DB') or '0'}"
+
+
+def _rabbitmq_url(env: Mapping[str, str]) -> str:
+    user, password = env.get("RABBITMQ_USER"), env.get("RABBITMQ_PASSWORD")
+    if not user or not password:
+        raise SettingsError(
+            "QUEUE_BACKEND=rabbitmq needs RABBITMQ_USER and RABBITMQ_PASSWORD: set both to an account of your broker"
+        )
+    port = int(_number(env, "RABBITMQ_PORT", 5672, least=1))
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    vhost = quote(env.get("RABBITMQ_VHOST") or "/", safe="")
+    return f"amqp://{login}@{env.get('RABBITMQ_HOST') or 'localhost'}:{port}/{vhost}"
+
+
+def _retry(env: Mapping[str, str]) -> RetryPolicy:
+    retries = "TTG_MAX_RETRIES" if env.get("TTG_MAX_RETRIES") else "RABBITMQ_MAX_RETRIES"
+    delay = "TTG_RETRY_DELAY_MS" if env.get("TTG_RETRY_DELAY_MS") else "RABBITMQ_RETRY_DELAY_MS"
+    return RetryPolicy(int(_number(env, retries, 3, least=0)), int(_number(env, delay, 5000, least=0)))
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    if home := env.get("TTG_HOME"):
+        return Path(home)
+    state = env.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "ttg"
+
+
+def _number(env: Mapping[str, str], name: str, default: float, *, least: float) -> float:
+    text = env.get(name)
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise SettingsError(f"{name}: expected a number, got {text!r}") from error
+    if not least <= number < 1e12:
+        raise SettingsError(f"{name}: expected a number of at least {least:g}, got {text!r}")
+    return number
+
+
+def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    text = env.get(name) or choices[0]
+    for choice in choices:
+        if text.lower() == choice.lower():
+            return choice
+    raise SettingsError(f"{name}: expected one of {', '.join(choices)}, got {text!r}")
