@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "ttg"
 BASE = {"errors", "clock"}
 CORE = BASE | {"messages", "space", "seeds", "spec"}
 TARGET = CORE | {"target"}
-BROKERS = TARGET | {"settings", "brokers"}
+BROKERS = TARGET | {"settings", "brokers", "logs", "metrics"}
 BESIDE_BROKERS = BROKERS | {"results.encode"}
 COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner"}
 
@@ -21,6 +21,8 @@ COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner"}
 ALLOWED: dict[str, set[str] | None] = {
     "errors": set(),
     "clock": set(),
+    "logs": {"errors"},
+    "metrics": BASE | {"messages"},
     "messages": BASE,
     "space": BASE | {"messages"},
     "seeds": BASE | {"messages"},
@@ -32,7 +34,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "worker": BESIDE_BROKERS,
     "results": TARGET | {"settings", "brokers.base"},
     "results.encode": CORE,
-    "monitor": TARGET | {"settings", "brokers.base"},
+    "monitor": TARGET | {"settings", "brokers.base", "logs", "metrics"},
     "run": COORDINATOR,
     "kube": {"spec", "errors"},
     "demo": None,

@@ -1,0 +1,57 @@
+"""Logging of all commands: text for people, JSON for machines (``LOG_FORMAT=json``), one line per state change."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from ttg.errors import SettingsError
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per record: ``at``, ``level``, ``logger``, ``text``, the fields of ``extra``, ``traceback``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "text": record.getMessage(),
+        }
+        entry.update((name, value) for name, value in vars(record).items() if name not in _STANDARD_FIELDS)
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str, ensure_ascii=False)
+
+
+def configure_logging(level: str = "info", log_format: str = "text", stream: TextIO | None = None) -> None:
+    """Send TTG's log to ``stream`` (standard error), replacing an earlier call's choice.
+
+    Raises ``SettingsError`` for an unknown level or format. Libraries are heard from ``warning`` on.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_formatter(_one_of(log_format, FORMATS, "LOG_FORMAT")))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("ttg").setLevel(_one_of(level, LEVELS, "LOG_LEVEL").upper())
+
+
+def _formatter(log_format: str) -> logging.Formatter:
+    if log_format == "json":
+        return JsonFormatter()
+    return logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+
+
+def _one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
+    if value.lower() not in allowed:
+        raise SettingsError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}")
+    return value.lower()

@@ -1,0 +1,164 @@
+"""What went wrong: failures of parameters by cause, faults of the machinery in words. Pure, bounded."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
+
+from ttg.messages import (
+    AnyEvent,
+    BrokerTrouble,
+    ChildDied,
+    FaultInjected,
+    MessageSetAside,
+    ParametersFailed,
+    RunEnded,
+    RunStarted,
+    TasksResubmitted,
+    WorkerLost,
+    WorkerStopped,
+)
+from ttg.monitor.view import CauseView, FaultView
+
+CAUSES_KEPT = 200
+FAULTS_KEPT = 200
+ALIKE_WITHIN_SECONDS = 30.0
+
+Cause = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class Causes:
+    """Failures grouped by (run, kind, error, place); beyond ``CAUSES_KEPT`` groups only their number is kept."""
+
+    groups: dict[Cause, CauseView] = field(default_factory=dict)
+    left_out: int = 0
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def on_failed(self, event: ParametersFailed) -> None:
+        """Add failures alike to their group; the newest sample is shown."""
+        sample = event.sample
+        self.failures[event.run, sample.kind] += event.count
+        cause = (event.run, sample.kind, sample.error, sample.place)
+        known = self.groups.get(cause)
+        if known is None and len(self.groups) >= CAUSES_KEPT:
+            self.left_out += event.count
+            return
+        self.groups[cause] = CauseView(
+            *cause,
+            count=event.count + (known.count if known else 0),
+            dead=event.dead + (known.dead if known else 0),
+            first=known.first if known else event.at,
+            last=event.at,
+            index=sample.index,
+            message=sample.message,
+            traceback=sample.traceback,
+        )
+
+    def at(self) -> list[CauseView]:
+        """Causes, the most frequent first."""
+        return sorted(self.groups.values(), key=lambda cause: (-cause.dead, -cause.count, cause.error))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One line of the log of faults; ``tasks`` only for lost workers, whose takers report one by one."""
+
+    at: float
+    kind: str
+    severity: str
+    text: str
+    worker: str = ""
+    lasted_seconds: float = 0.0
+    count: int = 1
+    tasks: int = 0
+
+    def alike(self, other: Fault) -> bool:
+        """Whether ``other`` tells the same again, shortly after."""
+        same = (self.kind, self.worker) == (other.kind, other.worker)
+        return same and other.at - self.at < ALIKE_WITHIN_SECONDS and (self.tasks > 0 or self.text == other.text)
+
+
+@dataclass(slots=True)
+class Faults:
+    """The newest faults, in words, and totals by kind."""
+
+    log: deque[Fault] = field(default_factory=lambda: deque(maxlen=FAULTS_KEPT))
+    totals: Counter[str] = field(default_factory=Counter)
+
+    def on_event(self, event: AnyEvent) -> None:
+        """Tell of ``event`` if it is worth telling."""
+        fault = describe(event)
+        if fault is None:
+            return
+        self.totals[fault.kind] += 1
+        if fault.tasks:
+            self.totals["tasks_taken_over"] += fault.tasks
+        for position, known in enumerate(self.log):
+            if known.alike(fault):
+                self.log[position] = _merged(known, fault)
+                return
+        self.log.append(fault)
+
+    def at(self) -> list[FaultView]:
+        """Faults, newest first."""
+        return [
+            FaultView(fault.at, fault.kind, fault.severity, fault.text, fault.worker, fault.lasted_seconds, fault.count)
+            for fault in sorted(self.log, key=lambda fault: -fault.at)
+        ]
+
+
+def _merged(known: Fault, fault: Fault) -> Fault:
+    if not known.tasks:
+        return replace(known, at=fault.at, count=known.count + 1)
+    tasks, after = known.tasks + fault.tasks, max(known.lasted_seconds, fault.lasted_seconds)
+    text = _lost_text(known.worker, tasks, after)
+    return replace(known, at=max(known.at, fault.at), text=text, tasks=tasks, lasted_seconds=after)
+
+
+def describe(event: AnyEvent) -> Fault | None:
+    """``event`` in a sentence, or ``None`` if it is business as usual."""
+    match event:
+        case WorkerLost():
+            text = _lost_text(event.worker, event.tasks, event.after_seconds)
+            return Fault(event.at, "worker_lost", "error", text, event.worker, event.after_seconds, tasks=event.tasks)
+        case WorkerStopped():
+            text = f"worker {event.worker} stopped ({event.reason}) after {plural(event.tasks, 'chunk')}"
+            severity = "warning" if event.reason == "gave_up" else "info"
+            return Fault(event.at, "worker_stopped", severity, text, event.worker)
+        case ChildDied():
+            text = f"worker {event.worker} slot {event.slot}: {event.text}"
+            return Fault(event.at, "child_died", "warning", text, event.worker)
+        case TasksResubmitted():
+            text = f"{plural(event.parameters, 'parameter')} submitted again: {event.reason}"
+            return Fault(event.at, "tasks_resubmitted", "warning", text)
+        case BrokerTrouble():
+            severity = "info" if event.recovered else "error"
+            kind = "broker_recovered" if event.recovered else "broker_trouble"
+            return Fault(event.at, kind, severity, f"{event.source}: {event.text}", event.source)
+        case MessageSetAside():
+            text = f"a message of {event.queue} was set aside: {event.reason}"
+            return Fault(event.at, "message_set_aside", "warning", text)
+        case FaultInjected():
+            return Fault(event.at, "fault_injected", "warning", f"on purpose: {event.text}")
+        case RunStarted() if event.resumed:
+            return Fault(
+                event.at, "run_resumed", "info", f"run {event.run} resumed at {event.settled:,} of {event.size:,}"
+            )
+        case RunEnded() if event.status != "finished":
+            severity = "info" if event.status == "cancelled" else "warning"
+            text = f"run {event.run} ended: {event.status.replace('_', ' ')}"
+            return Fault(event.at, "run_ended", severity, text)
+        case _:
+            return None
+
+
+def _lost_text(worker: str, tasks: int, after_seconds: float) -> str:
+    if not tasks:
+        return f"worker {worker} lost, nothing to take over"
+    return f"worker {worker} lost, {plural(tasks, 'chunk')} taken over after {after_seconds:.1f} s"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 chunk``, ``3 chunks``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

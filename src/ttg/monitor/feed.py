@@ -1,0 +1,78 @@
+"""Keeps a :class:`Snapshot` up to date from a broker: events as they come, queue figures once a second.
+
+Reads only: nothing is consumed. A broker that goes away leaves the snapshot ageing until it is back; reading then goes
+on where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from ttg.brokers.base import Broker
+from ttg.clock import unix_time
+from ttg.errors import BrokerError, BrokerUnavailable
+from ttg.monitor.snapshot import Snapshot
+
+EVENTS_AT_ONCE = 1_000
+WAIT_SECONDS = 1.0
+STATS_EVERY_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Feed:
+    """Reads ``broker`` into ``snapshot`` while :meth:`run` runs."""
+
+    def __init__(self, broker: Broker, snapshot: Snapshot) -> None:
+        self.broker = broker
+        self.snapshot = snapshot
+        self.caught_up = asyncio.Event()
+        self._cursor: str | None = None
+
+    async def run(self) -> None:
+        """Until cancelled. Raises only what waiting cannot mend (``BrokerRefused``)."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._persist(self.read_events))
+            group.create_task(self._persist(self._watch_stats))
+
+    async def catch_up(self) -> None:
+        """Read every event kept so far, and the queues once."""
+        while not self.caught_up.is_set():
+            await self.read_events(wait_seconds=0.0)
+        await self.read_stats()
+
+    async def read_events(self, wait_seconds: float = WAIT_SECONDS) -> None:
+        """Fold the next events. Until the log is read up, they are from the past and their own time counts."""
+        entries = await self.broker.read_events(self._cursor, EVENTS_AT_ONCE, wait_seconds)
+        heard = unix_time() if self.caught_up.is_set() else None
+        for cursor, event in entries:
+            self.snapshot.fold(event, heard)
+            self._cursor = cursor
+        if len(entries) < EVENTS_AT_ONCE:
+            self.caught_up.set()
+
+    async def read_stats(self) -> None:
+        """Fold the queues as they are now."""
+        stats = await self.broker.stats()
+        self.snapshot.fold_stats(stats, unix_time())
+
+    async def _watch_stats(self) -> None:
+        await self.read_stats()
+        await asyncio.sleep(STATS_EVERY_SECONDS)
+
+    async def _persist(self, step: Callable[[], Awaitable[None]]) -> None:
+        """``step`` again and again, through every outage of the broker."""
+        while True:
+            try:
+                await step()
+            except BrokerUnavailable as error:
+                self._note_outage(error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _note_outage(self, error: BrokerError) -> None:
+        if not self.snapshot.outage:
+            log.warning("broker not reachable, figures grow old: %s", error)
+        self.snapshot.fold_outage(str(error))

@@ -1,0 +1,138 @@
+"""Runs, from what their coordinators say: the ledger's figures, never a guess from queue lengths. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ttg.messages import RunEnded, RunProgress, RunStarted
+from ttg.monitor.series import Strips
+from ttg.monitor.view import RunView, ThroughputView
+
+RUNS_KEPT = 100
+SILENT_AFTER_SECONDS = 10.0
+RUNNING = "running"
+
+
+@dataclass(slots=True)
+class RunState:
+    """What is known of one run; ``heard`` is when its coordinator last spoke, on the monitor's clock."""
+
+    run: str
+    target: str = ""
+    status: str = RUNNING
+    names: tuple[str, ...] = ()
+    size: int = 0
+    done: int = 0
+    dead: int = 0
+    retrying: int = 0
+    submitted: int = 0
+    chunks_settled: int = 0
+    rate: float = 0.0
+    eta_seconds: float | None = None
+    started: float = 0.0
+    settled_before: int = 0
+    seconds: float = 0.0
+    heard: float = 0.0
+    told: float | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.status == RUNNING
+
+    def at(self, now: float) -> RunView:
+        """This run as seen at ``now``; the ETA counts down between two reports."""
+        silent = max(0.0, now - self.heard)
+        stale = self.active and silent > SILENT_AFTER_SECONDS
+        left = (
+            max(0.0, self.eta_seconds - silent) if self.active and not stale and self.eta_seconds is not None else None
+        )
+        return RunView(
+            run=self.run,
+            target=self.target,
+            status=self.status,
+            stale=stale,
+            silent_seconds=silent if self.active else 0.0,
+            size=self.size,
+            done=self.done,
+            dead=self.dead,
+            retrying=self.retrying if self.active else 0,
+            submitted=self.submitted,
+            chunks_settled=self.chunks_settled,
+            rate=0.0 if stale else self.rate,
+            eta_seconds=left,
+            started=self.started,
+            seconds=max(0.0, now - self.started) if self.active else self.seconds,
+            names=self.names,
+        )
+
+
+@dataclass(slots=True)
+class Runs:
+    """All runs heard of, newest last, and how many parameters they settled over time."""
+
+    states: dict[str, RunState] = field(default_factory=dict)
+    settled: Strips[str] = field(default_factory=lambda: Strips(layers=1, columns=300, bucket_seconds=1.0))
+
+    def on_started(self, event: RunStarted, heard: float) -> None:
+        """A coordinator took the run up, for the first time or again."""
+        state = self._state(event.run, event.at)
+        state.target, state.size, state.names = event.target, event.size, event.names
+        state.status, state.started, state.heard = RUNNING, event.at, heard
+        state.settled_before = event.settled
+        state.done = max(event.settled - state.dead, 0)
+        state.told = event.at
+
+    def on_progress(self, event: RunProgress, heard: float) -> None:
+        """The ledger's figures as of ``event.at``."""
+        state = self._state(event.run, event.at)
+        self._count(state, event.done, event.dead, event.at)
+        state.size, state.retrying, state.submitted = event.size, event.retrying, event.submitted
+        state.chunks_settled, state.rate, state.eta_seconds = event.chunks_settled, event.rate, event.eta_seconds
+        state.status, state.heard = RUNNING, heard
+
+    def on_ended(self, event: RunEnded, heard: float) -> None:
+        """The coordinator let go; the rate becomes the average."""
+        state = self._state(event.run, event.at)
+        self._count(state, event.done, event.dead, event.at)
+        state.status, state.seconds, state.heard = event.status, event.seconds, heard
+        settled = event.done + event.dead - state.settled_before
+        state.rate = settled / event.seconds if event.seconds > 0 else 0.0
+
+    def any_active(self, now: float) -> bool:
+        """Whether some run is under way and its coordinator was heard of lately."""
+        return any(state.active and now - state.heard < SILENT_AFTER_SECONDS for state in self.states.values())
+
+    def at(self, now: float) -> list[RunView]:
+        """Runs as seen at ``now``, newest first."""
+        return [state.at(now) for state in reversed(self.states.values())]
+
+    def throughput(self, now: float) -> ThroughputView:
+        """Settled parameters per second over all runs since the beginning of the current activity."""
+        strips = self.settled
+        if strips.began is None:
+            return ThroughputView(began=now, bucket_seconds=strips.bucket_seconds, rates=[])
+        total = sum(row[0] for row in strips.rows.values())
+        rates = (
+            [round(float(value) / strips.bucket_seconds, 3) for value in total[: strips.used]] if strips.rows else []
+        )
+        return ThroughputView(began=strips.began, bucket_seconds=strips.bucket_seconds, rates=rates)
+
+    def _count(self, state: RunState, done: int, dead: int, at: float) -> None:
+        """Set the totals; what is new since the last report was settled evenly between the two."""
+        gained = done + dead - state.done - state.dead
+        if state.told is not None and gained > 0:
+            self.settled.add(state.run, min(state.told, at), at, (gained,))
+        state.done, state.dead, state.told = done, dead, at
+
+    def _state(self, run: str, at: float) -> RunState:
+        state = self.states.get(run)
+        if state is None:
+            self._make_room()
+            state = self.states[run] = RunState(run, started=at)
+        return state
+
+    def _make_room(self) -> None:
+        if len(self.states) < RUNS_KEPT:
+            return
+        ended = (name for name, state in self.states.items() if not state.active)
+        del self.states[next(ended, next(iter(self.states)))]

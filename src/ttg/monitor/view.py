@@ -1,0 +1,157 @@
+"""What all views show: one tree of plain data, made by :meth:`ttg.monitor.snapshot.Snapshot.at`.
+
+The terminal, the browser, Prometheus and ``--json`` are functions of a :class:`View`, so their figures agree by
+construction. Times are Unix seconds, durations and ages seconds, memory bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Base of everything in a view; subclasses are plain data."""
+
+
+class QueueView(Part, frozen=True):
+    """One queue as the broker's own tools show it, and its depth over time as ``(at, messages)``."""
+
+    name: str
+    messages: int
+    ready: int | None
+    unacknowledged: int | None
+    consumers: int | None
+    history: list[tuple[float, int]]
+
+
+class RunView(Part, frozen=True):
+    """One run. ``status`` is ``running`` or how it ended; ``stale``: it should run, but its coordinator is silent.
+
+    ``done``, ``dead``, ``retrying`` are the ledger's figures: committed, not guessed. ``rate`` is parameters/s (of the
+    last seconds while running, on average when ended). ``seconds`` since the coordinator took it up.
+    """
+
+    run: str
+    target: str
+    status: str
+    stale: bool
+    silent_seconds: float
+    size: int
+    done: int
+    dead: int
+    retrying: int
+    submitted: int
+    chunks_settled: int
+    rate: float
+    eta_seconds: float | None
+    started: float
+    seconds: float
+    names: tuple[str, ...] = ()
+
+    @property
+    def fraction(self) -> float:
+        """Settled part of the run, 0 to 1."""
+        return (self.done + self.dead) / self.size if self.size else 1.0
+
+
+class SlotView(Part, frozen=True):
+    """What a slot does now. ``state``: starting, idle, busy, stopping; ``seconds`` how long already."""
+
+    slot: int
+    state: str
+    seconds: float
+    run: str | None
+    task: str | None
+    done: int
+    total: int
+    memory_bytes: int
+
+
+class WorkerView(Part, frozen=True):
+    """One worker. ``state``: alive, silent (missed its heartbeats), lost (others took its tasks over), stopped."""
+
+    worker: str
+    host: str
+    pid: int
+    state: str
+    heard_seconds: float
+    rate: float
+    done: int
+    failed: int
+    tasks: int
+    memory_bytes: int
+    slots: tuple[SlotView, ...]
+
+
+class ThroughputView(Part, frozen=True):
+    """Parameters settled per second, in buckets of ``bucket_seconds`` from ``began``; the last may be unfinished."""
+
+    began: float
+    bucket_seconds: float
+    rates: list[float]
+
+
+class CauseView(Part, frozen=True):
+    """Failures of one cause: same run, kind, error and place. ``index``, ``message``, ``traceback`` are a sample."""
+
+    run: str
+    kind: str
+    error: str
+    place: str
+    count: int
+    dead: int
+    first: float
+    last: float
+    index: int
+    message: str
+    traceback: str
+
+
+class FaultView(Part, frozen=True):
+    """Something that went wrong or was put right, in words. ``severity``: info, warning, error. ``count`` alike."""
+
+    at: float
+    kind: str
+    severity: str
+    text: str
+    worker: str
+    lasted_seconds: float
+    count: int
+
+
+class View(Part, frozen=True):
+    """The whole picture at one moment.
+
+    ``connected``: the broker answered last time; ``stale``: nothing was heard from it for so long that the figures must
+    be shown as old; ``outage`` says why. ``totals`` counts events by kind since the monitor started.
+    """
+
+    at: float
+    backend: str
+    version: str
+    connected: bool
+    stale: bool
+    heard_seconds: float
+    outage: str
+    queues: list[QueueView]
+    runs: list[RunView]
+    workers: list[WorkerView]
+    workers_by_state: dict[str, int]
+    slots_by_state: dict[str, int]
+    throughput: ThroughputView
+    causes: list[CauseView]
+    causes_left_out: int
+    faults: list[FaultView]
+    totals: dict[str, int]
+
+
+def to_plain(view: Part) -> Any:
+    """Dicts, lists, numbers and strings of a view or of a part of it."""
+    return msgspec.to_builtins(view)
+
+
+def to_json(view: Part) -> bytes:
+    """JSON of a view or of a part of it."""
+    return msgspec.json.encode(view)
