@@ -14,7 +14,7 @@ help: ## show this list
 
 setup: $(STAMP) ## create .venv with every package pinned and hashed (PYTHON=python3.12 chooses the interpreter)
 
-$(STAMP): requirements-dev.lock pyproject.toml scripts/setup-venv.sh
+$(STAMP): requirements/dev.lock pyproject.toml scripts/setup-venv.sh
 	@PYTHON="$(PYTHON)" scripts/setup-venv.sh $(VENV)
 	@touch $@
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Create the virtual environment $1 from requirements-dev.lock and install TTG into it, editable.
+# Create the virtual environment $1 from requirements/dev.lock and install TTG into it, editable.
 # PYTHON chooses the interpreter; otherwise the newest of python3.13, 3.12, 3.11 and python3 that is found.
 set -eu
 cd "$(dirname "$0")/.."
@@ -37,5 +37,5 @@ if ! { [ -x "$venv/bin/python" ] && is_usable "$venv/bin/python"; }; then
 fi
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-"$venv/bin/python" -m pip install --quiet --require-hashes -r requirements-dev.lock
+"$venv/bin/python" -m pip install --quiet --require-hashes -r requirements/dev.lock
 "$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
