@@ -1,0 +1,27 @@
+"""Parameter spaces: lazy, indexable, ordered. See :class:`Space` for what they promise."""
+
+from ttg.space.base import Space
+from ttg.space.build import choice, grid, linspace, loguniform, logspace, normal, range_, rows, sample, uniform, zip_
+from ttg.space.codec import space_from_json, space_to_json
+from ttg.space.expressions import parse_axis, parse_space
+from ttg.space.files import from_file
+
+__all__ = [
+    "Space",
+    "choice",
+    "from_file",
+    "grid",
+    "linspace",
+    "loguniform",
+    "logspace",
+    "normal",
+    "parse_axis",
+    "parse_space",
+    "range_",
+    "rows",
+    "sample",
+    "space_from_json",
+    "space_to_json",
+    "uniform",
+    "zip_",
+]

@@ -1,0 +1,239 @@
+"""Readers of files of rows: one pass to learn the shape, then any block by its number."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from array import array
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from ttg.errors import SpaceError
+from ttg.space.values import INTEGERS, plain, plain_values
+
+BLOCK_ROWS = 4096
+
+
+class BlockReader(Protocol):
+    """``starts`` holds the number of the first row of each block."""
+
+    names: list[str]
+    count: int
+    starts: list[int]
+
+    def __init__(self, path: Path) -> None: ...
+
+    def read(self, block: int) -> dict[str, list[Any]]:
+        """The rows of one block, as columns of plain values."""
+
+
+class _Lines:
+    """Lines of text from a binary file; ``position`` is the byte behind the last one handed out."""
+
+    def __init__(self, path: Path, position: int = 0) -> None:
+        self.position = position
+        self.number = 0
+        self._path = path
+
+    def __iter__(self) -> Iterator[str]:
+        with self._path.open("rb") as file:
+            file.seek(self.position)
+            for line in file:
+                encoding = "utf-8-sig" if self.position == 0 else "utf-8"
+                self.position += len(line)
+                self.number += 1
+                yield line.decode(encoding)
+
+
+# ---------------------------------------------------------------------------------------------- CSV
+
+_NUMBER = re.compile(
+    r"[+-]?(?:(?P<int>0|[1-9]\d*)|(?P<float>(?:0|[1-9]\d*)?\.\d+(?:e[+-]?\d+)?|\d+\.?(?:e[+-]?\d+)?))", re.I
+)
+_WORDS = {"": "empty", "true": "bool", "false": "bool", "nan": "nonfinite", "inf": "nonfinite", "-inf": "nonfinite"}
+
+
+def kind_of(cell: str) -> str:
+    """``int``, ``float``, ``bool``, ``empty``, ``nonfinite`` or ``text``; numbers with leading zeros are text."""
+    text = cell.strip()
+    word = _WORDS.get(text.lower())
+    if word:
+        return word
+    match = _NUMBER.fullmatch(text)
+    if match is None or (match["float"] and re.match(r"[+-]?0\d", text)):
+        return "text"
+    if match["int"]:
+        return "int" if int(text) in INTEGERS else "text"
+    return "float" if math.isfinite(float(text)) else "nonfinite"
+
+
+class CsvReader:
+    """Comma, semicolon or tab separated, first row names; quoted cells may hold line breaks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._delimiter = _delimiter(path)
+        self._offsets = array("q")
+        self.starts: list[int] = []
+        self.count = 0
+        lines = _Lines(path)
+        records = self._records(lines)
+        self.names = [name.strip() for name in next(records, [])]
+        if not self.names:
+            raise SpaceError(f"{path}: is empty: expected a first line with the names of the parameters")
+        self._kinds = self._scan(lines, records)
+
+    def _records(self, lines: _Lines) -> Iterator[list[str]]:
+        try:
+            yield from filter(None, csv.reader(lines, delimiter=self._delimiter, strict=True))
+        except csv.Error as error:
+            raise SpaceError(f"{self._path}, line {lines.number}: {error}") from error
+
+    def _scan(self, lines: _Lines, records: Iterator[list[str]]) -> list[str]:
+        seen: list[set[str]] = [set() for _ in self.names]
+        while True:
+            position = lines.position
+            block = list(islice(records, BLOCK_ROWS))
+            if not block:
+                return [self._decide(name, kinds) for name, kinds in zip(self.names, seen, strict=True)]
+            for number, row in enumerate(block, self.count + 1):
+                if len(row) != len(self.names):
+                    raise SpaceError(f"{self._path}, row {number}: expected {len(self.names)} cells, got {len(row)}")
+            self._offsets.append(position)
+            self.starts.append(self.count)
+            self.count += len(block)
+            for kinds, column in zip(seen, zip(*block, strict=True), strict=True):
+                kinds.update(map(kind_of, set(column)))
+
+    def _decide(self, name: str, kinds: set[str]) -> str:
+        filled = kinds - {"empty"}
+        if "nonfinite" in filled and filled <= {"int", "float", "nonfinite"}:
+            raise SpaceError(f"{self._path}, column {name!r}: holds nan or inf: leave such cells empty (None)")
+        if filled == {"int", "float"}:
+            return "float"
+        return next(iter(filled)) if len(filled) == 1 else "text" if filled else "empty"
+
+    def read(self, block: int) -> dict[str, list[Any]]:
+        records = self._records(_Lines(self._path, self._offsets[block]))
+        columns = zip(*islice(records, BLOCK_ROWS), strict=True)
+        named = zip(self.names, self._kinds, columns, strict=True)
+        return {name: [_converted(cell, kind) for cell in column] for name, kind, column in named}
+
+
+def _converted(cell: str, kind: str) -> Any:
+    if kind == "text":
+        return cell
+    text = cell.strip()
+    if not text:
+        return None
+    return text.lower() == "true" if kind == "bool" else int(text) if kind == "int" else float(text)
+
+
+def _delimiter(path: Path) -> str:
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    header = next(iter(_Lines(path)), "")
+    return ";" if ";" in header and "," not in header else ","
+
+
+# ---------------------------------------------------------------------------------------------- JSONL
+
+
+class JsonlReader:
+    """One JSON object per line, all with the same keys; blank lines are skipped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offsets = array("q")
+        self.starts: list[int] = []
+        self.names: list[str] = []
+        self.count = 0
+        seen: dict[str, set[type]] = {}
+        lines = _Lines(path)
+        rows = self._rows(lines)
+        while True:
+            position = lines.position
+            block = list(islice(rows, BLOCK_ROWS))
+            if not block:
+                break
+            self._offsets.append(position)
+            self.starts.append(self.count)
+            self.count += len(block)
+            for name in self.names:
+                seen.setdefault(name, set()).update(type(row[name]) for row in block)
+        self._floats = {name for name, kinds in seen.items() if kinds - {type(None)} == {int, float}}
+
+    def _rows(self, lines: _Lines) -> Iterator[dict[str, Any]]:
+        for line in lines:
+            if not line.strip():
+                continue
+            where = f"{self._path}, line {lines.number}"
+            try:
+                row = msgspec.json.decode(line)
+            except msgspec.DecodeError as error:
+                raise SpaceError(f"{where}: expected one JSON object per line: {error}") from error
+            if not isinstance(row, dict):
+                raise SpaceError(f"{where}: expected a JSON object, got {line.strip()[:80]}")
+            self.names = self.names or list(row)
+            if set(row) != set(self.names):
+                raise SpaceError(f"{where}: expected the keys {', '.join(self.names)}, got {', '.join(row)}")
+            yield {name: plain(row[name], where) for name in self.names}
+
+    def read(self, block: int) -> dict[str, list[Any]]:
+        rows = list(islice(self._rows(_Lines(self._path, self._offsets[block])), BLOCK_ROWS))
+        return {name: [self._value(name, row[name]) for row in rows] for name in self.names}
+
+    def _value(self, name: str, value: Any) -> Any:
+        return float(value) if type(value) is int and name in self._floats else value
+
+
+# ---------------------------------------------------------------------------------------------- Parquet
+
+
+class ParquetReader:
+    """A Parquet file; one row group is held in memory, as Arrow columns."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._path = path
+        try:
+            self._file = pq.ParquetFile(path, memory_map=True)
+        except pa.ArrowException as error:
+            raise SpaceError(f"{path}: cannot be read as Parquet: {error}") from error
+        self.names = list(self._file.schema_arrow.names)
+        self.count = 0
+        self.starts: list[int] = []
+        self._places: list[tuple[int, int]] = []
+        self._group: tuple[int, Any] = (-1, None)
+        for group in range(self._file.num_row_groups):
+            self._check_finite(group)
+            for first in range(0, self._table(group).num_rows, BLOCK_ROWS):
+                self.starts.append(self.count + first)
+                self._places.append((group, first))
+            self.count += self._table(group).num_rows
+
+    def _table(self, group: int) -> Any:
+        if self._group[0] != group:
+            self._group = (group, self._file.read_row_group(group))
+        return self._group[1]
+
+    def _check_finite(self, group: int) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for name, column in zip(self.names, self._table(group).columns, strict=True):
+            if pa.types.is_floating(column.type) and pc.all(pc.is_finite(column), min_count=0).as_py() is False:
+                raise SpaceError(f"{self._path}, column {name!r}: holds nan or inf: write null for what is missing")
+
+    def read(self, block: int) -> dict[str, list[Any]]:
+        group, first = self._places[block]
+        rows = self._table(group).slice(first, BLOCK_ROWS)
+        columns = zip(self.names, rows.columns, strict=True)
+        return {name: plain_values(column.to_pylist(), f"{self._path}, column {name!r}") for name, column in columns}
