@@ -26,10 +26,10 @@ _LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "redis", "pika"
 
 
 class RunInfo(Message, frozen=True, kw_only=True):
-    """The contents of ``run.json``. Times are Unix seconds; ``seconds`` is the time coordinators were busy with the run.
+    """The contents of ``run.json``. Times are Unix seconds; ``seconds`` is how long coordinators were busy with the run.
 
-    ``state``: active, interrupted, cancelled, failed, finished, finished_with_dead_letters. ``statistics`` maps a column
-    to its count, nulls, sum, min, max and mean (once the run is finalised).
+    ``state``: active, interrupted, cancelled, failed, finished, finished_with_dead_letters. ``statistics`` maps a
+    column to its count, nulls, sum, min, max and mean (once the run is finalised).
     """
 
     spec: RunSpec
@@ -40,8 +40,8 @@ class RunInfo(Message, frozen=True, kw_only=True):
     size: int
     done: int = 0
     dead: int = 0
-    versions: dict[str, str] = {}
-    statistics: dict[str, dict[str, Any]] = {}
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+    statistics: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
 
 class RunFolder:

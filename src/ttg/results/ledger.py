@@ -1,7 +1,7 @@
 """The ledger: which indices of a run are settled. Pure; the dataset on disk is its durable form.
 
-Two compressed bitmaps (Roaring, 64 bit), always disjoint: ``done`` has a result row, ``dead`` only a dead letter. A result
-outranks a dead letter. Settling a chunk costs the same whatever the size of the run; so does asking how much is done.
+Two compressed bitmaps (Roaring, 64 bit), always disjoint: ``done`` has a result row, ``dead`` only a dead letter. A
+result outranks a dead letter. Settling a chunk costs the same whatever the size of the run; so does asking how much is done.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Ledger:
     # -- settling
 
     def settle_rows(self, ranges: Ranges) -> Ranges:
-        """Mark ``ranges`` as done; returns the part of them that was not done before. The dead among them live again."""
+        """Mark ``ranges`` as done, also the dead among them; returns the part of them that was not done before."""
         new = self._not_done(ranges)
         for start, stop in new:
             self._unmark_dead(start, stop)
