@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ttg.settings import Settings
+
 
 def add_broker(parser: argparse.ArgumentParser) -> None:
     """``--broker`` and what belongs to it."""

@@ -167,4 +167,3 @@ def _stop(box: dict[str, Any]) -> None:
     if "stop" in box:
         loop, stop = box["stop"]
         loop.call_soon_threadsafe(stop)
-

@@ -354,9 +354,7 @@ async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> st
         collector = coordinator.collector
         if collector.complete:
             await asyncio.to_thread(collector.finalise)
-        folder.update(
-            state=coordinator.status, seconds=seconds, done=collector.done_count, dead=collector.dead_count
-        )
+        folder.update(state=coordinator.status, seconds=seconds, done=collector.done_count, dead=collector.dead_count)
 
 
 def _drain_on_signals(coordinator: Coordinator) -> None:

@@ -1,0 +1,78 @@
+"""The window: what is out is bounded, and losing the memory of it loses nothing."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from ttg.messages import DeadLetter, Failure, Ranges, ResultHeader, indices_of, ranges_of
+from ttg.planner import Planner
+from ttg.run.window import Window
+
+
+class Missing:
+    """The ledger's view, kept as a plain set of settled indices."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.settled: set[int] = set()
+
+    def __call__(self, start: int, limit: int) -> Ranges:
+        left = (index for index in range(start, self.size) if index not in self.settled)
+        return ranges_of(islice(left, limit))
+
+
+def header(task: str, ranges: Ranges, *, failed: int = 0, attempt: int = 1, dead: int = 0) -> ResultHeader:
+    letters = tuple(
+        DeadLetter("r", "f", 900 + n, {}, 4, Failure(900 + n, "exception", "E", "m"), "w", 0.0) for n in range(dead)
+    )
+    return ResultHeader("r", task, ranges, attempt, "w", 0, 0.0, 1.0, failed=failed, dead=letters)
+
+
+def window(size: int, chunk_size: int) -> tuple[Window, Missing]:
+    missing = Missing(size)
+    return Window(Planner(size, chunk_size), missing), missing
+
+
+def test_chunks_cover_the_space_in_order_without_overlap() -> None:
+    wide, _ = window(1000, 10)
+    chunks = wide.cut(slots=2, left=1000)
+    covered = [index for _, ranges in chunks for index in indices_of(ranges)]
+    assert covered == list(range(1000))
+    assert len({name for name, _ in chunks}) == len(chunks)
+
+
+def test_no_more_is_out_than_the_window_allows() -> None:
+    wide, _ = window(10**6, 1)
+    assert len(wide.cut(slots=1, left=10**6)) == wide.planner.window(1)
+    assert wide.cut(slots=1, left=10**6) == []
+
+
+def test_settling_makes_room_and_a_split_piece_counts_for_its_chunk() -> None:
+    wide, missing = window(10**6, 100)
+    chunks = wide.cut(slots=1, left=10**6)
+    name, ((start, stop),) = chunks[0]
+    wide.saw(header(f"{name}.0", ((start, start + 40),)))
+    assert wide.out[name] == 60
+    wide.saw(header(f"{name}.1.2", ((start + 40, stop),)))
+    assert name not in wide.out
+    missing.settled.update(range(start, stop))
+    assert len(wide.cut(slots=1, left=10**6)) == 1
+
+
+def test_parameters_that_wait_for_a_retry_do_not_hold_up_the_window() -> None:
+    wide, _ = window(10**6, 10)
+    name, ((start, stop),) = wide.cut(slots=1, left=10**6)[0]
+    wide.saw(header(name, ((start, stop - 3),), failed=3))
+    assert name not in wide.out
+    before = dict(wide.out)
+    wide.saw(header(f"{name}.r", ((stop - 3, stop),), attempt=2))
+    assert wide.out == before
+
+
+def test_starting_over_submits_exactly_what_is_missing() -> None:
+    wide, missing = window(100, 10)
+    wide.cut(slots=1, left=100)
+    missing.settled.update(range(50))
+    wide.start_over()
+    again = [index for _, ranges in wide.cut(slots=1, left=50) for index in indices_of(ranges)]
+    assert again == list(range(50, 100))
