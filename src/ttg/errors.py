@@ -64,7 +64,7 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerRefused(BrokerError):
-    """The broker answered and refused: credentials, permissions, or queues with other arguments. Retrying is useless."""
+    """The broker answered and refused: credentials, permissions, or queues with other arguments. Retrying is no use."""
 
 
 class BrokerFull(BrokerError):

@@ -57,7 +57,8 @@ class Task(Message, frozen=True):
 class Failure(Message, frozen=True):
     """Why one parameter failed in one attempt.
 
-    ``kind`` is how it ended: ``exception``, ``exit``, ``signal``, ``timeout``, ``memory``, ``encoding``, ``worker_lost``.
+    ``kind`` is how it ended: ``exception``, ``exit``, ``signal``, ``timeout``, ``memory``, ``encoding`` or
+    ``worker_lost``.
     ``place`` is ``file:line`` (function) of the innermost frame of the user's code; failures with equal ``error`` and
     ``place`` have the same cause.
     """
@@ -184,7 +185,8 @@ class RunProgress(Event, frozen=True, tag="run_progress"):
 
 
 class RunEnded(Event, frozen=True, tag="run_ended"):
-    """A coordinator let go of a run. ``status``: finished, finished_with_dead_letters, interrupted, cancelled, failed."""
+    """A coordinator let go of a run. ``status``: one of finished, finished_with_dead_letters, interrupted, cancelled,
+    failed."""
 
     run: str
     status: str
@@ -272,7 +274,7 @@ class TasksSettled(Event, frozen=True, tag="tasks_settled"):
 
 
 class ParametersFailed(Event, frozen=True, tag="parameters_failed"):
-    """Failures by cause since the last such event. ``sample`` is one of ``count`` alike; ``dead`` of them were final."""
+    """Failures by cause since the last such event. ``sample`` is one of ``count`` alike, ``dead`` of them final."""
 
     run: str
     worker: str

@@ -62,9 +62,8 @@ def runs(args: argparse.Namespace) -> int:
     rows = [_brief(folder) for folder in folders]
     print(f"{'RUN':<34} {'STATE':<27} {'DONE':>12} {'FAILED':>8} {'OF':>12}  FOLDER")
     for row in rows:
-        print(
-            f"{row['run']:<34} {row['state']:<27} {row['done']:>12,} {row['dead']:>8,} {row['size']:>12,}  {row['folder']}"
-        )
+        counts = f"{row['done']:>12,} {row['dead']:>8,} {row['size']:>12,}"
+        print(f"{row['run']:<34} {row['state']:<27} {counts}  {row['folder']}")
     return 0
 
 

@@ -45,9 +45,7 @@ def _add_run(subparsers: Subparsers) -> None:
     space.add_argument("--params", metavar="FILE", help="rows of a CSV, JSONL or Parquet file as parameters")
     space.add_argument("--sample", type=int, metavar="N", help="draw N points from the axes' distributions")
     space.add_argument("--method", choices=("random", "lhs", "sobol"), default="random", help="how (default: random)")
-    space.add_argument(
-        "--seed", type=int, default=0, help="seed of sampling and of the function's seed/rng (default: 0)"
-    )
+    space.add_argument("--seed", type=int, default=0, help="of sampling and of seed/rng (default: 0)")
     execution = parser.add_argument_group("execution")
     execution.add_argument("--vectorized", action="store_true", help="call the function with columns (NumPy arrays)")
     execution.add_argument("--chunk-size", type=int, metavar="N", help="parameters per task (default: automatic)")

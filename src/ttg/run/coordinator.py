@@ -42,6 +42,7 @@ from ttg.messages import (
     RunProgress,
     RunRecord,
     RunStarted,
+    TargetRefused,
     Task,
     TasksResubmitted,
     WorkerHeartbeat,
@@ -307,9 +308,10 @@ class Coordinator:
     # ------------------------------------------------------------------------------------------ listen
 
     async def _listen(self) -> None:
-        cursor: str | None = "$"
+        after: str | None = "$"
         while True:
-            for cursor, event in await self._insist(self.broker.read_events, cursor, READ_LIMIT, LOOK_SECONDS):
+            for cursor, event in await self._insist(self.broker.read_events, after, READ_LIMIT, LOOK_SECONDS):
+                after = cursor
                 self._on_event(event)
 
     def _on_event(self, event: AnyEvent) -> None:
@@ -320,8 +322,13 @@ class Coordinator:
                 self._wake.set()
         elif isinstance(event, WorkerStopped):
             self.heard.pop(event.worker, None)
-        elif type(event).__name__ == "TargetRefused" and getattr(event, "run", None) == self.spec.run:
-            raise TargetError(getattr(event, "text", ""))
+        elif isinstance(event, TargetRefused) and event.run == self.spec.run:
+            self._on_refusal(event)
+
+    def _on_refusal(self, event: TargetRefused) -> None:
+        if event.lasting:
+            raise TargetError(event.text)
+        log.warning("worker %s does not work on this run: %s", event.worker, event.text)
 
     def _forget_silent(self) -> None:
         now = loop_time()

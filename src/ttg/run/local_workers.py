@@ -106,7 +106,7 @@ class LocalWorkers:
         """SIGTERM (they drain), wait up to :data:`STOP_GRACE_SECONDS`, then SIGKILL. Idempotent."""
         self._signal(signal.SIGTERM)
         deadline = monotonic() + STOP_GRACE_SECONDS
-        while self._reap() and monotonic() < deadline:
+        while self._reap() and monotonic() < deadline:  # noqa: ASYNC110 - a process's end is no asyncio event
             await asyncio.sleep(0.01)
         self.kill()
 
