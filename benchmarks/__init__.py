@@ -1,0 +1,1 @@
+"""TTG beside its peers, measured side by side in one run. ``python -m benchmarks --help``; see ``README.md``."""

@@ -1,0 +1,55 @@
+"""Celery on Redis (results in Redis) and on RabbitMQ (results over its rpc backend)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from benchmarks.job import Job
+from benchmarks.peers.base import BlockContender, Blocks, Piece
+
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR")
+
+
+class CeleryQueue(BlockContender):
+    """Best: one worker of the solo pool per slot, no gossip, prefetch by workload, late acknowledgement where a worker
+    is killed. Default settings: one prefork worker per slot, everything as shipped.
+    """
+
+    def configure(self) -> None:
+        os.environ.update(BENCH_BROKER=self.job.broker or "", BENCH_SETTINGS=settings_of(self.job))
+
+    def start_workers(self) -> None:
+        options = ("--loglevel", "ERROR") if self.job.settings == "default" else ("--pool", "solo", *QUIET)
+        for slot in range(self.job.workers):
+            name = ("--concurrency", "1", "--hostname", f"worker{slot}@bench")
+            self.start_module("celery", "-A", "benchmarks.peers.celery_app", "worker", *name, *options)
+
+    def connect(self) -> None:
+        from benchmarks.peers import celery_app
+
+        self.app = celery_app
+
+    def map_blocks(self, function: str, blocks: Blocks) -> Iterable[Piece]:
+        from celery.result import ResultSet
+
+        with self.app.app.producer_pool.acquire(block=True) as producer:
+            sent = [self.app.run_block.apply_async((function, *pair), producer=producer) for pair in blocks]
+        for _, meta in ResultSet(sent, app=self.app.app).iter_native():
+            yield meta["result"]
+
+    def close(self) -> None:
+        self.app.app.close()
+
+
+def settings_of(job: Job) -> str:
+    """Name of the settings in :mod:`benchmarks.peers.celery_app`."""
+    if job.settings == "default":
+        return "default"
+    if job.kill_at:
+        return "crash"
+    return "fast" if job.style == "single" and job.function == "f" else "fair"
+
+
+def contender(job: Job) -> CeleryQueue:
+    return CeleryQueue(job)
