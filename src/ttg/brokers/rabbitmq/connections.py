@@ -1,0 +1,92 @@
+"""The connections of one client: made when first used, made again when lost, with backoff and jitter."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from ttg.brokers.base import BrokerConfig
+from ttg.brokers.rabbitmq.link import Link, connection_parameters
+from ttg.clock import loop_time
+from ttg.errors import BrokerUnavailable
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
+
+log = logging.getLogger("ttg.broker")
+
+
+class Connections:
+    """Up to three connections: ``publish``, ``consume``, ``read``.
+
+    They are separate because a memory alarm freezes a connection that has published, acknowledgements and all.
+    ``on_trouble`` is told once when the broker is lost or blocks, and once when it is back: ``(text, recovered)``.
+    """
+
+    def __init__(self, config: BrokerConfig, consumer: str, on_trouble: Callable[[str, bool], None]) -> None:
+        self._config = config
+        self._consumer = consumer
+        self._on_trouble = on_trouble
+        self._links: dict[str, Link] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._lost_at: float | None = None
+        self._known = False
+        self.regained_at = float("-inf")
+
+    async def get(self, purpose: str, patience_seconds: float | None = None) -> Link:
+        """The open connection for ``purpose``; tries for ``patience_seconds`` (default: the configured timeout)."""
+        link = self._links.get(purpose)
+        if link is not None and link.closed is None:
+            return link
+        async with self._locks.setdefault(purpose, asyncio.Lock()):
+            link = self._links.get(purpose)
+            if link is None or link.closed is not None:
+                link = self._links[purpose] = await self._connect(purpose, patience_seconds)
+        return link
+
+    async def close(self) -> None:
+        """Close all; never raises."""
+        links, self._links = list(self._links.values()), {}
+        await asyncio.gather(*(link.close() for link in links))
+
+    async def _connect(self, purpose: str, patience_seconds: float | None) -> Link:
+        patience = self._config.connect_timeout_seconds if patience_seconds is None else patience_seconds
+        deadline, pause = loop_time() + patience, FIRST_PAUSE_SECONDS
+        parameters = connection_parameters(self._config, purpose, self._consumer)
+        if purpose in self._links:
+            self._note_lost(str(self._links[purpose].closed))
+        while True:
+            try:
+                link = await Link.connect(parameters, self._config.masked_url)
+                break
+            except BrokerUnavailable as error:
+                self._note_lost(str(error))
+                if loop_time() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        link.on_blocked = self._note_blocked
+        self._note_connected()
+        return link
+
+    def _note_lost(self, reason: str) -> None:
+        if self._known and self._lost_at is None:
+            self._lost_at = loop_time()
+            self._trouble(reason, False)
+
+    def _note_connected(self) -> None:
+        self._known = True
+        if self._lost_at is not None:
+            seconds = loop_time() - self._lost_at
+            self._lost_at, self.regained_at = None, loop_time()
+            self._trouble(f"connection to RabbitMQ regained after {seconds:.1f} s", True)
+
+    def _note_blocked(self, blocked: bool) -> None:
+        text = "RabbitMQ takes messages again" if not blocked else "RabbitMQ takes no messages: memory or disk alarm"
+        self._trouble(text, not blocked)
+
+    def _trouble(self, text: str, recovered: bool) -> None:
+        log.log(logging.INFO if recovered else logging.WARNING, "%s", text)
+        self._on_trouble(text, recovered)

@@ -1,0 +1,188 @@
+"""Leases on RabbitMQ: the unacknowledged deliveries of one channel. When the channel dies, all of them are lost.
+
+A consumer's prefetch counts what it holds unacknowledged, so the sum of our consumers' prefetches is the most tasks we
+ever have: as many as were asked for (held + wanted). It grows by adding consumers, one per task wanted (so that the
+broker's tools show one consumer per slot), and shrinks to nothing when tasks arrive that nobody wants: those go back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ttg.brokers.rabbitmq.link import Channel, Link
+from ttg.brokers.rabbitmq.publisher import Letter
+from ttg.clock import loop_time
+from ttg.errors import BrokerError
+
+CONSUMERS_OF_ONE = 16
+UNCLAIMED_SECONDS = 0.25
+SHORTEST_WAIT_SECONDS = 0.05  # deliveries follow a round trip after consuming began
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Received:
+    """A message as delivered. ``before`` counts deliveries before this one, ``redelivered`` if its holder was lost."""
+
+    leases: Leases
+    tag: int
+    body: bytes
+    headers: dict[str, Any]
+    redelivered: bool
+
+    @property
+    def before(self) -> int:
+        broker_count = int(self.headers.get("x-delivery-count", 0)) or int(self.redelivered)
+        return broker_count + int(self.headers.get("deliveries", 0))
+
+    @property
+    def held(self) -> bool:
+        """Whether it is still ours."""
+        return self.leases.channel.closed is None and self.tag in self.leases.outstanding
+
+    def again(self, queue: str) -> Letter:
+        """The same message, to be published once more, with its history."""
+        headers = {name: value for name, value in self.headers.items() if not name.startswith("x-")}
+        return Letter(queue, self.body, "task", headers | {"deliveries": self.before + 1})
+
+
+class Leases:
+    """Consumers of one queue on one channel, and what they hold."""
+
+    def __init__(self, channel: Channel, queue: str, consumer: str, give_back: Callable[[Leases], None]) -> None:
+        self.channel = channel
+        self.outstanding: dict[int, Received] = {}
+        self._queue = queue
+        self._consumer = consumer
+        self._consumers = 0
+        self._give_back = give_back
+        self._arrived: deque[Received] = deque()
+        self._bell = asyncio.Event()
+        self._prefetch: dict[str, int] = {}
+        self._wanted = 0
+        self._growing = asyncio.Lock()
+        self._watch: asyncio.TimerHandle | None = None
+        channel.on_close.append(self._on_close)
+        channel.raw.add_on_cancel_callback(self._on_cancelled_by_broker)
+
+    @classmethod
+    async def on(cls, link: Link, queue: str, consumer: str, give_back: Callable[[Leases], None]) -> Leases:
+        """Leases of ``queue`` on a new channel; ``give_back`` is called when tasks arrived that nobody asks for."""
+        return cls(await link.channel(), queue, consumer, give_back)
+
+    async def take(self, limit: int, wait_seconds: float) -> list[Received]:
+        """Up to ``limit`` messages, as soon as there is one; an empty list after ``wait_seconds``.
+
+        ``QueueGone`` when the queue was deleted; ``BrokerUnavailable`` when the channel died.
+        """
+        self._wanted += limit
+        try:
+            await self._wait_for_arrivals(max(wait_seconds, SHORTEST_WAIT_SECONDS))
+        finally:
+            self._wanted -= limit
+            self._watch_unclaimed()
+        return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
+
+    async def _wait_for_arrivals(self, wait_seconds: float) -> None:
+        deadline = loop_time() + wait_seconds
+        while True:
+            self.channel.check()
+            await self._grow()
+            if self._arrived:
+                return
+            self._bell.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._bell.wait()
+            except TimeoutError:
+                return
+
+    def acknowledge(self, received: Iterable[Received]) -> None:
+        """Remove messages from the queue for good; those no longer ours are skipped."""
+        tags = {message.tag for message in received if message.held}
+        if not tags:
+            return
+        prefix = 0
+        for tag in self.outstanding:
+            if tag not in tags:
+                break
+            prefix = tag
+        if prefix:
+            self.channel.raw.basic_ack(prefix, multiple=True)
+        for tag in tags:
+            del self.outstanding[tag]
+            if tag > prefix:
+                self.channel.raw.basic_ack(tag)
+
+    def hand_back(self, received: Iterable[Received]) -> None:
+        """Return messages to the queue as if their holder was lost: the last resort when nothing can be published."""
+        for message in received:
+            if message.held:
+                del self.outstanding[message.tag]
+                self.channel.raw.basic_nack(message.tag, requeue=True)
+
+    async def stop(self) -> list[Received]:
+        """Consume no more; returns what had arrived and was not taken."""
+        async with self._growing:
+            tags, self._prefetch = list(self._prefetch), {}
+            for tag in tags:
+                await self.channel.call("basic_cancel", tag)
+        self._bell.set()
+        unclaimed, self._arrived = list(self._arrived), deque()
+        return unclaimed
+
+    async def _grow(self) -> None:
+        if self._missing() <= 0:
+            return
+        async with self._growing:
+            missing = self._missing()
+            each = 1 if missing <= CONSUMERS_OF_ONE else missing
+            while missing > 0:
+                await self._consume(each)
+                missing -= each
+
+    def _missing(self) -> int:
+        held = len(self.outstanding) - len(self._arrived)
+        return held + self._wanted - sum(self._prefetch.values())
+
+    async def _consume(self, prefetch: int) -> None:
+        await self.channel.call("basic_qos", prefetch_count=prefetch)
+        self._consumers += 1
+        tag = f"{self._consumer}-{self._consumers}"
+        self._prefetch[tag] = (
+            prefetch  # before the answer: should we be cancelled while waiting, it consumes all the same
+        )
+        await self.channel.call("basic_consume", self._queue, self._on_message, consumer_tag=tag)
+
+    def _watch_unclaimed(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        loop = asyncio.get_running_loop()
+        self._watch = None if self._wanted else loop.call_later(UNCLAIMED_SECONDS, self._on_unclaimed)
+
+    def _on_unclaimed(self) -> None:
+        self._watch = None
+        if self._arrived and not self._wanted:
+            self._give_back(self)
+
+    def _on_message(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        headers = properties.headers or {}
+        received = Received(self, method.delivery_tag, body, headers, method.redelivered)
+        self.outstanding[received.tag] = received
+        self._arrived.append(received)
+        self._bell.set()
+        if not self._wanted and self._watch is None:
+            self._watch_unclaimed()
+
+    def _on_cancelled_by_broker(self, frame: Any) -> None:
+        self._prefetch.pop(frame.method.consumer_tag, None)
+        self._bell.set()
+
+    def _on_close(self, _error: BrokerError) -> None:
+        self.outstanding.clear()
+        self._arrived.clear()
+        self._prefetch.clear()
+        self._bell.set()

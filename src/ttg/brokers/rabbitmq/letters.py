@@ -1,0 +1,78 @@
+"""Our messages as people see them in the management UI: readable bodies, telling headers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ttg.brokers.base import ResultMessage
+from ttg.brokers.rabbitmq.publisher import Letter
+from ttg.brokers.rabbitmq.streams import Entry
+from ttg.errors import MessageError
+from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, RunRecord, Task, decode, encode
+from ttg.spec import decode_spec
+
+
+def task_letter(queue: str, task: Task, deliveries: int = 0) -> Letter:
+    """A task; ``deliveries`` is how often it was handed out before this copy."""
+    headers = {"run": task.run, "task": task.id, "attempt": task.attempt}
+    if deliveries:
+        headers["deliveries"] = deliveries
+    return Letter(queue, encode(task), "task", headers)
+
+
+def result_letter(queue: str, header: ResultHeader, payload: bytes) -> Letter:
+    """Header as JSON, a newline (JSON of ours has none), the payload as it is."""
+    headers = {
+        "run": header.run,
+        "task": header.task,
+        "worker": header.worker,
+        "slot": header.slot,
+        "attempt": header.attempt,
+        "done": header.count,
+        "failed": header.failed,
+        "dead": len(header.dead),
+        "milliseconds": round(1000 * header.seconds),
+    }
+    return Letter(queue, b"%b\n%b" % (encode(header), payload), "result", headers, "application/x-ttg-result")
+
+
+def read_result(entry: Entry) -> ResultMessage:
+    """The inverse of :func:`result_letter`; ``MessageError`` if it is none."""
+    header, _, payload = entry.body.partition(b"\n")
+    return ResultMessage(entry.cursor, decode(header, ResultHeader), payload)
+
+
+def dead_letter(queue: str, letter: DeadLetter) -> Letter:
+    """A parameter given up."""
+    failure = letter.failure
+    headers = {"run": letter.run, "index": letter.index, "attempts": letter.attempts, "error": failure.error[:200]}
+    return Letter(queue, encode(letter), "dead letter", headers)
+
+
+def set_aside_letter(queue: str, body: bytes, reason: str) -> Letter:
+    """A message that cannot be decoded, as it came."""
+    return Letter(queue, body, "set aside", {"reason": reason[:500]}, "application/octet-stream")
+
+
+def event_letter(queue: str, event: AnyEvent) -> Letter:
+    """An event."""
+    return Letter(queue, encode(event), "event", {"source": event.source})
+
+
+def outcome_letters(outcome: Outcome, results: str, retry: str, dlq: str, tasks: str) -> Iterator[Letter]:
+    """All that an outcome leaves behind."""
+    yield result_letter(results, outcome.header, outcome.payload)
+    for task in outcome.retries:
+        yield task_letter(retry, task)
+    for letter in outcome.header.dead:
+        yield dead_letter(dlq, letter)
+    for task in outcome.remainder:
+        yield task_letter(tasks, task)
+
+
+def retry_delay_ms(record: RunRecord) -> int:
+    """The retry delay of a run; 0 if its specification cannot be read."""
+    try:
+        return decode_spec(record.spec).retry.delay_ms
+    except MessageError:
+        return 0

@@ -1,0 +1,269 @@
+"""AMQP connections and channels, awaited. The only module that knows how pika reports success and failure.
+
+pika is driven through its asyncio adapter: everything happens on the running event loop, callbacks become futures, and
+whatever waits when a channel or a connection dies is told why, as a :class:`~ttg.errors.BrokerError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pika
+from pika import exceptions
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils import connection_workflow
+
+from ttg.brokers.base import BrokerConfig
+from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks what we translate and raise
+
+NOT_FOUND, PRECONDITION_FAILED, ACCESS_REFUSED, NOT_ALLOWED = 404, 406, 403, 530
+
+
+class QueueGone(BrokerUnavailable):
+    """A queue of ours does not exist (any more); declaring it again helps."""
+
+
+class OtherArguments(BrokerRefused):
+    """A queue exists with other arguments than ours. ``text`` is what the broker says about it."""
+
+
+def connection_parameters(config: BrokerConfig, purpose: str, client: str) -> pika.ConnectionParameters:
+    """What pika needs to connect; ``purpose`` and ``client`` name the connection in the management UI."""
+    parts = urlsplit(config.url)
+    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+        raise SettingsError(f"expected amqp://user:password@host:port/vhost, got {config.masked_url!r}")
+    secure = parts.scheme == "amqps"
+    return pika.ConnectionParameters(
+        host=parts.hostname,
+        port=parts.port or (5671 if secure else 5672),
+        virtual_host=unquote(parts.path[1:]) or "/",
+        credentials=pika.PlainCredentials(unquote(parts.username or ""), unquote(parts.password or "")),
+        ssl_options=pika.SSLOptions(_tls_context(config.tls), parts.hostname) if secure else None,
+        heartbeat=round(min(max(config.heartbeat_seconds, 5), 20)),
+        socket_timeout=config.connect_timeout_seconds,
+        stack_timeout=config.connect_timeout_seconds,
+        client_properties={"connection_name": f"ttg {purpose} {client}"},
+    )
+
+
+def _tls_context(tls: dict[str, str]) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.get("ca_file"))
+        if certificate := tls.get("cert_file"):
+            context.load_cert_chain(certificate, tls.get("key_file"))
+    except OSError as error:
+        raise SettingsError(f"expected readable PEM files for TLS, got {tls}: {error}") from error
+    return context
+
+
+class Link:
+    """One AMQP connection. It closes once and never comes back: its owner makes a new one."""
+
+    def __init__(self) -> None:
+        self.closed: BrokerError | None = None
+        self.blocked: asyncio.Event = asyncio.Event()
+        self.on_blocked: Callable[[bool], None] = lambda _blocked: None
+        self._channels: set[Channel] = set()
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gone = asyncio.Event()
+        self._connection: AsyncioConnection
+
+    @classmethod
+    async def connect(cls, parameters: pika.ConnectionParameters, where: str) -> Link:
+        """Open a connection, or raise ``BrokerUnavailable`` or ``BrokerRefused``, naming ``where``."""
+        link = cls()
+        connection = link._connection = AsyncioConnection(
+            parameters,
+            on_open_callback=lambda _connection: link._finish_opening(None),
+            on_open_error_callback=lambda _connection, error: link._finish_opening(connect_error(error, where)),
+            on_close_callback=lambda _connection, error: link._on_close(error),
+        )
+        connection.add_on_connection_blocked_callback(lambda *_: link._on_blocked(True))
+        connection.add_on_connection_unblocked_callback(lambda *_: link._on_blocked(False))
+        try:
+            await link._opened
+        except asyncio.CancelledError:
+            link.abandon()
+            raise
+        return link
+
+    @property
+    def server_version(self) -> str:
+        """Version of the server, as it introduced itself."""
+        return str((self._connection.server_properties or {}).get("version", ""))
+
+    async def channel(self) -> Channel:
+        """A new channel."""
+        self.check()
+        channel = Channel()
+        self._channels.add(channel)
+        try:
+            await channel.open(self._connection)
+        finally:
+            if channel.closed:
+                self._channels.discard(channel)
+        return channel
+
+    def check(self) -> None:
+        """Raise why this connection is closed, if it is."""
+        if self.closed:
+            raise type(self.closed)(str(self.closed))
+
+    def abandon(self) -> None:
+        """Begin to close, without waiting."""
+        if not (self._connection.is_closed or self._connection.is_closing):
+            self._connection.close()
+
+    async def close(self, timeout_seconds: float = 2.0) -> None:
+        """Close and wait until it is. Never raises; a server that does not answer is left after the timeout."""
+        if self._opened.done() and self.closed is None:
+            self.abandon()
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await self._gone.wait()
+            except TimeoutError:
+                self._connection._terminate_stream(None)
+
+    def _finish_opening(self, error: BrokerError | None) -> None:
+        self.closed = error
+        if self._opened.done():
+            return
+        if error is None:
+            self._opened.set_result(None)
+        else:
+            self._opened.set_exception(error)
+
+    def _on_close(self, error: BaseException) -> None:
+        self.closed = translate(error)
+        self._gone.set()
+        self._channels.clear()
+
+    def _on_blocked(self, blocked: bool) -> None:
+        (self.blocked.set if blocked else self.blocked.clear)()
+        self.on_blocked(blocked)
+
+
+class Channel:
+    """One AMQP channel. When it closes, for whatever reason, everything that waits on it fails with that reason."""
+
+    def __init__(self) -> None:
+        self.raw: Any = None
+        self.closed: BrokerError | None = None
+        self.on_close: list[Callable[[BrokerError], None]] = []
+        self._waiting: set[asyncio.Future[Any]] = set()
+
+    async def open(self, connection: AsyncioConnection) -> None:
+        """Open on ``connection``."""
+        opened = self._future()
+        try:
+            self.raw = connection.channel(on_open_callback=lambda _raw: self._resolve(opened, None))
+        except exceptions.AMQPError as error:
+            raise translate(error) from error
+        self.raw.add_on_close_callback(lambda _raw, reason: self._on_close(reason))
+        await opened
+
+    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of pika's channel that the broker answers; returns the answer's frame."""
+        self.check()
+        answer = self._future()
+        try:
+            getattr(self.raw, method)(*args, callback=lambda frame: self._resolve(answer, frame), **kwargs)
+        except exceptions.AMQPError as error:
+            raise translate(error) from error
+        return await answer
+
+    def check(self) -> None:
+        """Raise why this channel is closed, if it is."""
+        if self.closed:
+            raise type(self.closed)(str(self.closed))
+
+    def abandon(self) -> None:
+        """Close without waiting; what it held unacknowledged becomes free."""
+        if self.raw is not None and self.raw.is_open:
+            self.raw.close()
+
+    async def close(self) -> None:
+        """Close and wait for the broker's answer; never raises."""
+        if self.closed is None and self.raw is not None:
+            gone = self._future()
+            self.on_close.append(lambda _error: None if gone.done() else gone.set_result(None))
+            self.abandon()
+            await asyncio.wait([gone])
+
+    def _future(self) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return future
+
+    @staticmethod
+    def _resolve(future: asyncio.Future[Any], value: Any) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    def _on_close(self, reason: BaseException) -> None:
+        error = self.closed = translate(reason)
+        for callback in self.on_close:
+            callback(error)
+        for future in list(self._waiting):
+            if not future.done():
+                future.set_exception(type(error)(str(error)))
+
+
+def translate(error: BaseException) -> BrokerError:
+    """Our error for one of pika's about an open connection or channel."""
+    code, text = getattr(error, "reply_code", 0), getattr(error, "reply_text", str(error) or type(error).__name__)
+    if code == NOT_FOUND:
+        return QueueGone(f"RabbitMQ: {text}")
+    if code == PRECONDITION_FAILED and "inequivalent arg" in text:
+        return OtherArguments(f"RabbitMQ: {text}")
+    if code == PRECONDITION_FAILED and "larger than configured max size" in text:
+        return BrokerRefused(f"RabbitMQ: {text}: raise max_message_size in rabbitmq.conf, or use smaller chunks")
+    if code in (ACCESS_REFUSED, NOT_ALLOWED):
+        return BrokerRefused(f"RabbitMQ refused: {text}: give the account configure, write and read permission")
+    if isinstance(error, exceptions.ConnectionBlockedTimeout):
+        return BrokerFull("RabbitMQ blocks publishers: memory or disk alarm")
+    return BrokerUnavailable(f"lost the connection to RabbitMQ: {text}")
+
+
+def connect_error(error: BaseException, where: str) -> BrokerError:
+    """Our error for one of pika's about a connection that could not be opened."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if refusal := _refusal(cause, where):
+            return refusal
+    detail = str(causes[-1]) or type(causes[-1]).__name__
+    return BrokerUnavailable(f"RabbitMQ at {where} cannot be reached: {detail}")
+
+
+def _causes(error: BaseException) -> Any:
+    yield error
+    if isinstance(error, connection_workflow.AMQPConnectionWorkflowFailed):
+        yield from _causes(error.exceptions[-1])
+    elif isinstance(error, connection_workflow.AMQPConnectorPhaseErrorBase):
+        yield from _causes(error.exception)
+    elif isinstance(error, exceptions.AMQPConnectionError) and error.args and isinstance(error.args[0], Exception):
+        yield from _causes(error.args[0])
+
+
+def _refusal(cause: BaseException, where: str) -> BrokerRefused | None:
+    if isinstance(cause, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
+        return BrokerRefused(f"RabbitMQ at {where} refused the user or the password: check both in the URL")
+    if isinstance(cause, exceptions.ConnectionClosedByBroker) and cause.reply_code == ACCESS_REFUSED:
+        return BrokerRefused(f"RabbitMQ at {where} refused the user or the password: check both in the URL")
+    if isinstance(cause, exceptions.ProbableAccessDeniedError) or getattr(cause, "reply_code", 0) == NOT_ALLOWED:
+        return BrokerRefused(
+            f"RabbitMQ at {where} refused the virtual host: create it, or give the account permissions on it"
+        )
+    if isinstance(cause, ssl.SSLError):
+        return BrokerRefused(f"TLS with RabbitMQ at {where} failed: {cause}: check the port and the CA file")
+    if isinstance(cause, exceptions.IncompatibleProtocolError):
+        return BrokerRefused(f"expected RabbitMQ at {where}, something else answered: check host, port and amqp(s)://")
+    return None

@@ -1,0 +1,176 @@
+"""Publishing with confirmations, windowed: the broker has a message when :meth:`Publisher.publish` says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pika
+from pika import exceptions, spec
+
+from ttg.brokers.rabbitmq.link import Channel, Link, translate
+from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable
+
+WINDOW_MESSAGES = 2_000
+WINDOW_BYTES = 32 * 2**20
+STALL_SECONDS = 10.0
+PERSISTENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message and the queue it goes to. ``headers`` are what a person sees beside it in the management UI."""
+
+    queue: str
+    body: bytes
+    kind: str
+    headers: dict[str, Any] | None = None
+    content_type: str = "application/json"
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Letters whose confirmations are awaited together."""
+
+    future: asyncio.Future[None]
+    left: int = 0
+    complete: bool = False
+    returned: list[Letter] = field(default_factory=list)
+    refused: str = ""
+
+    def settle_one(self) -> None:
+        self.left -= 1
+        self.finish_if_done()
+
+    def finish_if_done(self) -> None:
+        if self.complete and self.left == 0 and not self.future.done():
+            self.future.set_result(None)
+
+
+class Publisher:
+    """A channel in confirm mode. Dies with its channel; then everything unconfirmed raises the reason."""
+
+    def __init__(self, link: Link, channel: Channel) -> None:
+        self._link = link
+        self._channel = channel
+        self._tag = 0
+        self._unconfirmed: dict[int, tuple[_Batch, Letter]] = {}
+        self._bytes = 0
+        self._progress = asyncio.Event()
+
+    @classmethod
+    async def on(cls, link: Link) -> Publisher:
+        """A publisher on a new channel of ``link``."""
+        channel = await link.channel()
+        publisher = cls(link, channel)
+        channel.on_close.append(publisher._on_close)
+        channel.raw.add_on_return_callback(publisher._on_return)
+        await channel.call("confirm_delivery", publisher._on_confirm)
+        return publisher
+
+    @property
+    def usable(self) -> bool:
+        """Whether the channel is open."""
+        return self._channel.closed is None
+
+    def post(self, letter: Letter) -> None:
+        """Publish without waiting and without caring: for events."""
+        batch = _Batch(asyncio.get_running_loop().create_future())
+        self._send(letter, batch)
+
+    async def publish(self, letters: Iterable[Letter]) -> list[Letter]:
+        """Publish all and await the confirmations; returns the letters whose queue does not exist.
+
+        Raises ``BrokerFull`` before anything was sent when the broker blocks publishers, ``BrokerUnavailable`` when
+        the channel died or nothing was confirmed for ``STALL_SECONDS`` although the broker takes messages.
+        """
+        self._channel.check()
+        if self._link.blocked.is_set():
+            raise BrokerFull(
+                "RabbitMQ takes no messages at the moment: memory or disk alarm; free some, it goes on then"
+            )
+        batch = _Batch(asyncio.get_running_loop().create_future())
+        for letter in letters:
+            while len(self._unconfirmed) >= WINDOW_MESSAGES or self._bytes >= WINDOW_BYTES:
+                await self._wait_for_progress()
+            self._send(letter, batch)
+        batch.complete = True
+        batch.finish_if_done()
+        while not batch.future.done():
+            await self._wait_for_progress()
+        batch.future.result()
+        if batch.refused:
+            raise BrokerUnavailable(f"RabbitMQ did not take a message for {batch.refused}")
+        return batch.returned
+
+    def _send(self, letter: Letter, batch: _Batch) -> None:
+        tag = self._tag + 1
+        properties = pika.BasicProperties(
+            content_type=letter.content_type,
+            headers=letter.headers,
+            delivery_mode=PERSISTENT,
+            message_id=str(tag),
+            type=letter.kind,
+        )
+        try:
+            self._channel.raw.basic_publish("", letter.queue, letter.body, properties, mandatory=True)
+        except exceptions.AMQPError as error:
+            raise translate(error) from error
+        self._tag = tag
+        batch.left += 1
+        self._bytes += len(letter.body)
+        self._unconfirmed[tag] = (batch, letter)
+
+    async def _wait_for_progress(self) -> None:
+        self._channel.check()
+        self._progress.clear()
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await self._progress.wait()
+        except TimeoutError:
+            if not self._link.blocked.is_set():
+                self._channel.abandon()
+                queues = sorted({letter.queue for _, letter in self._unconfirmed.values()})
+                raise Stalled(queues) from None
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        refused = isinstance(method, spec.Basic.Nack)
+        for tag in list(self._confirmed(method.delivery_tag, method.multiple)):
+            batch, letter = self._unconfirmed.pop(tag)
+            self._bytes -= len(letter.body)
+            if refused:
+                batch.refused = letter.queue
+            batch.settle_one()
+        self._progress.set()
+
+    def _confirmed(self, tag: int, multiple: bool) -> Iterator[int]:
+        if not multiple:
+            yield from (tag,) if tag in self._unconfirmed else ()
+            return
+        for waiting in self._unconfirmed:
+            if tag and waiting > tag:
+                return
+            yield waiting
+
+    def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        batch, letter = self._unconfirmed[int(properties.message_id)]
+        batch.returned.append(letter)
+
+    def _on_close(self, error: BrokerError) -> None:
+        for batch, _ in self._unconfirmed.values():
+            if not batch.future.done():
+                batch.future.set_exception(type(error)(str(error)))
+                batch.future.exception()
+        self._unconfirmed.clear()
+        self._progress.set()
+
+
+class Stalled(BrokerUnavailable):
+    """Queues that no longer confirm what is published to them (a quorum queue that lost its disk state)."""
+
+    def __init__(self, queues: list[str]) -> None:
+        super().__init__(f"RabbitMQ confirmed nothing for {STALL_SECONDS:.0f} s: {', '.join(queues)}")
+        self.queues = queues

@@ -1,0 +1,183 @@
+"""Reading stream queues: without consuming, from any offset, by any number of readers.
+
+A cursor is the decimal offset of an entry. A reader stays attached between two calls that continue one another, so that
+reading on costs no round trip; AMQP 0.9.1 demands acknowledgements, which here only mean "send more".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from ttg.brokers.rabbitmq.link import Channel, Link
+from ttg.errors import BrokerError
+
+PREFETCH = 128
+SHORTEST_WAIT_SECONDS = 0.2  # entries follow a round trip after attaching
+IDLE_READERS = 8
+BURST_SECONDS = 0.01  # the entries of one chunk arrive together
+MOST_READS_OF_LAST_CHUNK = 100
+
+NEW_ONLY = "$"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message of a stream."""
+
+    offset: int
+    headers: dict[str, Any]
+    body: bytes
+
+    @property
+    def cursor(self) -> str:
+        return str(self.offset)
+
+
+class StreamReader:
+    """A consumer of one stream on a channel of its own."""
+
+    def __init__(self, channel: Channel, after: int) -> None:
+        self._channel = channel
+        self._after = after
+        self._entries: deque[tuple[int, Entry]] = deque()
+        self._arrived = asyncio.Event()
+        channel.on_close.append(self._on_close)
+
+    @classmethod
+    async def attach(cls, link: Link, stream: str, cursor: str | None) -> StreamReader:
+        """A reader of ``stream`` after ``cursor`` (``None``: from its beginning, ``"$"``: only what is new)."""
+        after = -1 if cursor in (None, NEW_ONLY) else int(cursor or 0)
+        offset: str | int = "first" if cursor is None else "next" if cursor == NEW_ONLY else after + 1
+        return await cls._attach(link, stream, after, offset)
+
+    @classmethod
+    async def attach_at(cls, link: Link, stream: str, where: Literal["first", "last"] | datetime) -> StreamReader:
+        """A reader of ``stream`` from its first entry, its last chunk, or from about a time on."""
+        return await cls._attach(link, stream, -1, where)
+
+    @classmethod
+    async def _attach(cls, link: Link, stream: str, after: int, offset: str | int | datetime) -> StreamReader:
+        channel = await link.channel()
+        reader = cls(channel, after)
+        await channel.call("basic_qos", prefetch_count=PREFETCH)
+        await channel.call("basic_consume", stream, reader._on_entry, arguments={"x-stream-offset": offset})
+        return reader
+
+    @property
+    def usable(self) -> bool:
+        """Whether the channel is open."""
+        return self._channel.closed is None
+
+    async def take(self, limit: int, wait_seconds: float) -> list[Entry]:
+        """Up to ``limit`` entries, as soon as there is one; an empty list after ``wait_seconds``."""
+        if not self._entries and wait_seconds > 0:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(wait_seconds):
+                    await self._arrived.wait()
+            except TimeoutError:
+                pass
+        if not self._entries:
+            self._channel.check()
+            return []
+        return self._pop(limit)
+
+    def detach(self) -> None:
+        """Close the channel."""
+        self._channel.abandon()
+
+    def _pop(self, limit: int) -> list[Entry]:
+        taken: list[Entry] = []
+        last_tag = 0
+        while self._entries and len(taken) < limit:
+            last_tag, entry = self._entries.popleft()
+            taken.append(entry)
+        if self._channel.closed is None:
+            self._channel.raw.basic_ack(last_tag, multiple=True)
+        return taken
+
+    def _on_entry(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        headers = properties.headers or {}
+        offset = headers.get("x-stream-offset", -1)
+        if offset > self._after:
+            self._after = offset
+            self._entries.append((method.delivery_tag, Entry(offset, headers, body)))
+            self._arrived.set()
+
+    def _on_close(self, _error: BrokerError) -> None:
+        self._arrived.set()
+
+
+async def last_offset(link: Link, stream: str) -> int:
+    """The offset of the newest entry, -1 if there is none.
+
+    Asked with a reader of the last chunk: the message count of a stream is up to five seconds behind.
+    """
+    return await _newest(await StreamReader.attach_at(link, stream, "last"))
+
+
+async def stream_length(link: Link, stream: str) -> int:
+    """Entries of ``stream``, from the oldest kept to the newest."""
+    newest = await last_offset(link, stream)
+    if newest < 0:
+        return 0
+    reader = await StreamReader.attach_at(link, stream, "first")
+    oldest = await reader.take(1, SHORTEST_WAIT_SECONDS)
+    reader.detach()
+    return newest + 1 - (oldest[0].offset if oldest else 0)
+
+
+async def _newest(reader: StreamReader) -> int:
+    offset, patience = -1, SHORTEST_WAIT_SECONDS
+    for _ in range(MOST_READS_OF_LAST_CHUNK):
+        entries = await reader.take(PREFETCH, patience)
+        if not entries:
+            break
+        offset, patience = entries[-1].offset, BURST_SECONDS
+    reader.detach()
+    return offset
+
+
+class Readers:
+    """Attached readers, found again by where their caller left off."""
+
+    def __init__(self, link: Callable[[], Awaitable[Link]]) -> None:
+        self._link = link
+        self._idle: dict[tuple[str, str | None, str], StreamReader] = {}
+
+    async def read(self, stream: str, after: str | None, limit: int, wait_seconds: float, run: str = "") -> list[Entry]:
+        """Entries of ``stream`` after ``after``, only those whose header names ``run`` if given."""
+        reader = self._idle.pop((stream, after, run), None)
+        if reader is None or not reader.usable:
+            reader = await StreamReader.attach(await self._link(), stream, after)
+        try:
+            entries = await _take_matching(reader, limit, wait_seconds, run)
+        except BaseException:
+            reader.detach()
+            raise
+        self._keep((stream, entries[-1].cursor if entries else after, run), reader)
+        return entries
+
+    def _keep(self, key: tuple[str, str | None, str], reader: StreamReader) -> None:
+        forgotten = [self._idle.pop(key, None)]
+        if len(self._idle) >= IDLE_READERS:
+            forgotten.append(self._idle.pop(next(iter(self._idle))))
+        self._idle[key] = reader
+        for other in forgotten:
+            if other is not None:
+                other.detach()
+
+
+async def _take_matching(reader: StreamReader, limit: int, wait_seconds: float, run: str) -> list[Entry]:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + max(wait_seconds, SHORTEST_WAIT_SECONDS)
+    while entries := await reader.take(limit, deadline - loop.time()):
+        matching = [entry for entry in entries if not run or entry.headers.get("run") == run]
+        if matching:
+            return matching
+    return []

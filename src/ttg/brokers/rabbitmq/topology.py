@@ -1,0 +1,201 @@
+"""Names and arguments of our queues, and declaring them.
+
+===================== ======== =========================================================================
+``<ns>.tasks``        work     quorum (or classic); consumed with acknowledgements: the channel is the lease
+``<ns>.tasks.retry``  delay    one fixed time to live, then back to ``<ns>.tasks``; never consumed
+``<ns>.tasks.dlq``    letters  dead letters as JSON; single active consumer, so that two readers take turns
+``<ns>.results``      stream   one message per settled task: header as JSON, newline, Arrow payload
+``<ns>.events``       stream   one message per event, JSON
+``<ns>.runs``         stream   one message per state of a run, JSON; the newest one counts
+===================== ======== =========================================================================
+
+A run whose retry delay is not that of ``<ns>.tasks.retry`` (which is decided by whoever created it) uses
+``<ns>.tasks.retry.<milliseconds>``: messages of different delays in one queue would wait for each other.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ttg.brokers.base import BrokerConfig
+from ttg.brokers.rabbitmq.link import Channel, Link, OtherArguments, QueueGone
+from ttg.brokers.rabbitmq.streams import stream_length
+from ttg.errors import BrokerRefused
+
+DELIVERY_LIMIT = 1_000_000  # a backstop only: attempts are counted in our own messages, which blame no bystander
+RESULTS_KEPT_BYTES = 10 * 2**30
+RESULTS_SEGMENT_BYTES = 64 * 2**20
+EVENT_BYTES = 400  # a typical event, to turn a number of events into a size
+RUNS_KEPT_BYTES = 100 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Our queues' names in one namespace."""
+
+    namespace: str
+
+    @property
+    def tasks(self) -> str:
+        return f"{self.namespace}.tasks"
+
+    @property
+    def dlq(self) -> str:
+        return f"{self.namespace}.tasks.dlq"
+
+    @property
+    def results(self) -> str:
+        return f"{self.namespace}.results"
+
+    @property
+    def events(self) -> str:
+        return f"{self.namespace}.events"
+
+    @property
+    def runs(self) -> str:
+        return f"{self.namespace}.runs"
+
+    @property
+    def streams(self) -> tuple[str, str, str]:
+        return (self.results, self.events, self.runs)
+
+    @property
+    def retry(self) -> str:
+        return f"{self.namespace}.tasks.retry"
+
+
+class Topology:
+    """Declares our queues, and knows which retry queue has which delay."""
+
+    def __init__(self, config: BrokerConfig) -> None:
+        self.names = Names(config.namespace)
+        self._config = config
+        self._retry_queues: dict[int, str] = {}
+
+    @property
+    def retry_queues(self) -> tuple[str, ...]:
+        """The retry queues this process knows, the shared one first."""
+        return tuple(dict.fromkeys((self.names.retry, *self._retry_queues.values())))
+
+    @property
+    def all_queues(self) -> tuple[str, ...]:
+        """Every queue of ours, in the order of :class:`~ttg.brokers.base.BrokerStats`, the runs last."""
+        names = self.names
+        return (names.tasks, *self.retry_queues, names.dlq, names.results, names.events, names.runs)
+
+    async def declare(self, link: Link) -> None:
+        """Create what is missing. ``BrokerRefused`` when a queue exists with other arguments."""
+        names, segment = self.names, max(self._config.events_kept * EVENT_BYTES // 4, 64 * 2**10)
+        await self._declare(link, names.tasks, self._work_queue())
+        await self._declare(link, names.dlq, self._work_queue() | {"x-single-active-consumer": True})
+        await self._declare(link, names.results, _stream(RESULTS_KEPT_BYTES, RESULTS_SEGMENT_BYTES))
+        await self._declare(link, names.events, _stream(4 * segment, segment))
+        await self._declare(link, names.runs, _stream(RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 10))
+        others = [delay_ms for delay_ms, name in self._retry_queues.items() if name != names.retry]
+        self._retry_queues.clear()
+        await self._declare_shared_retry(link)
+        for delay_ms in others:
+            await self.retry_queue(link, delay_ms)
+
+    async def retry_queue(self, link: Link, delay_ms: int) -> str:
+        """The queue from which tasks come back after ``delay_ms``; created when it is the first of its delay."""
+        if delay_ms <= 0:
+            return self.names.tasks
+        if delay_ms not in self._retry_queues:
+            name = f"{self.names.retry}.{delay_ms}"
+            await self._declare(link, name, self._delay_queue(delay_ms))
+            self._retry_queues[delay_ms] = name
+        return self._retry_queues[delay_ms]
+
+    def known_retry_queue(self, delay_ms: int) -> str | None:
+        """The retry queue of this delay, if it needs no declaring."""
+        return self._retry_queues.get(delay_ms)
+
+    async def adopt(self, link: Link, delay_ms: int) -> None:
+        """Know the retry queue of ``delay_ms`` if it exists."""
+        name = f"{self.names.retry}.{delay_ms}"
+        if delay_ms not in self._retry_queues and await inspect_queue(link, name) is not None:
+            self._retry_queues[delay_ms] = name
+
+    async def lengths(self, link: Link) -> dict[str, tuple[int, int]]:
+        """Ready messages and consumers of each queue of ours that exists."""
+        lengths = {}
+        for name in self.all_queues:
+            figures = await inspect_queue(link, name)
+            if figures is not None:
+                lengths[name] = (await stream_length(link, name), figures[1]) if name in self.names.streams else figures
+        return lengths
+
+    async def _declare_shared_retry(self, link: Link) -> None:
+        delay_ms = self._config.retry_delay_ms
+        try:
+            await _declare_queue(link, self.names.retry, self._delay_queue(delay_ms))
+        except OtherArguments as error:
+            existing = re.search(r"'x-message-ttl' .*current is the value '(\d+)'", str(error))
+            if not existing:
+                raise _refused(self.names.retry, error) from error
+            delay_ms = int(existing[1])
+        self._retry_queues[delay_ms] = self.names.retry
+
+    async def _declare(self, link: Link, name: str, arguments: dict[str, Any]) -> None:
+        try:
+            await _declare_queue(link, name, arguments)
+        except OtherArguments as error:
+            raise _refused(name, error) from error
+
+    def _work_queue(self) -> dict[str, Any]:
+        if self._config.queue_type == "classic":
+            return {"x-queue-type": "classic"}
+        return {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
+
+    def _delay_queue(self, delay_ms: int) -> dict[str, Any]:
+        arguments = {
+            "x-queue-type": self._config.queue_type,
+            "x-message-ttl": delay_ms,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self.names.tasks,
+        }
+        if self._config.queue_type == "quorum":
+            arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+        return arguments
+
+
+def _stream(kept_bytes: int, segment_bytes: int) -> dict[str, Any]:
+    return {
+        "x-queue-type": "stream",
+        "x-max-length-bytes": kept_bytes,
+        "x-stream-max-segment-size-bytes": segment_bytes,
+    }
+
+
+async def _declare_queue(link: Link, name: str, arguments: dict[str, Any]) -> None:
+    channel: Channel = await link.channel()
+    await channel.call("queue_declare", name, durable=True, arguments=arguments)
+    await channel.close()
+
+
+async def inspect_queue(link: Link, name: str) -> tuple[int, int] | None:
+    """Ready messages and consumers of a queue; ``None`` if it does not exist."""
+    channel = await link.channel()
+    try:
+        answer = await channel.call("queue_declare", name, passive=True)
+    except QueueGone:
+        return None
+    await channel.close()
+    return answer.method.message_count, answer.method.consumer_count
+
+
+async def delete_queue(link: Link, name: str) -> None:
+    """Delete a queue of ours, with what is in it; one that does not exist is fine."""
+    channel = await link.channel()
+    await channel.call("queue_delete", name)
+    await channel.close()
+
+
+def _refused(name: str, error: OtherArguments) -> BrokerRefused:
+    return BrokerRefused(
+        f"queue {name} exists with other arguments than TTG would give it ({error}): "
+        "empty and delete it, or set TTG_NAMESPACE to another prefix or RABBITMQ_QUEUE_TYPE to its type"
+    )
