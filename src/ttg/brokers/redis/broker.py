@@ -1,0 +1,353 @@
+"""The verbs of the contract on Redis and Valkey Streams.
+
+A task is a stream entry; whoever has it in the group's pending list owns it, for as long as it is not idle for a lease.
+Giving a task back, for whatever reason, makes a fresh entry of it, so an old entry id can never be settled late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
+from ttg.brokers.redis import cleaning
+from ttg.brokers.redis.keys import GROUP, Keys
+from ttg.brokers.redis.link import BLOCK_SECONDS, Link
+from ttg.brokers.redis.membership import HOUSEKEEPING_SECONDS, Membership, uninterrupted
+from ttg.clock import loop_time, unix_time
+from ttg.errors import BrokerError, BrokerRefused, MessageError
+from ttg.messages import (
+    AnyEvent,
+    DeadLetter,
+    MessageSetAside,
+    Outcome,
+    ResultHeader,
+    RunRecord,
+    Task,
+    decode,
+    decode_event,
+    encode,
+)
+
+SCRIPT_BYTES = 8 << 20
+"""Messages are sent in scripts of about this size, so that no script holds the server up."""
+
+READ_BYTES = 16 << 20
+"""Results are read in pages of about this size."""
+
+GOODBYE_SECONDS = 2.0
+OLDEST_VERSION = {"redis": 7, "valkey": 8}
+
+Entry = tuple[bytes, list[bytes]]
+
+
+class RedisBroker(Broker):
+    """A client of one Redis or Valkey server."""
+
+    backend = "redis"
+
+    def __init__(self, config: BrokerConfig, consumer: str) -> None:
+        super().__init__(config, consumer)
+        self._keys = Keys(config.namespace)
+        self._link = Link(config)
+        self._membership = Membership(config, self._keys, consumer)
+        self._is_member = False
+        self._idle = True
+        self._version = ""
+        self._mean_result_bytes = 64 << 10
+        self._read_up_to: dict[str | None, tuple[str, str]] = {}
+        self._abandoned: set[asyncio.Task[None]] = set()
+
+    # -- lifecycle
+
+    async def open(self) -> None:
+        self._version = _checked_version(await self._link.command("INFO", "server"), self.config)
+        await self._create_group()
+
+    async def _create_group(self) -> None:
+        try:
+            await self._link.command("XGROUP", "CREATE", self._keys.tasks, GROUP, "0", "MKSTREAM")
+        except BrokerRefused as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def close(self) -> None:
+        with suppress(BrokerError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await asyncio.gather(*self._abandoned)
+                if self._is_member:
+                    await self._membership.leave()
+        self._is_member = False
+        await self._membership.line.close()
+        await self._link.close()
+
+    # -- runs
+
+    async def publish_run(self, record: RunRecord) -> None:
+        keys = (self._keys.runs, self._keys.runs_since, self._keys.results)
+        await self._link.script("publish_run", keys, (record.run, encode(record)))
+
+    async def find_run(self, run: str) -> RunRecord | None:
+        body = await self._link.command("HGET", self._keys.runs, run)
+        return _record(body) if body else None
+
+    async def list_runs(self) -> list[RunRecord]:
+        bodies = await self._link.command("HVALS", self._keys.runs)
+        return [record for body in bodies if (record := _record(body))]
+
+    # -- tasks
+
+    async def submit(self, tasks: Sequence[Task]) -> None:
+        for batch in _batches([[task.run, encode(task)] for task in tasks]):
+            await self._link.script("submit", (self._keys.tasks,), batch)
+
+    async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
+        deadline = loop_time() + wait_seconds
+        while True:
+            await self._keep_house()
+            remaining = max(0.0, deadline - loop_time())
+            entries = await self._read_tasks(limit, min(remaining, HOUSEKEEPING_SECONDS))
+            self._idle = not entries
+            deliveries = [delivery for entry in entries if (delivery := await self._delivery(entry))]
+            if deliveries or loop_time() >= deadline:
+                return deliveries
+
+    async def _keep_house(self) -> None:
+        self._is_member = True
+        lost = await self._membership.keep_house(idle=self._idle)
+        if lost:
+            await self._log(lost)
+
+    async def _read_tasks(self, limit: int, wait_seconds: float) -> list[Entry]:
+        """New entries for us. If the caller goes away meanwhile, they are given back as soon as they come."""
+        reading = asyncio.ensure_future(self._read_group(limit, wait_seconds))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            giving_back = asyncio.ensure_future(self._give_back(reading))
+            self._abandoned.add(giving_back)
+            giving_back.add_done_callback(self._abandoned.discard)
+            raise
+
+    async def _read_group(self, limit: int, wait_seconds: float) -> list[Entry]:
+        words = ("XREADGROUP", "GROUP", GROUP, self.consumer, "COUNT", limit, *_block(wait_seconds))
+        try:
+            return _entries(await self._link.command(*words, "STREAMS", self._keys.tasks, ">"))
+        except BrokerRefused as error:
+            if "NOGROUP" not in str(error):
+                raise
+            # Somebody flushed the server or deleted the stream; the ledger will submit again what is missing.
+            await self._create_group()
+            return []
+
+    async def _give_back(self, reading: asyncio.Future[list[Entry]]) -> None:
+        with suppress(BrokerError):
+            if ids := [entry_id for entry_id, _ in await reading]:
+                await self._membership.give_back(self.consumer, ids)
+
+    async def _delivery(self, entry: Entry) -> Delivery | None:
+        entry_id, flat = entry
+        fields = _fields(flat)
+        try:
+            task: Task = decode(fields.get(b"task", b""), Task)
+        except MessageError as error:
+            await self._set_aside(entry_id, error)
+            return None
+        return Delivery(task, entry_id, 1 + _whole(fields.get(b"deliveries", b"0")))
+
+    async def _set_aside(self, entry_id: bytes, error: MessageError) -> None:
+        keys = (self._keys.tasks, self._keys.letters)
+        with suppress(BrokerError):
+            await self._link.script("set_aside", keys, (GROUP, entry_id, str(error)))
+        await self._log([self._was_set_aside(self._keys.tasks, error)])
+
+    async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        if not deliveries:
+            return []
+        ids = [delivery.token for delivery in deliveries]
+        script = self._membership.line.script("renew", (self._keys.tasks,), (GROUP, self.consumer, *ids))
+        return [deliveries[position] for position in await uninterrupted(script)]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        keys = self._keys
+        touched = (keys.tasks, keys.retry, keys.letters, keys.results, keys.result_bytes)
+        settled: list[bool] = []
+        for batch in _batches([_settlement_words(settlement) for settlement in settlements]):
+            reply = await self._link.script("settle", touched, (GROUP, self.consumer, *batch))
+            settled.extend(map(bool, reply))
+        return settled
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            await self._membership.give_back(self.consumer, [delivery.token for delivery in deliveries])
+
+    # -- logs
+
+    async def read_results(
+        self, after: str | None, limit: int, wait_seconds: float, run: str | None = None
+    ) -> list[ResultMessage]:
+        cursor = await self._start_of_results(after, run)
+        async for page in self._pages(self._keys.results, cursor, limit, wait_seconds):
+            self._learn_size(page)
+            found = [message for entry in page if (message := await self._result(entry, run))]
+            if found:
+                return found[:limit]
+            # Other runs' entries are not looked at again when the caller asks once more from the same place.
+            self._read_up_to[run] = (after or "", page[-1][0].decode())
+        return []
+
+    async def _start_of_results(self, after: str | None, run: str | None) -> str:
+        known_after, read_up_to = self._read_up_to.get(run, (None, ""))
+        if known_after == (after or ""):
+            return read_up_to
+        if after is None and run is not None:
+            since = await self._link.command("HGET", self._keys.runs_since, run)
+            return since.decode() if since else "0-0"
+        return after or "0-0"
+
+    def _learn_size(self, page: Sequence[Entry]) -> None:
+        total = sum(len(fields[5]) for _, fields in page if len(fields) > 5)
+        self._mean_result_bytes = max(1, total // len(page))
+
+    async def _result(self, entry: Entry, run: str | None) -> ResultMessage | None:
+        entry_id, flat = entry
+        fields = _fields(flat)
+        if run is not None and fields.get(b"run") != run.encode():
+            return None
+        try:
+            header: ResultHeader = decode(fields.get(b"header", b""), ResultHeader)
+        except MessageError as error:
+            await self._log([self._was_set_aside(self._keys.results, error)])
+            return None
+        return ResultMessage(entry_id.decode(), header, fields.get(b"payload", b""))
+
+    async def trim_results(self, run: str, up_to: str, keep_bytes: int) -> None:
+        start = "-"
+        while start:
+            reply = await self._link.script("trim_results", (self._keys.results,), (run, up_to, keep_bytes, start, 256))
+            start = reply.decode()
+
+    async def publish_events(self, events: Iterable[AnyEvent]) -> None:
+        bodies = [encode(event) for event in events]
+        if bodies:
+            await self._link.script("publish_events", (self._keys.events,), (self.config.events_kept, *bodies))
+
+    async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
+        async for page in self._pages(self._keys.events, after or "0-0", limit, wait_seconds):
+            if found := list(_decoded_events(page)):
+                return found
+        return []
+
+    async def _pages(self, key: str, cursor: str, limit: int, wait_seconds: float) -> AsyncIterator[list[Entry]]:
+        """Pages of a log after ``cursor``, until ``wait_seconds`` are over."""
+        deadline = loop_time() + wait_seconds
+        while True:
+            remaining = max(0.0, deadline - loop_time())
+            count = limit if key != self._keys.results else max(1, min(limit, READ_BYTES // self._mean_result_bytes))
+            block = _block(min(remaining, BLOCK_SECONDS))
+            page = _entries(await self._link.command("XREAD", "COUNT", count, *block, "STREAMS", key, cursor))
+            if page:
+                cursor = page[-1][0].decode()
+                yield page
+            elif loop_time() >= deadline:
+                return
+
+    async def _log(self, events: Sequence[AnyEvent]) -> None:
+        with suppress(BrokerError):
+            await self.publish_events(events)
+
+    def _was_set_aside(self, queue: str, error: MessageError) -> MessageSetAside:
+        return MessageSetAside(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))
+
+    # -- dead letters, looking and cleaning
+
+    async def dead_letters(self, run: str | None = None, limit: int = 1000) -> list[DeadLetter]:
+        return await cleaning.dead_letters(self._link, self._keys, run, limit)
+
+    async def take_dead_letters(self, run: str, indices: Iterable[int] | None = None) -> int:
+        return await cleaning.take_dead_letters(self._link, self._keys, run, indices)
+
+    async def stats(self) -> BrokerStats:
+        queues = await cleaning.look(self._link, self._keys, self.config.lease_seconds)
+        return BrokerStats(self.backend, self._version, queues)
+
+    async def purge(self, run: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        if run is None:
+            return await cleaning.purge_namespace(self._link, self._keys, dry_run)
+        return await cleaning.purge_run(self._link, self._keys, run, dry_run)
+
+
+def _checked_version(info: bytes, config: BrokerConfig) -> str:
+    """``redis 7.0.15`` or ``valkey 9.1.2``; raises ``BrokerRefused`` when the server is too old."""
+    fields = dict(re.findall(r"^(\w+):(.*?)\r?$", info.decode(), re.MULTILINE))
+    name = "valkey" if "valkey_version" in fields else "redis"
+    version = fields[f"{name}_version"]
+    if int(version.partition(".")[0]) < OLDEST_VERSION[name]:
+        raise BrokerRefused(
+            f"{config.masked_url} is {name} {version}: TTG needs Redis {OLDEST_VERSION['redis']} "
+            f"or Valkey {OLDEST_VERSION['valkey']} or newer"
+        )
+    return f"{name} {version}"
+
+
+def _settlement_words(settlement: Settlement) -> list[str | bytes | int]:
+    outcome: Outcome = settlement.outcome
+    pieces = (outcome.header.dead, outcome.retries, outcome.remainder)
+    return [
+        settlement.delivery.token,
+        outcome.header.run,
+        encode(outcome.header),
+        outcome.payload,
+        outcome.retry_delay_ms,
+        *map(len, pieces),
+        *(encode(message) for piece in pieces for message in piece),
+    ]
+
+
+def _batches(items: Iterable[list[Any]]) -> Iterator[list[Any]]:
+    """The words of several messages, joined to batches of about ``SCRIPT_BYTES``."""
+    batch: list[Any] = []
+    size = 0
+    for words in items:
+        batch += words
+        size += sum(len(word) for word in words if isinstance(word, bytes)) + 100
+        if size >= SCRIPT_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _block(seconds: float) -> tuple[str | int, ...]:
+    # BLOCK 0 would wait for ever.
+    return ("BLOCK", max(1, int(seconds * 1000))) if seconds > 0 else ()
+
+
+def _entries(reply: list[Any] | None) -> list[Entry]:
+    """Entries of the one stream that was read; those deleted meanwhile have no fields."""
+    return [entry for entry in reply[0][1] if entry[1] is not None] if reply else []
+
+
+def _fields(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _whole(digits: bytes) -> int:
+    return int(digits) if digits.isdigit() else 0
+
+
+def _record(body: bytes) -> RunRecord | None:
+    """A run's record; one that cannot be read is as good as none."""
+    with suppress(MessageError):
+        record: RunRecord = decode(body, RunRecord)
+        return record
+    return None
+
+
+def _decoded_events(page: Iterable[Entry]) -> Iterator[tuple[str, AnyEvent]]:
+    for entry_id, flat in page:
+        with suppress(MessageError):
+            yield entry_id.decode(), decode_event(_fields(flat).get(b"event", b""))

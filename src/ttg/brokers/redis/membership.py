@@ -1,0 +1,175 @@
+"""Who works on the queue, and who is dead: two speeds of noticing.
+
+A consumer has one connection that stands for it. Its client id, its name and the server's run id (client ids start anew
+with the server) are registered under ``<namespace>.workers``. When ``CLIENT LIST`` no longer knows a registered
+connection, its consumer's tasks are given back at once. That is only a fast hint: everything else (frozen process,
+half-open network, a server that forbids ``CLIENT LIST``) is noticed when the lease runs out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
+
+from ttg.brokers.base import BrokerConfig
+from ttg.brokers.redis.keys import GROUP, Keys
+from ttg.brokers.redis.link import Link, Words
+from ttg.clock import loop_time, unix_time
+from ttg.errors import BrokerRefused
+from ttg.messages import WorkerLost
+
+HOUSEKEEPING_SECONDS = 0.25
+"""How often an idle consumer looks after the queue, and about how long a dead neighbour goes unnoticed."""
+
+BUSY_HOUSEKEEPING_SECONDS = 1.0
+AT_MOST = 1000
+
+T = TypeVar("T")
+
+_LISTED = re.compile(rb"^id=(\d+) .*? name=(\S*) ", re.MULTILINE)
+_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+    """``await work`` such that cancelling the caller lets it finish.
+
+    The driver closes a connection whose command was cancelled, and the connection that stands for us must not go.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
+
+
+class Membership:
+    """This consumer's place among the others: registered while its connection lives, and looking after theirs."""
+
+    def __init__(self, config: BrokerConfig, keys: Keys, consumer: str) -> None:
+        self._config = config
+        self._keys = keys
+        self._consumer = consumer
+        self._name = quote(f"{config.namespace}:{consumer}", safe=":._-{}")
+        self._server_run_id = ""
+        self._may_list_clients = True
+        self._last_round = -math.inf
+        self.line = Link(config, on_connect=self._introduce)
+
+    async def _introduce(self, connection: AbstractConnection) -> None:
+        """Register a new connection as the one that stands for this consumer."""
+        await connection.on_connect()
+        await _ask(connection, "CLIENT", "SETNAME", self._name)
+        client_id = await _ask(connection, "CLIENT", "ID")
+        found = _RUN_ID.search(await _ask(connection, "INFO", "server"))
+        self._server_run_id = found.group(1).decode() if found else ""
+        registration = f"{client_id} {self._server_run_id} {self._name}"
+        # Without a registration (no permission, no memory) others wait for the lease: slower, not wrong.
+        with suppress(ResponseError):
+            await _ask(connection, "HSET", self._keys.workers, self._consumer, registration)
+
+    async def leave(self) -> None:
+        """Give back what this consumer holds, and be forgotten."""
+        while (await self.give_back(self._consumer, forget=True))[0] == AT_MOST:
+            pass
+
+    async def give_back(
+        self,
+        owner: str,
+        ids: Sequence[bytes] = (),
+        *,
+        idle_ms: int = 0,
+        registration: bytes = b"",
+        forget: bool = False,
+    ) -> tuple[int, int]:
+        """Requeue tasks of ``owner``; returns how many, and the longest time in ms that one had been idle."""
+        keys = (self._keys.tasks, self._keys.workers)
+        arguments: Words = (GROUP, owner, idle_ms, AT_MOST, registration, int(forget), *ids)
+        count, longest_ms = await uninterrupted(self.line.script("give_back", keys, arguments))
+        return count, longest_ms
+
+    # -- looking after the others
+
+    async def keep_house(self, *, idle: bool) -> list[WorkerLost]:
+        """If it is time to: promote due retries, and take tasks over from dead and silent consumers; returns which.
+
+        ``idle``: this consumer has nothing to do, so it looks more often.
+        """
+        now = loop_time()
+        if now - self._last_round < (HOUSEKEEPING_SECONDS if idle else BUSY_HOUSEKEEPING_SECONDS):
+            return []
+        self._last_round = now
+        keys = (self._keys.housekeeping, self._keys.tasks, self._keys.retry, self._keys.workers)
+        pause_ms = int(HOUSEKEEPING_SECONDS * 800)
+        arguments = (pause_ms, GROUP, int(self._config.lease_seconds * 1000), AT_MOST)
+        reply = await uninterrupted(self.line.script("keep_house", keys, arguments))
+        if reply is None:
+            return []
+        silent, registrations = reply
+        return [*await self._bury(_pairs(registrations)), *await self._relieve(silent)]
+
+    async def _relieve(self, silent: Sequence[bytes]) -> list[WorkerLost]:
+        """Take over what silent consumers did not renew."""
+        lease_ms = int(self._config.lease_seconds * 1000)
+        found = [(owner.decode(), await self.give_back(owner.decode(), idle_ms=lease_ms)) for owner in silent]
+        return [self._lost(owner, taken, "lease") for owner, taken in found if taken[0] and owner != self._consumer]
+
+    async def _bury(self, registrations: Mapping[bytes, bytes]) -> list[WorkerLost]:
+        """Take over everything from consumers whose connection is gone."""
+        others = {owner: entry for owner, entry in registrations.items() if owner.decode() != self._consumer}
+        living = await self._living(others)
+        lost = []
+        for owner, registration in others.items():
+            if owner not in living:
+                taken = await self.give_back(owner.decode(), registration=registration, forget=True)
+                lost.append(self._lost(owner.decode(), taken, "connection"))
+        return [event for event in lost if event.tasks]
+
+    async def _living(self, registrations: Mapping[bytes, bytes]) -> set[bytes]:
+        """Those consumers whose connection exists, or of which this server cannot tell."""
+        parsed = {owner: entry.split(b" ", 2) for owner, entry in registrations.items()}
+        here = {owner: (part[0], part[2]) for owner, part in parsed.items() if part[1] == self._server_run_id.encode()}
+        listed = await self._list_clients([client_id for client_id, _ in here.values()])
+        if listed is None:
+            return set(registrations)
+        return {owner for owner in registrations if owner not in here or here[owner] in listed}
+
+    async def _list_clients(self, ids: Sequence[bytes]) -> set[tuple[bytes, bytes]] | None:
+        """(id, name) of those of the connections ``ids`` that exist; ``None``: the server does not say."""
+        if not ids:
+            return set()
+        if not self._may_list_clients:
+            return None
+        try:
+            reply = await uninterrupted(self.line.command("CLIENT", "LIST", "ID", *ids))
+        except BrokerRefused:
+            self._may_list_clients = False
+            return None
+        return set(_LISTED.findall(reply))
+
+    def _lost(self, owner: str, taken: tuple[int, int], how: str) -> WorkerLost:
+        return WorkerLost(
+            at=unix_time(),
+            source=self._consumer,
+            worker=owner,
+            tasks=taken[0],
+            after_seconds=taken[1] / 1000,
+            how=how,
+        )
+
+
+async def _ask(connection: AbstractConnection, *words: str) -> Any:
+    await connection.send_command(*words)
+    return await connection.read_response()
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
