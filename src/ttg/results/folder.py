@@ -58,7 +58,7 @@ class RunFolder:
         Raises ``RunConflictError`` (there is something else), ``StorageError`` (not writable).
         """
         path = Path(path).absolute()
-        with _disk_errors(path):
+        with disk_errors(path):
             _claim(path)
             for name in ("results", "dead", "logs"):
                 (path / name).mkdir(exist_ok=True)
@@ -73,7 +73,7 @@ class RunFolder:
     def open(cls, path: Path | str) -> RunFolder:
         """The run at ``path``; ``InputError`` when there is none, ``StorageError`` when it cannot be read."""
         path = Path(path).absolute()
-        with _disk_errors(path):
+        with disk_errors(path):
             try:
                 data = (path / RUN_FILE).read_bytes()
             except (FileNotFoundError, NotADirectoryError) as error:
@@ -113,7 +113,7 @@ class RunFolder:
     def update(self, **changes: Any) -> None:
         """Replace fields of :class:`RunInfo` and write ``run.json`` atomically."""
         self.info = msgspec.structs.replace(self.info, updated=unix_time(), **changes)
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self._write()
 
     def _write(self) -> None:
@@ -132,7 +132,7 @@ class RunLock:
     """A held lock on a run folder (``flock``)."""
 
     def __init__(self, path: Path) -> None:
-        with _disk_errors(path):
+        with disk_errors(path):
             self._file = open(path / "lock", "a+")  # noqa: SIM115 - held until close()
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -192,7 +192,7 @@ def _claim(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

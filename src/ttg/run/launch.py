@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -222,10 +222,14 @@ async def execute(
     *,
     handle_signals: bool = False,
     on_coordinator: Callable[[Coordinator], None] = lambda coordinator: None,
+    before_end: Callable[[], Awaitable[None]] | None = None,
     dashboard: bool = False,
     metrics_port: int | None = None,
 ) -> Finished:
-    """Run to the end on the running event loop; returns the finished run or raises what stopped it."""
+    """Run to the end on the running event loop; returns the finished run or raises what stopped it.
+
+    ``on_coordinator`` is called when the coordinator exists, ``before_end`` when it is done and the broker still there.
+    """
     folder = _folder(request)
     with folder.lock():
         async with _broker(request, folder) as (broker, server, workers):
@@ -235,8 +239,8 @@ async def execute(
                 _drain_on_signals(coordinator)
             async with _services(request, broker, dashboard, metrics_port):
                 status = await _run(coordinator, folder, reporter)
-    if status == "interrupted":
-        log.debug("run %s was interrupted", request.spec.run)
+                if before_end is not None:
+                    await before_end()
     return Finished.of(folder, status)
 
 
