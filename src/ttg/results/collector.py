@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from pyroaring import BitMap64
 
 from ttg.brokers.base import ResultMessage
-from ttg.messages import DeadLetter, Ranges
+from ttg.errors import MessageError
+from ttg.messages import DeadLetter, Ranges, ResultHeader, check_ranges, count_indices
+from ttg.results import letters, statistics
+from ttg.results.dataset import next_number, part_path, read_parts, write_part
+from ttg.results.encode import PARAMETER_PREFIX, decode_payload
 from ttg.results.folder import RunFolder
 from ttg.results.ledger import Ledger
+from ttg.results.pieces import Piece, write_rows
+from ttg.results.rewrite import unify_parts
 from ttg.spec import RunSpec
+
+PART_BYTES = 32 << 20
+PART_AGE_SECONDS = 5.0
+PART_AGE_SHARE = 0.05
+LETTER_BYTES = 1024
 
 
 class ParameterSource(Protocol):
-    """What the collector needs of a space."""
+    """What the collector needs of a space. ``arrays`` is called in a thread."""
 
-    @property
-    def names(self) -> tuple[str, ...]: ...
+    names: tuple[str, ...]
+    computable: bool
 
-    @property
-    def computable(self) -> bool: ...
-
-    def arrays(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]: ...
+    def arrays(self, indices: np.ndarray[Any, Any]) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,79 +47,179 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What :meth:`Collector.write` puts into parts. ``cursor`` is that of the newest message in it."""
+    """What :meth:`Collector.write` puts into parts number ``number``. ``cursor`` is that of its newest message."""
 
-    pieces: tuple[Any, ...]
+    number: int
+    pieces: tuple[Piece, ...]
     letters: tuple[DeadLetter, ...]
     cursor: str
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Parts that are on disk. ``cursor``: the results log is collected up to here once this is committed."""
+    """What is on disk now. ``cursor``: once this is committed, the results log is collected up to here."""
 
-    done: BitMap64
-    dead: BitMap64
+    ranges: tuple[Ranges, ...]
+    dead: tuple[int, ...]
     cursor: str
-    parts: tuple[Any, ...] = field(default=())
 
 
 class Collector:
     """One per run, on the event loop's side; only :meth:`write` and :meth:`finalise` block and belong in a thread.
 
-    ``ledger`` is what is on disk: it changes in :meth:`commit` only. Order of use, by one task:
-    ``add* → due → take → write (thread) → commit``. At most one batch is out at a time; when its ``write`` fails
-    (``StorageError``), write the same batch again later.
+    ``ledger`` is what is on disk and changes in :meth:`commit` only; the figures of the collector itself also count
+    what is buffered. Order of use: ``add* → due → take → write (thread) → commit``. When a ``write`` fails
+    (``StorageError``), write the same batch again later, before the next one. ``space`` gives the parameter columns.
     """
 
-    def __init__(self, folder: RunFolder, spec: RunSpec, space: ParameterSource, ledger: Ledger) -> None: ...
+    def __init__(self, folder: RunFolder, spec: RunSpec, space: ParameterSource, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._folder = folder
+        self._spec = spec
+        self._space = space
+        self._admitted = ledger.copy()
+        self._number = next_number(folder)
+        self._pieces: list[Piece] = []
+        self._letters: list[DeadLetter] = []
+        self._cursor = ""
+        self._bytes = 0
+        self._replayed: set[tuple[int, float]] = set()
+        self._began: float | None = None
+        self._buffered_since: float | None = None
 
-    def add(self, message: ResultMessage) -> Added:
-        """Buffer what is new in ``message``. ``MessageError`` (nothing changed) when it does not fit this run."""
-        raise NotImplementedError
-
-    def revive(self, indices: Iterable[int]) -> int:
-        """Make dead indices missing again, here and in the ledger, for a replay."""
-        raise NotImplementedError
-
-    @property
-    def buffered_bytes(self) -> int:
-        raise NotImplementedError
-
-    @property
-    def buffered_rows(self) -> int:
-        raise NotImplementedError
+    # -- figures
 
     @property
     def done_count(self) -> int:
-        """Rows on disk or buffered (dead likewise: ``dead_count``); ``ledger`` has the durable figures."""
-        raise NotImplementedError
+        """Rows on disk or buffered."""
+        return self._admitted.done_count
 
-    def missing(self, start: int = 0, limit: int | None = None) -> Ranges:
-        """As :meth:`Ledger.missing`, with buffered rows counted as settled."""
-        raise NotImplementedError
+    @property
+    def dead_count(self) -> int:
+        """Dead letters on disk or buffered, without those that became a result."""
+        return self._admitted.dead_count
 
     @property
     def complete(self) -> bool:
-        """Every index is on disk or buffered: take, write and commit what is left, then finalise."""
-        raise NotImplementedError
+        """Every index is on disk or buffered: write and commit what is left, then finalise."""
+        return self._admitted.complete
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Size of what the next batch will hold."""
+        return self._bytes
+
+    @property
+    def buffered_rows(self) -> int:
+        """Rows and letters that the next batch will hold."""
+        return sum(piece.rows for piece in self._pieces) + len(self._letters)
+
+    def missing(self, start: int = 0, limit: int | None = None) -> Ranges:
+        """As :meth:`Ledger.missing`, with what is buffered counted as settled."""
+        return self._admitted.missing(start, limit)
+
+    # -- taking in
+
+    def add(self, message: ResultMessage) -> Added:
+        """Buffer what is new in ``message``. ``MessageError`` (and nothing changed) when it does not fit this run."""
+        header = message.header
+        piece = self._checked(header, message.payload)
+        new = self._admitted.settle_rows(header.ranges)
+        rows = count_indices(new)
+        if rows:
+            self._pieces.append(piece if rows == piece.rows else piece.only(new))
+            self._bytes += len(message.payload)
+        dead = sum(map(self._add_letter, header.dead))
+        self._cursor = message.cursor
+        return Added(rows, dead, header.count + len(header.dead) - rows - dead)
+
+    def _checked(self, header: ResultHeader, payload: bytes) -> Piece:
+        if header.run != self._spec.run:
+            raise MessageError(f"expected a result of run {self._spec.run}, got one of {header.run}")
+        try:
+            check_ranges(header.ranges)
+        except ValueError as error:
+            raise MessageError(f"result of task {header.task}: {error}") from error
+        last = max(
+            (*(stop - 1 for _, stop in header.ranges[-1:]), *(letter.index for letter in header.dead)), default=0
+        )
+        if last >= self._spec.size or any(letter.index < 0 for letter in header.dead):
+            raise MessageError(f"result of task {header.task}: index {last} is outside the run of {self._spec.size}")
+        return self._decoded(header, payload)
+
+    def _decoded(self, header: ResultHeader, payload: bytes) -> Piece:
+        if not header.ranges:
+            return Piece.empty(header)
+        batch = decode_payload(payload)
+        if batch.num_rows != header.count:
+            raise MessageError(f"result of task {header.task}: expected {header.count} rows, got {batch.num_rows}")
+        if not self._space.computable:
+            absent = {PARAMETER_PREFIX + name for name in self._spec.names} - set(batch.schema.names)
+            if absent:
+                raise MessageError(f"result of task {header.task}: expected its parameters {sorted(absent)} beside it")
+        return Piece.of(header, batch, self._spec.names)
+
+    def _add_letter(self, letter: DeadLetter) -> bool:
+        if (letter.index, letter.at) in self._replayed or not self._admitted.settle_dead(letter.index):
+            return False
+        self._letters.append(letter)
+        self._bytes += LETTER_BYTES + len(letter.failure.traceback)
+        return True
+
+    def revive(self, indices: Iterable[int]) -> int:
+        """Make dead letters on disk missing again, for a replay; returns how many. The letters as they stand in the
+        results log are not believed a second time."""
+        revived = self.ledger.dead() & BitMap64(indices)
+        self._replayed.update(letters.stamps(self._folder, revived))
+        self.ledger.revive(revived)
+        return self._admitted.revive(revived)
+
+    # -- writing
 
     def due(self, now: float) -> bool:
-        """Whether to write now; ``now`` is loop time."""
-        raise NotImplementedError
+        """Whether to write now (``now``: loop time): enough is buffered, or it has waited long enough. How long that is
+        grows with the run's age, so that a long, slow run is not a heap of tiny parts."""
+        self._began = now if self._began is None else self._began
+        if not self._pieces and not self._letters:
+            self._buffered_since = None
+            return False
+        self._buffered_since = now if self._buffered_since is None else self._buffered_since
+        patience = max(PART_AGE_SECONDS, PART_AGE_SHARE * (now - self._began))
+        return self._bytes >= PART_BYTES or now - self._buffered_since >= patience
 
     def take(self) -> Batch | None:
-        """What is buffered, all of it; ``None`` when that is nothing."""
-        raise NotImplementedError
+        """All that is buffered; ``None`` when that is nothing."""
+        if not self._pieces and not self._letters:
+            return None
+        batch = Batch(self._number, tuple(self._pieces), tuple(self._letters), self._cursor)
+        self._number += 1
+        self._pieces, self._letters, self._bytes, self._buffered_since = [], [], 0, None
+        return batch
 
     def write(self, batch: Batch) -> Written:
-        """Blocking, for a thread: parts on disk, durable when this returns. ``StorageError``: call again."""
-        raise NotImplementedError
+        """Blocking, for a thread: ``batch`` on disk, durable when this returns. ``StorageError``: call again; parts of
+        it that were written before are replaced, not doubled."""
+        if batch.pieces:
+            source = self._space if self._space.computable else None
+            write_rows(part_path(self._folder.results, batch.number), batch.pieces, self._spec.names, source)
+        if batch.letters:
+            path = part_path(self._folder.dead, batch.number)
+            write_part(path, letters.SCHEMA, [letters.table(batch.letters)], letters.indices(batch.letters))
+        ranges = tuple(piece.ranges for piece in batch.pieces)
+        return Written(ranges, tuple(letter.index for letter in batch.letters), batch.cursor)
 
     def commit(self, written: Written) -> None:
         """Loop side: the ledger learns what is on disk."""
-        raise NotImplementedError
+        for ranges in written.ranges:
+            self.ledger.settle_rows(ranges)
+        for index in written.dead:
+            self.ledger.settle_dead(index)
 
     def finalise(self) -> dict[str, dict[str, Any]]:
-        """Blocking, for a thread, after the last commit: one schema over all parts, column statistics in run.json."""
-        raise NotImplementedError
+        """Blocking, for a thread, after the last commit: one schema over all parts; the statistics of each column are
+        returned and recorded in ``run.json``. Safe to repeat, and to interrupt at any moment."""
+        unify_parts(self._folder.results, self._spec.names)
+        merged = statistics.merge_all(part.statistics for part in read_parts(self._folder.results))
+        figures = {name: found.as_json() for name, found in merged.items()}
+        self._folder.update(statistics=figures)
+        return figures

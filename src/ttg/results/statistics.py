@@ -1,0 +1,89 @@
+"""Statistics of a column that can be merged: computed per part, added up for the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from math import isfinite
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Number = int | float
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnStatistics:
+    """``count`` values that are not null, ``nulls`` that are. ``sum``, ``min`` and ``max`` are of numeric columns only;
+    like Arrow's, ``min`` and ``max`` pass over NaN while ``sum`` does not."""
+
+    count: int = 0
+    nulls: int = 0
+    sum: Number | None = None
+    min: Number | None = None
+    max: Number | None = None
+
+    def merge(self, other: ColumnStatistics) -> ColumnStatistics:
+        """The statistics of both together."""
+        return ColumnStatistics(
+            self.count + other.count,
+            self.nulls + other.nulls,
+            _both(lambda a, b: a + b, self.sum, other.sum),
+            _both(min, self.min, other.min),
+            _both(max, self.max, other.max),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``run.json``: with the mean, without what a column has not. Not a number and infinities are null."""
+        figures = {name: _finite(value) for name, value in asdict(self).items() if value is not None}
+        if self.sum is not None and self.count:
+            figures["mean"] = _finite(self.sum / self.count)
+        return figures
+
+
+def describe(values: pa.Array | pa.ChunkedArray) -> ColumnStatistics:
+    """The statistics of a column."""
+    found = ColumnStatistics(count=len(values) - values.null_count, nulls=values.null_count)
+    if not found.count or not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        return found
+    extremes = pc.min_max(values).as_py()
+    return replace(found, sum=_sum(values, extremes, found.count), min=extremes["min"], max=extremes["max"])
+
+
+def _sum(values: pa.Array | pa.ChunkedArray, extremes: Mapping[str, Number], count: int) -> Number:
+    """Exact for integers, unless they might overflow 64 bit: then as a float."""
+    wide = pa.types.is_integer(values.type) and count * max(abs(extremes["min"]), abs(extremes["max"])) >= 1 << 63
+    total: Number = pc.sum(values.cast(pa.float64()) if wide else values).as_py()
+    return total
+
+
+def merge_all(parts: Iterable[Mapping[str, ColumnStatistics]]) -> dict[str, ColumnStatistics]:
+    """The statistics of each column over all parts."""
+    merged: dict[str, ColumnStatistics] = {}
+    for part in parts:
+        for name, found in part.items():
+            merged[name] = merged[name].merge(found) if name in merged else found
+    return merged
+
+
+def to_text(statistics: Mapping[str, ColumnStatistics]) -> str:
+    """JSON for the footer of a part; unlike ``run.json`` it keeps infinities, so that merging stays right."""
+    return json.dumps({name: asdict(found) for name, found in statistics.items()})
+
+
+def from_text(text: str | bytes) -> dict[str, ColumnStatistics]:
+    """The inverse of :func:`to_text`."""
+    return {name: ColumnStatistics(**found) for name, found in json.loads(text).items()}
+
+
+def _both(combine: Any, a: Number | None, b: Number | None) -> Number | None:
+    if a is None or b is None:
+        return b if a is None else a
+    found: Number = combine(a, b)
+    return found
+
+
+def _finite(value: Number) -> Number | None:
+    return value if isfinite(value) else None
