@@ -50,7 +50,8 @@ def worker(args: argparse.Namespace) -> int:
 
     from ttg import units
     from ttg.brokers import connect
-    from ttg.worker.supervisor import WorkerConfig, run_worker
+    from ttg.worker.config import WorkerConfig
+    from ttg.worker.supervisor import run_worker
 
     settings = arguments.read_settings(args)
     url = args.broker or settings.broker_url
@@ -64,7 +65,7 @@ def worker(args: argparse.Namespace) -> int:
         name=name,
         slots=args.slots,
         allow=tuple(args.allow),
-        until_run=args.until_run,
+        until_run_done=args.until_run,
         exit_when_idle_seconds=units.seconds(args.exit_when_idle, "--exit-when-idle"),
         grace_seconds=units.seconds(args.grace, "--grace") or 0.0,
         secret=settings.secret,
@@ -72,5 +73,5 @@ def worker(args: argparse.Namespace) -> int:
     )
     broker = connect(settings.broker_config(url), name)
     summary = asyncio.run(run_worker(broker, config))
-    print(summary.as_json(), flush=True)
+    print(summary.to_json(), flush=True)
     return summary.exit_code

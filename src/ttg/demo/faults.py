@@ -95,9 +95,7 @@ FAULTS = {
         ),
         Fault("freeze", "freeze a worker (SIGSTOP)", "its lease runs out, then others take over", _freeze_worker),
         Fault("child", "kill a worker's child process", "the worker starts a fresh child and goes on", _kill_child),
-        Fault(
-            "broker", "kill the broker and start it again", "everybody reconnects; the ledger fills gaps", _kill_broker
-        ),
+        Fault("broker", "kill the broker and restart it", "everybody reconnects; the ledger fills gaps", _kill_broker),
         Fault("network", "cut a worker's network", "its lease runs out, then others take over", _cut_network),
     )
 }

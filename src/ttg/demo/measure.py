@@ -1,4 +1,4 @@
-"""What a demonstration observes while it runs, and the record it leaves. Nothing here is assumed: it is all measured."""
+"""What a demonstration observes while it runs, and the record it leaves: nothing is assumed."""
 
 from __future__ import annotations
 

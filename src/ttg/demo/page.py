@@ -1,8 +1,9 @@
-"""The demonstration's report as one self-contained HTML page: tables, throughput with the fault marked, timeline. Pure."""
+"""The demonstration's report as one self-contained HTML page: tables, throughput with the fault marked, timeline."""
 
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 
 from ttg.demo.measure import Bar, Observation
 from ttg.demo.tables import COMPARISON_HEADER, DemoResult, comparison_rows, metric_rows
@@ -11,20 +12,7 @@ WIDTH, LEFT, RIGHT = 960, 90, 16
 PLOT_HEIGHT, LANE_HEIGHT = 190, 26
 MAX_BARS = 6000
 
-STYLE = """
-:root { --ink:#1c2430; --soft:#66707d; --line:#d9dee5; --paper:#fff; --card:#f6f8fa; --blue:#2f6fbb; --red:#c8372d; --green:#2c8a5b }
-@media (prefers-color-scheme: dark) {
- :root { --ink:#e6eaf0; --soft:#98a3b1; --line:#323b47; --paper:#12161c; --card:#1a2029; --blue:#6aa5ec; --red:#ff7b70; --green:#5cc492 } }
-body { font:16px/1.5 system-ui,sans-serif; color:var(--ink); background:var(--paper); max-width:1000px; margin:2rem auto; padding:0 1rem }
-h1 { font-size:1.6rem; margin-bottom:.2rem } h2 { font-size:1.2rem; margin-top:2.4rem }
-p.lead { color:var(--soft); margin-top:0 } .scroll { overflow-x:auto }
-table { border-collapse:collapse; width:100% } th,td { text-align:left; padding:.35rem .7rem; border-bottom:1px solid var(--line) }
-th { font-weight:600; color:var(--soft) } svg { width:100%; height:auto; display:block; background:var(--card); border-radius:8px }
-svg text { font:12px system-ui,sans-serif; fill:var(--soft) } .grid { stroke:var(--line) } .rate { fill:none; stroke:var(--blue); stroke-width:2 }
-.bar { fill:var(--blue); opacity:.85 } .bar.failed { fill:var(--red) } .fault { stroke:var(--red); stroke-width:1.5; stroke-dasharray:4 3 }
-text.fault { fill:var(--red); stroke:none } pre { background:var(--card); padding:.8rem; border-radius:8px; overflow-x:auto; font-size:13px }
-.ok { color:var(--green); font-weight:600 } .bad { color:var(--red); font-weight:600 }
-"""
+STYLE = Path(__file__).with_name("page.css").read_text()
 
 
 def page(results: list[DemoResult], title: str = "TTG demonstration") -> str:
@@ -122,7 +110,8 @@ def timeline_svg(seen: Observation) -> str:
 def _bar(bar: Bar, lane: int, end: float) -> str:
     x, width = _x(bar.started, end), max(1.0, _x(bar.started + bar.seconds, end) - _x(bar.started, end) - 0.7)
     style = "bar failed" if bar.failed else "bar"
-    return f'<rect class="{style}" x="{x:.1f}" y="{12 + LANE_HEIGHT * lane}" width="{width:.1f}" height="{LANE_HEIGHT - 6}"/>'
+    y, height = 12 + LANE_HEIGHT * lane, LANE_HEIGHT - 6
+    return f'<rect class="{style}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}"/>'
 
 
 def _fault(seen: Observation, end: float, height: float) -> str:

@@ -171,7 +171,7 @@ class Show:
 
     async def _break_at_share(self, coordinator: Coordinator) -> None:
         wanted = self.config.fault_share * coordinator.spec.size
-        while coordinator.settled < wanted:
+        while coordinator.settled < wanted:  # noqa: ASYNC110 - progress is polled, as any onlooker would
             await asyncio.sleep(0.02)
         text = await inject(self.config.fault or "", self._victims(coordinator))
         assert self._observer is not None
