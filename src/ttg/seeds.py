@@ -1,8 +1,8 @@
 """One seed per parameter, from the run's seed and the index alone: the same whatever worker, chunk or attempt.
 
-The mixing is SplitMix64's output function over a Weyl sequence (Steele, Lea, Flood: "Fast splittable pseudorandom number
-generators", OOPSLA 2014; constants of its variant 13 by David Stafford). Output number i of that generator depends only on
-its start and i, so it is a counter-based generator: any seed is found without those before it.
+The mixing is SplitMix64's output function over a Weyl sequence (Steele, Lea, Flood: "Fast splittable pseudorandom
+number generators", OOPSLA 2014; constants of its variant 13 by David Stafford). Output number i of that generator
+depends only on its start and i, so it is a counter-based generator: any seed is found without those before it.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "logs": {"errors"},
     "metrics": BASE | {"messages"},
     "messages": BASE,
-    "space": BASE | {"messages"},
+    "space": BASE | {"messages", "seeds"},
     "seeds": BASE | {"messages"},
     "spec": BASE | {"messages"},
     "planner": BASE | {"messages"},
@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str] | None] = {
 HOMES = {
     "redis": ("brokers.redis", "brokers.embedded"),
     "pika": ("brokers.rabbitmq",),
-    "pyarrow": ("results",),
+    "pyarrow": ("results", "space.readers"),
     "starlette": ("monitor",),
     "uvicorn": ("monitor",),
     "yaml": ("kube",),

@@ -24,18 +24,12 @@ COMPRESS_FROM = 1_000
 
 
 class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="axis", dict=True):
-    """The values of one parameter. ``slice`` gives Python values at C speed, ``array`` the same ones vectorised."""
+    """The values of one parameter. Each kind has
 
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def slice(self, start: int, stop: int) -> Sequence[Any]:
-        """Values number ``start`` up to ``stop``, as native Python objects."""
-        raise NotImplementedError
-
-    def array(self, indices: NDArray[Any]) -> NDArray[Any]:
-        """The values with these numbers (int64); equal to those of ``slice`` to the last bit."""
-        raise NotImplementedError
+    - ``len(axis)``;
+    - ``slice(start, stop)``: values number ``start`` up to ``stop`` as native Python objects, at C speed;
+    - ``array(indices)``: the values with these numbers (int64) as an array, equal to ``slice`` to the last bit.
+    """
 
 
 class Range(Axis, frozen=True, tag="range"):
@@ -122,8 +116,8 @@ class Logspace(Axis, frozen=True, tag="logspace"):
     def __post_init__(self) -> None:
         if max(self.start, self.stop) > 308:
             raise SpaceError(
-                f"logspace({self.start:g}, {self.stop:g}, {self.count}): start and stop are exponents of 10, at most 308; "
-                "for values from 1 to 1000 write logspace(0, 3, n)"
+                f"logspace({self.start:g}, {self.stop:g}, {self.count}): start and stop are exponents of 10, "
+                "at most 308; for values from 1 to 1000 write logspace(0, 3, n)"
             )
         len(self._exponents)
 
@@ -171,7 +165,8 @@ class Values(Axis, frozen=True, tag="values"):
         return self.values[start:stop]
 
     def array(self, indices: NDArray[Any]) -> NDArray[Any]:
-        return self._array[indices]
+        array: NDArray[Any] = self._array[indices]
+        return array
 
 
 AnyAxis = Range | Linspace | Logspace | Values
@@ -187,10 +182,11 @@ def make_axis(source: Any, where: str) -> AnyAxis:
         return Values((plain(source, where),))
     if isinstance(source, set | frozenset):
         raise SpaceError(f"{where}: a set has no order, so its values have no index: pass sorted(…) instead")
-    if getattr(source, "ndim", 1) == 0:
+    dimensions = getattr(source, "ndim", 1)
+    if dimensions == 0:
         return Values((plain(source, where),))
-    if getattr(source, "ndim", 1) != 1:
-        raise SpaceError(f"{where}: expected one dimension, got an array of shape {source.shape}: pass it .ravel()ed")
+    if dimensions != 1:
+        raise SpaceError(f"{where}: expected one dimension, got {dimensions}: pass it .ravel()ed")
     items = plain_values(source.tolist() if hasattr(source, "tolist") else source, where)
     if not items:
         raise SpaceError(f"{where} has no values: expected at least one")

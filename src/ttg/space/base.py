@@ -29,8 +29,8 @@ class Space(ABC):
     """N parameter dicts in a fixed order, never expanded: ``space[i]``, ``len(space)``, iteration.
 
     ``a * b`` is every combination (disjoint names; b varies fastest), ``a + b`` is a, then b (same names).
-    ``columns``, ``arrays`` and ``[]`` give equal values, bit by bit. ``computable`` says whether a worker can compute the
-    values from the space's JSON form; otherwise tasks carry their rows.
+    ``columns``, ``arrays`` and ``[]`` give equal values, bit by bit. ``computable`` says whether a worker can compute
+    the values from the space's JSON form; otherwise tasks carry their rows.
     """
 
     names: tuple[str, ...]

@@ -81,8 +81,9 @@ def zip_(**axes: Any) -> Space:
 def sample(count: int, /, method: str = "random", seed: int = 0, **distributions: Any) -> Space:
     """``count`` points drawn from ``distributions``; an axis or a list among them is a choice, a scalar a constant.
 
-    ``method``: ``random`` (independent; points do not depend on ``count``), ``lhs`` (Latin hypercube), ``sobol`` (a shifted
-    Sobol sequence, at most 21 parameters; best with a power of 2). Equal arguments give equal points, everywhere.
+    ``method``: ``random`` (independent; points do not depend on ``count``), ``lhs`` (Latin hypercube), ``sobol`` (a
+    shifted Sobol sequence, at most 21 parameters; best with a power of 2). Equal arguments give equal points,
+    everywhere.
     """
     made = {name: make_distribution(source, f"parameter {name!r}") for name, source in distributions.items()}
     return Sampled(_whole("sample", count), method, _whole("seed", seed), made)

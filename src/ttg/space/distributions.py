@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 class Distribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="distribution"):
     """How one sampled parameter is distributed."""
 
-    def values(self, unit: NDArray[Any]) -> NDArray[Any]:
-        """One value for each number in ``unit``, each strictly between 0 and 1."""
-        raise NotImplementedError
-
 
 class Uniform(Distribution, frozen=True, tag="uniform"):
     """Floats between ``low`` and ``high``, all equally likely."""

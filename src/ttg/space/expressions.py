@@ -18,7 +18,7 @@ import msgspec
 from ttg.errors import SpaceError
 from ttg.space.axes import AnyAxis, make_axis
 from ttg.space.base import Space
-from ttg.space.build import choice, grid, linspace, loguniform, logspace, normal, range_, uniform, zip_
+from ttg.space.build import choice, grid, linspace, logspace, loguniform, normal, range_, uniform, zip_
 from ttg.space.distributions import AnyDistribution, make_distribution
 from ttg.space.files import from_file
 from ttg.space.kinds import Sampled
@@ -68,8 +68,8 @@ def parse_space(
     method: str = "random",
     seed: int = 0,
 ) -> Space:
-    """The space of a command line: ``name=expression`` as a grid, in step (``zip``), or sampled (``sample`` points of the
-    given method, lists being choices). With a ``params_file``, each of its rows is combined with each of these.
+    """The space of a command line: ``name=expression`` as a grid, in step (``zip``), or sampled (``sample`` points of
+    the given method, lists being choices). With a ``params_file``, each of its rows is combined with each of these.
     """
     axes = _parse_assignments(assignments)
     if zip and sample is not None:

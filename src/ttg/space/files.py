@@ -1,7 +1,7 @@
 """Rows of a CSV, JSONL or Parquet file as a space, read block by block: the file may be larger than memory.
 
-Opening reads the file once, to count, check and fingerprint it. Text in CSV becomes int, float or bool if a whole column
-reads as such (an empty cell of such a column is ``None``); everything else stays text.
+Opening reads the file once, to count and check its rows. Text in CSV becomes int, float or bool if a whole
+column reads as such (an empty cell of such a column is ``None``); everything else stays text.
 """
 
 from __future__ import annotations

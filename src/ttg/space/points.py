@@ -1,9 +1,9 @@
 """Points of the unit cube, each computed from its index alone, so that a sample of 10⁹ points needs no memory.
 
-``random``: SplitMix64 as a counter-based generator. ``lhs``: a Latin hypercube; the strata of each axis are visited in an
-order given by a keyed permutation (a Feistel network with cycle walking; Black and Rogaway, "Ciphers with arbitrary
-finite domains", CT-RSA 2002). ``sobol``: the Sobol sequence in Gray-code order with the direction numbers of Joe and Kuo
-("Constructing Sobol sequences with better two-dimensional projections", SIAM J. Sci. Comput. 30, 2008; the set
+``random``: SplitMix64 as a counter-based generator. ``lhs``: a Latin hypercube; the strata of each axis are visited in
+an order given by a keyed permutation (a Feistel network with cycle walking; Black and Rogaway, "Ciphers with arbitrary
+finite domains", CT-RSA 2002). ``sobol``: the Sobol sequence in Gray-code order with the direction numbers of Joe and
+Kuo ("Constructing Sobol sequences with better two-dimensional projections", SIAM J. Sci. Comput. 30, 2008; the set
 new-joe-kuo-6), scrambled by a random digital shift.
 """
 

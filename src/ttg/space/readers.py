@@ -52,9 +52,8 @@ class _Lines:
 
 # ---------------------------------------------------------------------------------------------- CSV
 
-_NUMBER = re.compile(
-    r"[+-]?(?:(?P<int>0|[1-9]\d*)|(?P<float>(?:0|[1-9]\d*)?\.\d+(?:e[+-]?\d+)?|\d+\.?(?:e[+-]?\d+)?))", re.I
-)
+_INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
+_FLOAT = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _WORDS = {"": "empty", "true": "bool", "false": "bool", "nan": "nonfinite", "inf": "nonfinite", "-inf": "nonfinite"}
 
 
@@ -64,12 +63,11 @@ def kind_of(cell: str) -> str:
     word = _WORDS.get(text.lower())
     if word:
         return word
-    match = _NUMBER.fullmatch(text)
-    if match is None or (match["float"] and re.match(r"[+-]?0\d", text)):
-        return "text"
-    if match["int"]:
-        return "int" if int(text) in INTEGERS else "text"
-    return "float" if math.isfinite(float(text)) else "nonfinite"
+    if _INTEGER.fullmatch(text):
+        return "int" if len(text) < 25 and int(text) in INTEGERS else "text"
+    if _FLOAT.fullmatch(text):
+        return "float" if math.isfinite(float(text)) else "nonfinite"
+    return "text"
 
 
 class CsvReader:

@@ -1,0 +1,130 @@
+"""From what a user names, ``sim.py:price``, ``pkg.mod:func`` or a function, to a :class:`~ttg.spec.Target`."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ttg.errors import TargetError
+from ttg.spec import Target
+from ttg.target.signature import check_fit, signature_of, signature_of_tree
+from ttg.target.signing import Secret, pickled_target
+from ttg.target.source import Source, file_of, source_of
+
+
+def target_of_text(text: str, names: Sequence[str] | None = None, *, cwd: Path | None = None) -> Target:
+    """``FILE.py:FUNCTION`` or ``PACKAGE.MODULE:FUNCTION``, checked by reading the source; nothing of it is executed.
+
+    A plain ``def`` is checked against the space's ``names`` (``None``: not yet known). What only running the module can
+    tell (decorated, imported, assigned) is left to the child. Files below the current folder get a relative location,
+    so that a worker finds them below its own.
+    """
+    folder = (cwd or Path.cwd()).resolve()
+    location, colon, function = text.rpartition(":")
+    if not colon or not location or not function:
+        raise TargetError(f"expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, got {text!r}{_offer(text, folder)}")
+    is_file = location.endswith(".py") or "/" in location
+    if is_file:
+        location = relative_location(file_of(location, folder), folder)
+    source = source_of("file" if is_file else "module", location, folder)
+    if source is not None:
+        _check_definition(source, function, f"{location}:{function}", names)
+    return Target("file" if is_file else "module", location, function, source.code if source else "")
+
+
+def relative_location(path: Path, folder: Path) -> str:
+    """``path`` as seen from ``folder`` if it lies below it, else absolute."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def _offer(text: str, folder: Path) -> str:
+    if not text.endswith(".py") or not (folder / text).is_file():
+        return ""
+    functions = _functions(source_of("file", text, folder))
+    return f": {text} has {', '.join(functions)}" if functions else ""
+
+
+def _functions(source: Source | None) -> list[str]:
+    definitions = source.definitions() if source else {}
+    return [name for name, node in definitions.items() if isinstance(node, ast.FunctionDef) and name[0] != "_"]
+
+
+def _check_definition(source: Source, function: str, label: str, names: Sequence[str] | None) -> None:
+    definitions = source.definitions()
+    first, dot, _ = function.partition(".")
+    node = definitions.get(first)
+    if node is None and "*" not in definitions:
+        close = difflib.get_close_matches(first, definitions, 1)
+        known = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(_functions(source)) or 'no function'}"
+        raise TargetError(f"{label}: there is no {first!r} in {source.path.name}; {known}")
+    if isinstance(node, ast.AsyncFunctionDef):
+        raise TargetError(f"{label} is async: wrap it in a plain function that calls asyncio.run(…)")
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list and not dot and names is not None:
+        check_fit(signature_of_tree(node), names, label)
+
+
+def target_of(
+    function: Callable[..., Any],
+    names: Sequence[str] | None = None,
+    *,
+    secret: Secret = None,
+    cwd: Path | None = None,
+) -> Target:
+    """The target of a function object: its module or file if a worker can import it from there, otherwise
+    (``__main__``, a notebook, a lambda, nested, partial) the function itself, pickled and signed with ``secret``.
+    """
+    if not callable(function):
+        raise TargetError(f"expected a function, got {function!r} ({type(function).__name__})")
+    module = getattr(function, "__module__", None) or "__main__"
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    label = f"{module}:{name}"
+    if inspect.iscoroutinefunction(function):
+        raise TargetError(f"{label} is async: wrap it in a plain function that calls asyncio.run(…)")
+    signature = signature_of(function)
+    if signature is not None and names is not None:
+        check_fit(signature, names, label)
+    if module == "__main__" or _imported(module, name) is not function:
+        return pickled_target(function, module, name, secret)
+    folder = (cwd or Path.cwd()).resolve()
+    file = _script(module)
+    location = relative_location(file, folder) if file else module
+    source = source_of("file" if file else "module", location, folder)
+    return Target("file" if file else "module", location, name, source.code if source else "")
+
+
+def _imported(module: str, name: str) -> Any:
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _script(module: str) -> Path | None:
+    """The file of a module that belongs to no package and is not installed: it is named by its path, because a worker
+    need not have its folder on ``sys.path``."""
+    origin = getattr(sys.modules[module], "__file__", None)
+    if "." in module or not origin or not origin.endswith(".py") or Path(origin).name == "__init__.py":
+        return None
+    path = Path(origin).resolve()
+    library = Path(inspect.__file__).resolve().parent
+    return None if is_installed(path) or path.is_relative_to(library) else path
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a path is inside a folder of installed packages."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+
+
+def refreshed(target: Target, *, cwd: Path | None = None) -> Target:
+    """The same target with the fingerprint its source has now."""
+    if target.kind == "pickled":
+        return target
+    source = source_of(target.kind, target.location, (cwd or Path.cwd()).resolve())
+    return msgspec.structs.replace(target, code=source.code if source else "")
