@@ -1,0 +1,160 @@
+"""The child process of a slot: loads targets, executes assignments, reports. The only place where user code runs.
+
+Started by :mod:`ttg.worker.process` with a socket to the supervisor and the read end of a lifeline pipe. One thread does
+everything; it looks at the socket between slices. It imports no broker and no event loop, so that it starts fast and user
+code finds nothing to break.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from ttg.errors import MessageError, TTGError
+from ttg.spec import decode_spec
+from ttg.worker.execution import Execution
+from ttg.worker.failures import failure_of
+from ttg.worker.limits import die_with_parent, limit_memory
+from ttg.worker.loading import Loaded, load_run
+from ttg.worker.protocol import (
+    Announced,
+    Assignment,
+    Forget,
+    FrameReader,
+    FromChild,
+    Ready,
+    Refused,
+    Report,
+    SetUp,
+    Setup,
+    StopEarly,
+    ToChild,
+    frame,
+)
+
+RECEIVE_BYTES = 1 << 18
+EXIT_LOST_SUPERVISOR = 70
+
+
+class Channel:
+    """The child's end of the socket. ``StopEarly`` takes effect when it arrives, ahead of the queue."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._frames = FrameReader(ToChild)
+        self._inbox: deque[tuple[Any, bytes]] = deque()
+        self._stopped: set[int] = set()
+
+    def send(self, message: FromChild, bulk: bytes = b"") -> None:
+        self._connection.sendall(frame(message, bulk))
+
+    def receive(self) -> tuple[Any, bytes]:
+        """The next setup, assignment or farewell; waits for it. ``EOFError`` when the supervisor is gone."""
+        while not self._inbox:
+            self._take(self._connection.recv(RECEIVE_BYTES))
+        return self._inbox.popleft()
+
+    def must_stop(self, number: int) -> bool:
+        """Whether the supervisor has asked to end assignment ``number`` early. Looks at the socket without waiting."""
+        try:
+            self._take(self._connection.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            pass
+        return number in self._stopped
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            raise EOFError("the supervisor closed the connection")
+        for message, bulk in self._frames.feed(data):
+            if isinstance(message, StopEarly):
+                self._stopped.update(message.numbers)
+            else:
+                self._inbox.append((message, bulk))
+
+
+@dataclass
+class Child:
+    """Answers the supervisor's messages, one after the other."""
+
+    channel: Channel
+    runs: dict[str, Loaded] = field(default_factory=dict)
+    memory_bytes: int | None = None
+
+    def serve(self) -> None:
+        """Until the supervisor closes the connection."""
+        self.channel.send(Ready())
+        import ttg.results.encode  # noqa: F401 - takes a tenth of a second, while nothing is asked of us yet
+
+        while True:
+            message, bulk = self.channel.receive()
+            self._answer(message, bulk)
+
+    def _answer(self, message: ToChild, bulk: bytes) -> None:
+        if isinstance(message, Assignment):
+            self._execute(message)
+        elif isinstance(message, Setup):
+            self._set_up(message, bulk)
+        elif isinstance(message, Forget):
+            self.runs.pop(message.run, None)
+
+    def _set_up(self, setup: Setup, spec: bytes) -> None:
+        try:
+            self.runs[setup.run] = load_run(decode_spec(spec), setup.secret)
+        except TTGError as error:
+            self.channel.send(Refused(setup.run, str(error)))
+        except BaseException as error:
+            failure = failure_of(error, 0)
+            text = f"cannot load the function: {failure.error}: {failure.message} (at {failure.place or 'an unknown place'})"
+            self.channel.send(Refused(setup.run, text))
+        else:
+            self.channel.send(SetUp(setup.run))
+
+    def _execute(self, assignment: Assignment) -> None:
+        number, task = assignment.number, assignment.task
+        loaded = self.runs.get(task.run)
+        if loaded is None:
+            self.channel.send(Report(number, (), (), task.ranges, 0.0, 0.0))
+            return
+        spec = loaded.spec
+        self._limit_memory(spec.limits.memory_bytes)
+
+        def announce(offset: int, count: int, seconds: float) -> None:
+            self.channel.send(Announced(number, offset, count, seconds))
+
+        execution = Execution(task, loaded, spec.vectorized)
+        execution.run(spec.limits.checkpoint_seconds, announce, lambda: self.channel.must_stop(number))
+        self.channel.send(*execution.report(number))
+
+    def _limit_memory(self, memory_bytes: int | None) -> None:
+        if memory_bytes != self.memory_bytes:
+            limit_memory(memory_bytes)
+            self.memory_bytes = memory_bytes
+
+
+def main() -> None:
+    """``python -c "…main()" SOCKET LIFELINE PARENT``, started by the supervisor."""
+    connection_fd, lifeline, parent = map(int, sys.argv[1:4])
+    sys.argv[1:] = []
+    die_with_parent(parent, lifeline)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    with socket.socket(fileno=connection_fd) as connection:
+        _serve(Child(Channel(connection)))
+
+
+def _serve(child: Child) -> None:
+    try:
+        child.serve()
+    except EOFError:
+        os._exit(0)
+    except (OSError, MessageError) as error:
+        sys.stderr.write(f"ttg: the connection to the worker is broken: {error}\n")
+        os._exit(EXIT_LOST_SUPERVISOR)

@@ -1,0 +1,323 @@
+"""The hot loop: call the function over a task, slice by slice, and make the report. Runs in the child.
+
+A slice is about :data:`SLICE_SECONDS` of work. Inside it nothing of ours runs per parameter: ``values.extend(map(f, …))``
+loops in C and keeps what came before an exception; the ``map`` object then goes on behind the culprit. Only when a call is
+slow enough that it does not matter is each one timed by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Protocol
+
+from ttg.messages import Failure, Ranges, Task, split_ranges
+from ttg.spec import RunSpec
+from ttg.worker.failures import failure_of, readable
+from ttg.worker.protocol import Report
+
+SLICE_SECONDS = 0.02
+SLICE_GROWTH = 8
+TIMED_CALL_SECONDS = 1e-4
+MAX_FAILURES = 1_000
+MAX_PAYLOAD_BYTES = 15 << 20
+"""Below the 16 MiB that RabbitMQ accepts by default, with room for headers."""
+
+Columns = Sequence[Sequence[Any]]
+
+
+class Work(Protocol):
+    """What is executed: a run's function, and where its arguments come from."""
+
+    function: Callable[..., Any]
+    spec: RunSpec
+    pace: Pace
+
+    def columns_of(self, task: Task, start: int, stop: int) -> Columns:
+        """One column per argument of the function."""
+
+    def parameters_of(self, task: Task, start: int, stop: int) -> Columns:
+        """One column per name of the space."""
+
+
+@dataclass
+class Pace:
+    """How many parameters fill a slice, learned from the slices before; kept from one task of a run to the next."""
+
+    call_seconds: float = 0.0
+    row_bytes: float = 8.0
+    _last: int = 0
+
+    def next_size(self, room_bytes: float) -> int:
+        """Size of the next slice, whose rows should fit into ``room_bytes``."""
+        if not self._last:
+            return 1
+        by_time = SLICE_SECONDS / max(self.call_seconds, 1e-9)
+        return max(1, int(min(by_time, room_bytes / self.row_bytes, self._last * SLICE_GROWTH)))
+
+    def saw(self, count: int, seconds: float, rows: Sequence[Any]) -> None:
+        """A slice of ``count`` calls took ``seconds`` and gave ``rows``."""
+        self._last = max(count, self._last // SLICE_GROWTH)
+        self.call_seconds = seconds / count
+        if rows:
+            self.row_bytes = max(8.0, (rough_bytes(rows[0]) + rough_bytes(rows[-1])) / 2)
+
+    @property
+    def slow(self) -> bool:
+        """Calls take so long that timing each costs nothing."""
+        return self.call_seconds > TIMED_CALL_SECONDS
+
+
+def rough_bytes(value: Any) -> int:
+    """Roughly what ``value`` takes in a payload; looks at no more than the ends of a sequence."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(rough_bytes, value.values()))
+    if isinstance(value, (list, tuple)):
+        return len(value) * max(map(rough_bytes, value[:2]), default=0)
+    return int(getattr(value, "nbytes", 8))
+
+
+@dataclass
+class Execution:
+    """One task being executed. The function takes one item of each column, or whole columns if ``vectorized``."""
+
+    task: Task
+    work: Work
+    vectorized: bool = False
+    executed: int = 0
+    values: list[Any] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    started: float = field(default_factory=perf_counter)
+    call_seconds: float = 0.0
+
+    # -- running
+
+    def run(
+        self, checkpoint_seconds: float, announce: Callable[[int, int, float], None], stop: Callable[[], bool]
+    ) -> None:
+        """Work until the task is done, a bound is reached, or ``stop()`` says so between two slices."""
+        if stop():
+            return
+        rest = self.task.ranges
+        while rest and not self._is_full():
+            count = min(self._slice_size(), rest[0][1] - rest[0][0])
+            if count < self.task.count:
+                announce(self.executed, count, count * self.work.pace.call_seconds)
+            taken = self._run_slice(rest[0][0], count)
+            rest = split_ranges(rest, taken)[1]
+            if perf_counter() - self.started >= checkpoint_seconds or stop():
+                return
+
+    def _slice_size(self) -> int:
+        if self.task.suspicion:
+            return 1
+        return self.work.pace.next_size(MAX_PAYLOAD_BYTES - len(self.values) * self.work.pace.row_bytes)
+
+    def _is_full(self) -> bool:
+        full = len(self.values) * self.work.pace.row_bytes >= MAX_PAYLOAD_BYTES
+        return full or len(self.failures) >= MAX_FAILURES
+
+    def _run_slice(self, start: int, count: int) -> int:
+        """Execute ``count`` indices from ``start``; returns how many were, before the failures became too many."""
+        before = len(self.values)
+        began = perf_counter()
+        columns = self.work.columns_of(self.task, start, start + count)
+        taken = self._call_all(columns, start, count)
+        elapsed = perf_counter() - began
+        self._note_times(len(self.values) - before, elapsed / max(taken, 1))
+        self.work.pace.saw(max(taken, 1), elapsed, self.values[before : before + 1] + self.values[-1:])
+        self.call_seconds += elapsed
+        self.executed += taken
+        return taken
+
+    def _call_all(self, columns: Columns, start: int, count: int) -> int:
+        if self.vectorized:
+            return self._call_batch(columns, start, count)
+        if self.work.pace.slow:
+            return self._call_timed(columns, start)
+        return self._call_mapped(columns, start, count)
+
+    def _call_mapped(self, columns: Columns, start: int, count: int) -> int:
+        """The fast way: no work of ours per call."""
+        before = len(self.values) + len(self.failures)
+        results = map(self.work.function, *columns)
+        while (position := len(self.values) + len(self.failures) - before) < count and not self._too_many_failures():
+            try:
+                self.values.extend(results)
+                if (position := len(self.values) + len(self.failures) - before) < count:
+                    # extend() takes a StopIteration that the function raises for the end of the columns.
+                    raise StopIteration("the function raised StopIteration")
+            except BaseException as error:
+                position = len(self.values) + len(self.failures) - before
+                self.failures.append(failure_of(error, start + position))
+        return position
+
+    def _call_timed(self, columns: Columns, start: int) -> int:
+        """The same, with the time of each call."""
+        self._fill_times()
+        taken = 0
+        for taken, arguments in enumerate(zip(*columns, strict=True), 1):
+            began = perf_counter()
+            try:
+                self.values.append(self.work.function(*arguments))
+                self.seconds.append(perf_counter() - began)
+            except BaseException as error:
+                self.failures.append(failure_of(error, start + taken - 1, perf_counter() - began))
+                if self._too_many_failures():
+                    break
+        return taken
+
+    def _call_batch(self, columns: Columns, start: int, count: int) -> int:
+        """One call for all of them; a batch that fails is halved until the culprit stands alone."""
+        try:
+            self.values.extend(rows_of_batch(self.work.function(*columns), count))
+            return count
+        except BaseException as error:
+            if count == 1:
+                self.failures.append(failure_of(error, start))
+                return 1
+        half = count // 2
+        taken = self._call_batch([column[:half] for column in columns], start, half)
+        if taken < half or self._too_many_failures():
+            return taken
+        return half + self._call_batch([column[half:] for column in columns], start + half, count - half)
+
+    def _too_many_failures(self) -> bool:
+        return len(self.failures) >= MAX_FAILURES
+
+    # -- times
+
+    def _fill_times(self) -> None:
+        """From now on each row has a time of its own; those before get the mean of theirs."""
+        missing = len(self.values) - len(self.seconds)
+        if missing:
+            self.seconds.extend([self.call_seconds / max(self.executed, 1)] * missing)
+
+    def _note_times(self, rows: int, mean_seconds: float) -> None:
+        """Rows of an untimed slice in a task that is timed get their slice's mean."""
+        if self.seconds and len(self.seconds) < len(self.values):
+            self.seconds.extend([mean_seconds] * rows)
+
+    # -- reporting
+
+    def report(self, number: int) -> tuple[Report, bytes]:
+        """The report and its payload."""
+        payload = self._encode()
+        remaining = split_ranges(self.task.ranges, self.executed)[1]
+        mean = self.call_seconds / self.executed if self.executed else 0.0
+        busy = perf_counter() - self.started
+        return Report(number, self._done_indices(), tuple(self.failures), remaining, busy, mean), payload
+
+    def _encode(self) -> bytes:
+        from ttg.results.encode import Unencodable, encode_rows  # Arrow loads while the first call is on its way
+
+        while self.values:
+            try:
+                payload = encode_rows(self.values, self.seconds or None, self._parameters())
+            except Unencodable as error:
+                self._reject_all(error.failures)
+                continue
+            if len(payload) <= MAX_PAYLOAD_BYTES:
+                return payload
+            self._shrink(len(payload))
+        return b""
+
+    def _done_indices(self) -> Ranges:
+        executed = split_ranges(self.task.ranges, self.executed)[0]
+        return without(executed, {failure.index for failure in self.failures})
+
+    def _parameters(self) -> dict[str, list[Any]]:
+        """Columns of the parameters, where the collector cannot compute them."""
+        if self.task.rows is None:
+            return {}
+        columns: dict[str, list[Any]] = {name: [] for name in self.work.spec.names}
+        for start, stop in self._done_indices():
+            parts = self.work.parameters_of(self.task, start, stop)
+            for column, part in zip(columns.values(), parts, strict=True):
+                column.extend(part)
+        return columns
+
+    def _reject_all(self, culprits: Sequence[tuple[int, str]]) -> None:
+        """Rows that cannot be encoded become failures, as far as the report has room for them."""
+        room = MAX_FAILURES - len(self.failures)
+        if len(culprits) > room:
+            self._keep(culprits[room][0])
+        for position, reason in reversed(culprits[:room]):
+            self._reject(position, reason)
+
+    def _reject(self, position: int, reason: str) -> None:
+        index = index_at(self._done_indices(), position)
+        text = readable(reason)
+        self.failures.append(Failure(index=index, kind="encoding", error="UnencodableResult", message=text))
+        del self.values[position]
+        if self.seconds:
+            del self.seconds[position]
+
+    def _shrink(self, payload_bytes: int) -> None:
+        """The payload is too large for a message: half of the rows run again later; a single row fails."""
+        if len(self.values) > 1:
+            self._keep(len(self.values) // 2)
+            return
+        text = (
+            f"expected a result of at most {MAX_PAYLOAD_BYTES >> 20} MiB, got {payload_bytes / (1 << 20):.1f} MiB: "
+            "write large results to files and return their names"
+        )
+        self._reject_all([(0, text)])
+
+    def _keep(self, rows: int) -> None:
+        """Forget all rows behind the first ``rows``, and the failures there: they remain to be done."""
+        cut = index_at(self._done_indices(), rows)
+        self.values, self.seconds = self.values[:rows], self.seconds[:rows]
+        self.failures = [failure for failure in self.failures if failure.index < cut]
+        self.executed = sum(max(0, min(stop, cut) - start) for start, stop in self.task.ranges)
+
+
+def rows_of_batch(result: Any, count: int) -> Iterable[Any]:
+    """The rows of what a vectorized function returned: an array or list of length ``count``, or a dict of them."""
+    if isinstance(result, dict):
+        columns = [_column(name, column, count) for name, column in result.items()]
+        names = tuple(result)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return _column("result", result, count)
+
+
+def _column(name: str, column: Any, count: int) -> Sequence[Any]:
+    length = len(column) if hasattr(column, "__len__") else None
+    if length != count:
+        got = "a single value" if length is None else f"{length} values"
+        raise ValueError(f"expected a column of {count} values for {name!r} from a vectorized function, got {got}")
+    one_dimensional = getattr(column, "ndim", 0) == 1
+    rows: Sequence[Any] = column.tolist() if one_dimensional else list(column)
+    return rows
+
+
+def without(ranges: Ranges, indices: set[int]) -> Ranges:
+    """``ranges`` minus ``indices``, which lie inside."""
+    return tuple(_gaps(ranges, sorted(indices))) if indices else ranges
+
+
+def _gaps(ranges: Ranges, holes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    position = 0
+    for start, stop in ranges:
+        while position < len(holes) and holes[position] < stop:
+            if start < holes[position]:
+                yield start, holes[position]
+            start = holes[position] + 1
+            position += 1
+        if start < stop:
+            yield start, stop
+
+
+def index_at(ranges: Ranges, position: int) -> int:
+    """The index at ``position`` of ``ranges``."""
+    return split_ranges(ranges, position)[1][0][0]
+
+
+def positions_of(ranges: Ranges, start: int, stop: int) -> slice:
+    """Where the indices from ``start`` up to ``stop``, all of one range, stand in ``ranges``."""
+    before = sum(min(end, start) - begin for begin, end in ranges if begin < start)
+    return slice(before, before + stop - start)

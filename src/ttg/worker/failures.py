@@ -1,0 +1,94 @@
+"""From an exception that user code raised to the :class:`~ttg.messages.Failure` that people read."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import traceback
+from types import TracebackType
+
+from ttg.messages import Failure
+
+MESSAGE_CHARACTERS = 1_000
+TRACEBACK_HEAD_CHARACTERS = 500
+TRACEBACK_TAIL_CHARACTERS = 2_500
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_LIBRARIES = tuple({path + os.sep for path in map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))})
+
+
+def failure_of(error: BaseException, index: int, seconds: float = 0.0) -> Failure:
+    """What to tell about ``error``, raised for the parameter at ``index``."""
+    trace = _outside_of_ttg(error.__traceback__)
+    return Failure(
+        index=index,
+        kind=_kind_of(error),
+        error=type(error).__name__,
+        message=_message_of(error),
+        place=_place_of(trace),
+        traceback=_traceback_of(error, trace),
+        seconds=seconds,
+        exit_code=_exit_code_of(error),
+    )
+
+
+def readable(text: str) -> str:
+    """``text`` without lone surrogates, which no message can carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _kind_of(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "exit"
+    return "memory" if isinstance(error, MemoryError) else "exception"
+
+
+def _exit_code_of(error: BaseException) -> int | None:
+    """What ``sys.exit`` would have ended the process with: nothing is 0, a text is 1."""
+    if not isinstance(error, SystemExit):
+        return None
+    if error.code is None:
+        return 0
+    return error.code if isinstance(error.code, int) else 1
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except BaseException as worse:
+        text = f"<its text cannot be shown: {type(worse).__name__}>"
+    return readable(text[:MESSAGE_CHARACTERS])
+
+
+def _outside_of_ttg(trace: TracebackType | None) -> TracebackType | None:
+    """Skip our own frames, which are the outermost."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return trace
+
+
+def _place_of(trace: TracebackType | None) -> str:
+    """``file:line (function)`` of the innermost frame that is in no library, or else of the innermost frame."""
+    place, in_a_library = "", True
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        library = code.co_filename.startswith(_LIBRARIES) or code.co_filename.startswith("<frozen")
+        if in_a_library or not library:
+            place, in_a_library = f"{code.co_filename}:{trace.tb_lineno} ({code.co_name})", library
+        trace = trace.tb_next
+    return readable(place)
+
+
+def _traceback_of(error: BaseException, trace: TracebackType | None) -> str:
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except Exception as worse:
+        text = f"{type(error).__name__} (its traceback cannot be shown: {type(worse).__name__})"
+    return readable(shorten(text))
+
+
+def shorten(text: str) -> str:
+    """Beginning and end of a long text: who called, and what went wrong."""
+    if len(text) <= TRACEBACK_HEAD_CHARACTERS + TRACEBACK_TAIL_CHARACTERS:
+        return text
+    return f"{text[:TRACEBACK_HEAD_CHARACTERS]}\n  …\n{text[-TRACEBACK_TAIL_CHARACTERS:]}"

@@ -1,0 +1,229 @@
+"""What becomes of a task: one road for success, error and death. Pure.
+
+Whatever happened to an assignment is first brought into one form, :class:`Ended`, by :func:`ended_by_report` (the child
+answered) or :func:`ended_by_death` (it could not), and exactly one function, :func:`outcome_of`, turns that into the
+:class:`~ttg.messages.Outcome` that is settled.
+
+Identifiers of new tasks stay unique and short. What goes on after its predecessor is *the same chunk, continued*: its
+counter rises (``c7``, ``c7+1``, ``c7+2``). Everything else is a branch and adds a letter: ``.r`` a retry, ``.b`` what came
+before a suspicious slice, ``.0`` to ``.7`` its pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ttg.messages import (
+    DeadLetter,
+    Failure,
+    Outcome,
+    Ranges,
+    ResultHeader,
+    Task,
+    indices_of,
+    ranges_of,
+    split_ranges,
+)
+from ttg.spec import RunSpec
+from ttg.worker.protocol import Report
+
+PIECES = 8
+CRASH_BUDGET = 3
+
+ParametersOf = Callable[[Task, int], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an assignment ended: ``done`` in order of ``payload``, ``failures`` to charge, ``remainder`` to queue."""
+
+    done: Ranges = ()
+    payload: bytes = b""
+    failures: tuple[Failure, ...] = ()
+    remainder: tuple[Task, ...] = ()
+    seconds: float = 0.0
+    call_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a child died: ``kind`` as in :class:`~ttg.messages.Failure`, ``text`` one line, ``output`` its last lines."""
+
+    kind: str
+    text: str
+    output: str = ""
+    place: str = ""
+    seconds: float = 0.0
+    exit_code: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Who worked on a task, and since when (Unix time); ``parameters_of`` gives the parameters of a dead letter."""
+
+    worker: str
+    slot: int
+    started: float
+    parameters_of: ParametersOf = field(default=lambda task, index: {}, repr=False)
+
+
+# ---------------------------------------------------------------------------------------------- how it ended
+
+
+def ended_by_report(task: Task, report: Report, payload: bytes) -> Ended:
+    """The child answered."""
+    rest = (continued(task, report.remaining),) if report.remaining else ()
+    return Ended(report.done, payload, report.failures, rest, report.seconds, report.call_seconds)
+
+
+def ended_by_death(task: Task, offset: int, count: int, death: Death) -> Ended:
+    """The child died while it executed ``count`` parameters from position ``offset`` of the task.
+
+    A single suspect is the culprit and is charged; several are split into pieces. Nothing was reported of the task, so
+    its other parameters run again, uncharged.
+    """
+    before, rest = split_ranges(task.ranges, offset)
+    suspects, after = split_ranges(rest, count)
+    around = (*(_part(task, "b", r) for r in [before] if r), *(continued(task, r) for r in [after] if r))
+    if count == 1:
+        return Ended(failures=(_charged(suspects[0][0], death),), remainder=around, seconds=death.seconds)
+    return Ended(remainder=(*around, *split_suspects(task, suspects)), seconds=death.seconds)
+
+
+def ended_by_lost_workers(task: Task, deliveries: int) -> Ended | None:
+    """What to do with a task instead of running it when it was handed out again and again; ``None``: run it.
+
+    Workers died while they held it, perhaps because of it. It is split until single parameters are left; then those are
+    charged an attempt. Pieces under suspicion have one delivery less to lose.
+    """
+    if deliveries < CRASH_BUDGET - min(task.suspicion, 1):
+        return None
+    if task.count > 1:
+        return Ended(remainder=tuple(split_suspects(task, task.ranges)))
+    text = f"{deliveries - 1} workers in a row were lost while they held it; it may end whole workers or machines"
+    return Ended(failures=(_charged(task.ranges[0][0], Death("worker_lost", text)),))
+
+
+def untouched(task: Task) -> Ended:
+    """Nothing was done: the task goes back as it is, nobody is charged."""
+    return Ended(remainder=(continued(task, task.ranges),))
+
+
+def split_suspects(task: Task, suspects: Ranges) -> Iterator[Task]:
+    """Up to :data:`PIECES` tasks of about equal size, each under one more suspicion than ``task``."""
+    left = sum(stop - start for start, stop in suspects)
+    for number in range(min(PIECES, left)):
+        size = -(-left // (PIECES - number))
+        piece, suspects = split_ranges(suspects, size)
+        left -= size
+        yield _part(task, str(number), piece, suspicion=task.suspicion + 1)
+
+
+# ---------------------------------------------------------------------------------------------- what becomes of it
+
+
+def outcome_of(spec: RunSpec, task: Task, ended: Ended, by: Executor, now: float) -> Outcome:
+    """Rows are recorded, failures tried again or given up, the remainder queued. ``now`` is Unix time."""
+    dead, again = _judge(spec, task, ended.failures)
+    letters = tuple(_dead_letter(spec, task, failure, by, now) for failure in dead)
+    retries = (_retry(task, again),) if again else ()
+    header = _header(task, ended, by, failed=len(again), dead=letters)
+    return Outcome(header, ended.payload, retries, spec.retry.delay_ms, ended.remainder)
+
+
+def dropped(task: Task, by: Executor) -> Outcome:
+    """The end of a task whose run is over or unknown: it leaves the queue with an empty outcome, and nothing follows."""
+    return Outcome(_header(task, Ended(), by))
+
+
+def _header(
+    task: Task, ended: Ended, by: Executor, *, failed: int = 0, dead: tuple[DeadLetter, ...] = ()
+) -> ResultHeader:
+    return ResultHeader(
+        run=task.run,
+        task=task.id,
+        ranges=ended.done,
+        attempt=task.attempt,
+        worker=by.worker,
+        slot=by.slot,
+        started=by.started,
+        seconds=ended.seconds,
+        call_seconds=ended.call_seconds,
+        failed=failed,
+        dead=dead,
+    )
+
+
+def _judge(spec: RunSpec, task: Task, failures: Iterable[Failure]) -> tuple[list[Failure], list[Failure]]:
+    """Failures that are final, and those that get another attempt."""
+    dead: list[Failure] = []
+    again: list[Failure] = []
+    for failure in failures:
+        final = task.attempt > spec.retry.max_retries or _too_dangerous(task, failure)
+        (dead if final else again).append(failure)
+    return dead, again
+
+
+def _too_dangerous(task: Task, failure: Failure) -> bool:
+    """Each attempt of a parameter that kills whole workers costs several of them: it gets no more."""
+    return failure.kind == "worker_lost" and task.suspicion >= CRASH_BUDGET
+
+
+def _retry(task: Task, failures: list[Failure]) -> Task:
+    lost = any(failure.kind == "worker_lost" for failure in failures)
+    suspicion = task.suspicion + 1 if lost else 0
+    ranges = ranges_of(sorted(failure.index for failure in failures))
+    return _part(task, "r", ranges, suspicion=suspicion, attempt=task.attempt + 1)
+
+
+def _dead_letter(spec: RunSpec, task: Task, failure: Failure, by: Executor, now: float) -> DeadLetter:
+    parameters = by.parameters_of(task, failure.index)
+    return DeadLetter(task.run, str(spec.target), failure.index, parameters, task.attempt, failure, by.worker, now)
+
+
+def _charged(index: int, death: Death) -> Failure:
+    return Failure(
+        index=index,
+        kind=death.kind,
+        error=_ERRORS.get(death.kind, "ChildDied"),
+        message=death.text,
+        place=death.place,
+        traceback=death.output,
+        seconds=death.seconds,
+        exit_code=death.exit_code,
+        peak_memory_bytes=death.peak_memory_bytes,
+    )
+
+
+_ERRORS = {
+    "exit": "ProcessExit",
+    "signal": "ProcessKilled",
+    "timeout": "Timeout",
+    "memory": "MemoryLimit",
+    "worker_lost": "WorkerLost",
+}
+
+# ---------------------------------------------------------------------------------------------- parts of a task
+
+
+def continued(task: Task, ranges: Ranges) -> Task:
+    """The rest of a task, on the same attempt."""
+    base, _, count = task.id.rpartition("+")
+    name = f"{base}+{int(count) + 1}" if base and count.isdecimal() else f"{task.id}+1"
+    return Task(task.run, name, ranges, task.attempt, task.suspicion, rows_of(task, ranges))
+
+
+def _part(task: Task, letter: str, ranges: Ranges, *, suspicion: int = 0, attempt: int | None = None) -> Task:
+    rows = rows_of(task, ranges)
+    return Task(task.run, f"{task.id}.{letter}", ranges, attempt or task.attempt, suspicion, rows)
+
+
+def rows_of(task: Task, ranges: Ranges) -> tuple[dict[str, Any], ...] | None:
+    """The rows that belong to ``ranges``, for tasks that carry their parameters."""
+    if task.rows is None:
+        return None
+    wanted = set(indices_of(ranges))
+    return tuple(row for index, row in zip(indices_of(task.ranges), task.rows, strict=True) if index in wanted)

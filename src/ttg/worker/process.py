@@ -1,0 +1,230 @@
+"""A child as an operating-system process: spawn it, talk to it, keep its last words, notice its end, leave nothing behind.
+
+The end of a child is the end of its *process*, seen by waiting for its id. The end of the socket or of its output proves
+nothing: user code may close them, or fork and leave a process that keeps them open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ttg.errors import MessageError
+from ttg.worker.limits import resident_bytes
+from ttg.worker.protocol import FrameReader, FromChild, ToChild, frame
+
+log = logging.getLogger("ttg.worker.output")
+
+RECEIVE_BYTES = 1 << 20
+LINES_KEPT = 40
+LINE_CHARACTERS = 500
+MAX_READS_AFTER_DEATH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child's process ended. ``code`` as in :mod:`subprocess` (negative: a signal); ``output``: its last lines."""
+
+    code: int
+    output: str = ""
+
+
+class ChildOwner(Protocol):
+    """Who is told what a child says and how it ends. Nothing comes after :meth:`on_exit`."""
+
+    def on_message(self, message: FromChild, bulk: bytes) -> None:
+        """The child said something."""
+
+    def on_broken(self, text: str) -> None:
+        """The child lives, but there is no talking to it any more."""
+
+    def on_exit(self, exit: Exit) -> None:
+        """The child is gone, and so is everything it started."""
+
+
+class ChildHandle(Protocol):
+    """A child as its slot sees it; simulated ones live in virtual time."""
+
+    pid: int
+
+    def send(self, message: ToChild, bulk: bytes = b"") -> None:
+        """Queue a message; never waits, never fails."""
+
+    def kill(self) -> None:
+        """SIGKILL it and everything in its session's process group; :meth:`ChildOwner.on_exit` follows."""
+
+    def close(self) -> None:
+        """Ask it to leave by closing the connection; ``on_exit`` follows, unless user code holds it up."""
+
+    def memory_bytes(self) -> int:
+        """Resident memory now; 0 if unknown."""
+
+
+Spawn = Callable[[ChildOwner, str], ChildHandle]
+
+
+class ChildProcess:
+    """A real child. Construct it in a running event loop; ``label`` marks its output in the log."""
+
+    def __init__(self, owner: ChildOwner, label: str) -> None:
+        self._owner = owner
+        self._label = label
+        self._loop = asyncio.get_running_loop()
+        self._frames = FrameReader(FromChild)
+        self._unsent = bytearray()
+        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
+        self._partial_line = b""
+        self._gone = False
+        self._spawn()
+
+    def _spawn(self) -> None:
+        self._connection, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        self._output, output = os.pipe()
+        arguments = [str(number) for number in (theirs.fileno(), lifeline, os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", "from ttg.worker.child import main; main()", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(theirs.fileno(), lifeline),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(lifeline)
+            os.close(output)
+        self.pid = self._process.pid
+        for descriptor in (self._connection.fileno(), self._output):
+            os.set_blocking(descriptor, False)
+        self._loop.add_reader(self._connection, self._on_readable)
+        self._loop.add_reader(self._output, self._on_output)
+        threading.Thread(target=self._wait, daemon=True, name=f"ttg-wait-{self.pid}").start()
+
+    # -- talking
+
+    def send(self, message: ToChild, bulk: bytes = b"") -> None:
+        if self._gone:
+            return
+        data = frame(message, bulk)
+        if not self._unsent:
+            data = data[self._send_some(data) :]
+            if data:
+                self._loop.add_writer(self._connection, self._on_writable)
+        self._unsent += data
+
+    def _send_some(self, data: bytes | bytearray) -> int:
+        """How much of ``data`` was sent; a dead child takes everything, its exit is on its way."""
+        try:
+            return self._connection.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)
+
+    def _on_writable(self) -> None:
+        del self._unsent[: self._send_some(self._unsent)]
+        if not self._unsent:
+            self._loop.remove_writer(self._connection)
+
+    def _on_readable(self) -> bool:
+        """Take what is there; whether there may be more."""
+        try:
+            data = self._connection.recv(RECEIVE_BYTES)
+            for message, bulk in self._frames.feed(data):
+                self._owner.on_message(message, bulk)  # type: ignore[arg-type]
+        except BlockingIOError:
+            return False
+        except (OSError, MessageError) as error:
+            return self._break_off(f"sent what is no message ({error})")
+        return bool(data) or self._break_off("closed its connection to the worker")
+
+    def _break_off(self, text: str) -> bool:
+        self._loop.remove_reader(self._connection)
+        if not self._gone:
+            self._owner.on_broken(text)
+        return False
+
+    # -- its output
+
+    def _on_output(self) -> bool:
+        try:
+            data = os.read(self._output, RECEIVE_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._loop.remove_reader(self._output)
+            return False
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
+        for line in lines:
+            self._keep_line(line)
+        if len(self._partial_line) > LINE_CHARACTERS:
+            self._keep_line(self._partial_line)
+            self._partial_line = b""
+        return True
+
+    def _keep_line(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip()[:LINE_CHARACTERS]
+        self._lines.append(text)
+        log.info("%s: %s", self._label, text)
+
+    def memory_bytes(self) -> int:
+        return 0 if self._gone else resident_bytes(self.pid)
+
+    # -- its end
+
+    def kill(self) -> None:
+        if not self._gone:
+            self._kill_group()
+
+    def close(self) -> None:
+        if not self._gone:
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_WR)
+
+    def _kill_group(self) -> None:
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(self.pid, signal.SIGKILL)
+
+    def _wait(self) -> None:
+        """In a thread: wait for the process, whatever happens to its pipes."""
+        code = self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
+            self._loop.call_soon_threadsafe(self._on_exit, code)
+
+    def _on_exit(self, code: int) -> None:
+        self._gone = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)  # what it forked and left behind
+        self._read_the_rest()
+        self._release()
+        self._owner.on_exit(Exit(code, "\n".join(self._lines)))
+
+    def _read_the_rest(self) -> None:
+        for read in (self._on_readable, self._on_output):
+            for _ in range(MAX_READS_AFTER_DEATH):
+                if not read():
+                    break
+        if self._partial_line:
+            self._keep_line(self._partial_line)
+
+    def _release(self) -> None:
+        for descriptor in (self._connection, self._output):
+            self._loop.remove_reader(descriptor)
+        self._loop.remove_writer(self._connection)
+        self._connection.close()
+        os.close(self._output)
+        os.close(self._lifeline)

@@ -1,0 +1,406 @@
+"""One slot: a child that is always there, the assignments in flight to it, and what is known of how they go.
+
+::
+
+    STARTING ── Ready ──▶ UP ── close() ──▶ CLOSED
+        ▲                  │
+        └── child died ────┘   the head of the flight is judged, the rest goes to the fresh child
+
+Assignments are answered in order, so the **head** of the flight is what the child executes now. The slot turns whatever
+happens to it, an answer, a death, a limit exceeded, into an :class:`~ttg.worker.outcome.Ended` and hands it to its owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ttg.brokers.base import Delivery
+from ttg.clock import loop_time, unix_time
+from ttg.messages import SlotState, Task
+from ttg.worker.deaths import death_of
+from ttg.worker.outcome import Death, Ended, ended_by_death, ended_by_report, untouched
+from ttg.worker.process import ChildHandle, Exit, Spawn
+from ttg.worker.protocol import (
+    Announced,
+    Assignment,
+    Forget,
+    FromChild,
+    Ready,
+    Refused,
+    Report,
+    SetUp,
+    Setup,
+    StopEarly,
+)
+from ttg.worker.runs import Run
+
+QUEUE_AHEAD_SECONDS = 0.05
+MAX_IN_FLIGHT = 256
+OVERHEAD_SECONDS = 5e-5
+OVERRUN_SECONDS = 0.5
+UNKNOWN_SECONDS = 1e6
+SLICE_GRACE_SECONDS = 1.0
+SETUP_SECONDS = 120.0
+MAX_SETUP_DEATHS = 3
+RESTART_FIRST_SECONDS, RESTART_LAST_SECONDS = 0.1, 5.0
+
+
+class Phase(enum.Enum):
+    """Where a slot is in its life."""
+
+    STARTING = "starting"
+    UP = "up"
+    CLOSED = "closed"
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A leased task in a slot. ``wanted`` is false once its lease is lost or it was given back: an answer is ignored."""
+
+    delivery: Delivery
+    run: Run
+    number: int = 0
+    wanted: bool = True
+    unwanted_at: float = 0.0
+    estimate_seconds: float = 0.0
+    began: float = 0.0
+    began_unix: float = 0.0
+    offset: int = 0
+    count: int = 0
+
+    @property
+    def task(self) -> Task:
+        """The task that was leased."""
+        return self.delivery.task
+
+
+class SlotOwner(Protocol):
+    """Who is told what becomes of the slot's assignments."""
+
+    def on_ended(self, slot: Slot, held: Held, ended: Ended) -> None:
+        """An assignment has an end; called once for each that is still wanted."""
+
+    def on_child_died(self, slot: Slot, death: Death, held: Held | None, suspects: int) -> None:
+        """The child died unasked, while it executed ``held``; ``suspects`` parameters are under suspicion."""
+
+    def on_refused(self, run: Run, text: str) -> None:
+        """The run's function cannot be loaded here."""
+
+    def on_change(self, moment: str, slot: Slot, held: Held | None = None) -> None:
+        """The slot may have room; ``moment`` names what happened."""
+
+
+@dataclass(eq=False)
+class Slot:
+    """See the module's text. Every method returns at once."""
+
+    number: int
+    owner: SlotOwner
+    spawn: Spawn
+    secret: bytes | None = None
+    phase: Phase = Phase.STARTING
+    flight: deque[Held] = field(default_factory=deque)
+    child: ChildHandle | None = None
+    peak_memory_bytes: int = 0
+    since: float = field(default_factory=unix_time)
+    _set_up: dict[str, bool] = field(default_factory=dict)
+    _setup_deaths: dict[str, int] = field(default_factory=dict)
+    _numbers: int = 0
+    _waiting_seconds: float = 0.0
+    _task_seconds: float = 0.0
+    _verdict: Death | None = None
+    _blameless: bool = False
+    _timer: asyncio.TimerHandle | None = None
+    _restart_seconds: float = RESTART_FIRST_SECONDS
+
+    # -- what the owner does with it
+
+    def start(self) -> None:
+        """Start a child."""
+        self.phase = Phase.STARTING
+        self._set_up, self._verdict, self._blameless, self.peak_memory_bytes = {}, None, False, 0
+        self.child = self.spawn(self, f"slot {self.number}")
+
+    def assign(self, held: Held) -> None:
+        """Put a task in flight."""
+        held.estimate_seconds = held.task.count * held.run.call_seconds + OVERHEAD_SECONDS
+        if not held.run.call_seconds:
+            held.estimate_seconds = UNKNOWN_SECONDS
+        self._waiting_seconds += held.estimate_seconds
+        self.flight.append(held)
+        if self.phase is Phase.UP:
+            self._send(held)
+
+    def stop_early(self) -> None:
+        """Ask for a report of the head with what it has."""
+        if self.flight and self.phase is Phase.UP and self.child:
+            self.child.send(StopEarly((self.flight[0].number,)))
+
+    def disown(self, unwanted: list[Held]) -> None:
+        """Nobody waits for these any more; the child drops them when it gets to them, or ends them early."""
+        for held in unwanted:
+            held.wanted, held.unwanted_at = False, loop_time()
+        if self.child and self.phase is Phase.UP:
+            self.child.send(StopEarly(tuple(held.number for held in unwanted)))
+
+    def forget(self, run: str) -> None:
+        """The run is over."""
+        if self._set_up.pop(run, None) is not None and self.child:
+            self.child.send(Forget(run))
+
+    def kill(self) -> None:
+        """End the child and what it executes; nobody is to blame. A fresh child takes its place."""
+        self._blameless = True
+        if self.child:
+            self.child.kill()
+
+    def close(self) -> None:
+        """Let the child go; nothing is in flight, or nobody cares."""
+        self.phase = Phase.CLOSED
+        self._disarm()
+        if self.child:
+            self.child.close()
+
+    def unwanted_for(self, now: float) -> float:
+        """How long the child has been executing what nobody wants any more, in seconds."""
+        head = self.head
+        return now - head.unwanted_at if head and not head.wanted else 0.0
+
+    # -- what is known of it
+
+    @property
+    def head(self) -> Held | None:
+        """What the child executes now."""
+        return self.flight[0] if self.flight else None
+
+    def room(self, now: float) -> int:
+        """How many more tasks would keep the child busy for :data:`QUEUE_AHEAD_SECONDS`."""
+        if self.phase is Phase.CLOSED or len(self.flight) >= MAX_IN_FLIGHT:
+            return 0
+        lacking = QUEUE_AHEAD_SECONDS - self.backlog_seconds(now)
+        if lacking <= 0:
+            return 0
+        if not self._task_seconds:
+            return 0 if self.flight else 1
+        return max(1, min(int(lacking / self._task_seconds), MAX_IN_FLIGHT - len(self.flight)))
+
+    def backlog_seconds(self, now: float) -> float:
+        """Work in flight, as far as can be told. A head that takes much longer than expected may take for ever."""
+        if not self.flight:
+            return 0.0
+        elapsed = now - self.flight[0].began if self.flight[0].began else 0.0
+        if elapsed > self.flight[0].estimate_seconds + OVERRUN_SECONDS:
+            return UNKNOWN_SECONDS
+        return max(0.0, self._waiting_seconds - elapsed)
+
+    def stuck_behind_head(self, now: float) -> list[Held]:
+        """What waits behind a head that takes much longer than expected: others could have it."""
+        if len(self.flight) < 2 or not self.flight[0].began:
+            return []
+        if now - self.flight[0].began < self.flight[0].estimate_seconds + OVERRUN_SECONDS:
+            return []
+        return [held for held in self.others() if held.wanted]
+
+    def others(self) -> list[Held]:
+        """What waits behind the head."""
+        return list(self.flight)[1:]
+
+    def state(self) -> SlotState:
+        """For people and monitors."""
+        head = self.head
+        name = {Phase.STARTING: "starting", Phase.CLOSED: "stopping"}.get(self.phase, "busy" if head else "idle")
+        memory = self.child.memory_bytes() if self.child else 0
+        since = head.began_unix if head and head.began_unix else self.since
+        pid = self.child.pid if self.child else None
+        if head is None:
+            return SlotState(self.number, name, since, pid, memory_bytes=memory)
+        return SlotState(
+            self.number, name, since, pid, head.task.run, head.task.id, head.offset, head.task.count, memory
+        )
+
+    # -- what the child says
+
+    def on_message(self, message: FromChild, bulk: bytes) -> None:
+        """One message of the child."""
+        if isinstance(message, Report):
+            self._on_report(message, bulk)
+        elif isinstance(message, Announced):
+            self._on_announced(message)
+        elif isinstance(message, Ready):
+            self._on_ready()
+        elif isinstance(message, SetUp):
+            self._on_set_up(message.run)
+        elif isinstance(message, Refused):
+            self._on_refused(message)
+
+    def _on_ready(self) -> None:
+        if self.phase is not Phase.STARTING:
+            return
+        self.phase = Phase.UP
+        self._restart_seconds = RESTART_FIRST_SECONDS
+        self.flight = deque(held for held in self.flight if held.wanted)
+        for held in self.flight:
+            self._send(held)
+        self.owner.on_change("child_ready", self)
+
+    def _on_set_up(self, run: str) -> None:
+        self._set_up[run] = True
+        self._setup_deaths.pop(run, None)
+        self._begin_head()
+
+    def _on_refused(self, message: Refused) -> None:
+        self._set_up.pop(message.run, None)
+        for held in self.flight:
+            if held.task.run == message.run:
+                self.owner.on_refused(held.run, message.text)
+                return
+
+    def _on_announced(self, message: Announced) -> None:
+        head = self.head
+        if head is None or head.number != message.number:
+            return
+        head.offset, head.count = message.offset, message.count
+        self._arm(message.seconds)
+        self.owner.on_change("announced", self, head)
+
+    def _on_report(self, report: Report, payload: bytes) -> None:
+        if not self.flight or self.flight[0].number != report.number:
+            return
+        held = self._take_head()
+        held.run.saw(held.task.count, report)
+        took = report.seconds + OVERHEAD_SECONDS
+        self._task_seconds += (took - self._task_seconds) / 4 if self._task_seconds else took
+        if held.wanted:
+            self.owner.on_ended(self, held, ended_by_report(held.task, report, payload))
+        self._begin_head()
+        self.owner.on_change("reported", self, held)
+
+    def _take_head(self) -> Held:
+        self._disarm()
+        held = self.flight.popleft()
+        self._waiting_seconds = self._waiting_seconds - held.estimate_seconds if self.flight else 0.0
+        self.since = unix_time()
+        return held
+
+    def _send(self, held: Held) -> None:
+        assert self.child is not None
+        run = held.task.run
+        if run not in self._set_up:
+            self._set_up[run] = False
+            self.child.send(Setup(run, self.secret), held.run.spec_bytes)
+        self._numbers += 1
+        held.number = self._numbers
+        self.child.send(Assignment(held.number, held.task))
+        if held is self.head:
+            self._begin_head()
+        self.owner.on_change("assigned", self, held)
+
+    # -- limits
+
+    def _begin_head(self) -> None:
+        """The head's turn has come: the clock of its first slice runs from here, or that of loading its function."""
+        head = self.head
+        if head is None or self.phase is not Phase.UP:
+            return
+        head.began, head.began_unix = loop_time(), unix_time()
+        head.offset, head.count = 0, head.task.count
+        self._arm(head.task.count * head.run.call_seconds)
+
+    def _arm(self, expected_seconds: float) -> None:
+        """Set the timer for what the child does now."""
+        self._disarm()
+        head = self.head
+        assert head is not None
+        if not self._set_up.get(head.task.run):
+            self._timer = asyncio.get_running_loop().call_later(SETUP_SECONDS, self._on_setup_timeout)
+            return
+        limit = head.run.spec.limits.timeout_seconds
+        if limit is not None:
+            grace = 0.0 if head.count == 1 else SLICE_GRACE_SECONDS + expected_seconds
+            self._timer = asyncio.get_running_loop().call_later(limit + grace, self._on_timeout, limit)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_setup_timeout(self) -> None:
+        head = self.head
+        if head is not None:
+            self._setup_deaths[head.task.run] = MAX_SETUP_DEATHS
+        self._condemn(Death("timeout", f"loading the function took longer than {SETUP_SECONDS:g} s"))
+
+    def _on_timeout(self, limit: float) -> None:
+        self._condemn(Death("timeout", f"took longer than the limit of {limit:g} s per parameter", seconds=limit))
+
+    def check_memory(self) -> None:
+        """Kill the child if it uses more memory than its run allows. Call it often."""
+        head = self.head
+        limit = head.run.spec.limits.memory_bytes if head else None
+        if limit is None or self.child is None:
+            return
+        used = self.child.memory_bytes()
+        self.peak_memory_bytes = max(self.peak_memory_bytes, used)
+        if used > limit:
+            text = f"used {used >> 20} MiB of memory, more than the limit of {limit >> 20} MiB"
+            self._condemn(Death("memory", text, peak_memory_bytes=used))
+
+    def on_broken(self, text: str) -> None:
+        """The child lives, but there is no talking to it any more."""
+        if self.phase is not Phase.CLOSED:
+            self._condemn(Death("exit", f"the process {text}"))
+
+    def _condemn(self, verdict: Death) -> None:
+        if self._verdict is None and self.child is not None:
+            self._verdict = verdict
+            self.child.kill()
+
+    # -- its death
+
+    def on_exit(self, exit: Exit) -> None:
+        """The child is gone."""
+        self._disarm()
+        self.child = None
+        if self.phase is Phase.CLOSED:
+            self.owner.on_change("child_gone", self)
+            return
+        was_up = self.phase is Phase.UP
+        self.phase = Phase.STARTING
+        self._judge(exit, was_up)
+        delay = 0.0 if was_up else self._restart_seconds
+        self._restart_seconds = RESTART_FIRST_SECONDS if was_up else min(2 * delay, RESTART_LAST_SECONDS)
+        asyncio.get_running_loop().call_later(delay, self._restart)
+
+    def _restart(self) -> None:
+        if self.phase is Phase.STARTING and self.child is None:
+            self.start()
+
+    def _judge(self, exit: Exit, was_up: bool) -> None:
+        """Whose fault it was: the head's slice, the loading of its run, or nobody's."""
+        head, death = self.head, death_of(exit, self._verdict, self.peak_memory_bytes)
+        if self._blameless:
+            self._end_head(untouched(head.task)) if head else None
+        elif head is None or not was_up:
+            self.owner.on_child_died(self, death, None, 0)
+        elif not self._set_up.get(head.task.run):
+            self._blame_loading(head, death)
+        else:
+            self.owner.on_child_died(self, death, head, head.count)
+            self._end_head(ended_by_death(head.task, head.offset, head.count, death))
+
+    def _blame_loading(self, head: Held, death: Death) -> None:
+        run = head.task.run
+        self._setup_deaths[run] = self._setup_deaths.get(run, 0) + 1
+        self.owner.on_child_died(self, death, head, 0)
+        if self._setup_deaths[run] >= MAX_SETUP_DEATHS:
+            text = f"the process that loads {head.run.spec.target} dies: {death.text}"
+            self.owner.on_refused(head.run, text)
+
+    def _end_head(self, ended: Ended) -> None:
+        held = self._take_head()
+        if held.wanted:
+            self.owner.on_ended(self, held, ended)

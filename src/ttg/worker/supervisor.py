@@ -1,0 +1,560 @@
+"""The supervisor: leases tasks, hands them to slots, settles what became of them, and keeps the leases alive. No user code.
+
+Six loops share one event loop; each is a few lines and says what it waits for::
+
+    lease      a slot has room                 lease, find the run, assign
+    settle     something ended                 settle a batch, count it
+    renew      a third of a lease passed       prolong what is held, drop what was lost
+    tell       a quarter of a second passed    events, heartbeat
+    look       a moment passed                 memory limits, tasks stuck behind a slow one, idle?
+    follow     a second passed                 runs cancelled or finished?
+
+A stop is orderly: stop leasing, ask children for what they have, give back what waits, settle, all while leases are
+renewed and heartbeats sent; then close. A second request to stop skips the patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ttg.brokers.base import Broker, Delivery, Settlement
+from ttg.clock import loop_time, unix_time
+from ttg.errors import BrokerError, MessageError
+from ttg.messages import (
+    BrokerTrouble,
+    ChildDied,
+    Failure,
+    MessageSetAside,
+    Outcome,
+    TargetRefused,
+    WorkerHeartbeat,
+    WorkerStopped,
+)
+from ttg.worker.config import Reason, Summary, WorkerConfig
+from ttg.worker.gazette import Gazette
+from ttg.worker.limits import resident_bytes
+from ttg.worker.outcome import Death, Ended, Executor, dropped, ended_by_lost_workers, outcome_of, untouched
+from ttg.worker.patience import Patience
+from ttg.worker.process import ChildProcess, Spawn
+from ttg.worker.runs import Run, RunCache
+from ttg.worker.slot import Held, Slot
+
+log = logging.getLogger("ttg.worker")
+
+LEASE_WAIT_SECONDS = 1.0
+TELL_SECONDS = 0.25
+LOOK_SECONDS = 0.05
+FOLLOW_SECONDS = 1.0
+HOLD_SECONDS = 2.0
+UNKNOWN_RUN_LOOKS = 5
+UNWANTED_SECONDS = 1.0
+CLOSE_SECONDS = 2.0
+BATCH_TASKS, BATCH_BYTES = 128, 32 << 20
+
+
+class Observer(Protocol):
+    """Told of named moments: ``leased``, ``assigned``, ``announced``, ``reported``, ``before_settle``, ``after_settle``,
+    ``child_ready``, ``child_died``, ``child_gone``, ``lost``, ``draining``. Does nothing outside tests."""
+
+    def __call__(self, moment: str, **data: Any) -> None: ...
+
+
+def _nobody(moment: str, **data: Any) -> None:
+    """The observer outside tests."""
+
+
+@dataclass(eq=False, slots=True)
+class Finished:
+    """An outcome that waits to be settled."""
+
+    delivery: Delivery
+    outcome: Outcome
+    failures: Sequence[Failure] = ()
+
+
+class Worker:
+    """One worker; construct it inside the event loop that runs it, and run it once."""
+
+    def __init__(
+        self, broker: Broker, config: WorkerConfig, *, spawn: Spawn = ChildProcess, observer: Observer = _nobody
+    ) -> None:
+        self.broker = broker
+        self.config = config
+        self.summary = Summary(config.name, config.host, broker.backend, slots=config.slots)
+        self.runs = RunCache(broker, config.allow)
+        secret = config.secret.encode() if config.secret else None
+        self.slots = [Slot(number, self, spawn, secret) for number in range(config.slots)]
+        self.patience = Patience(config.name, self._on_trouble, config.give_up_seconds)
+        self._observe = observer
+        self._gazette = Gazette(config.name)
+        self._unsettled: deque[Finished] = deque()
+        self._on_hold: set[Delivery] = set()
+        self._changed = asyncio.Event()
+        self._settle_now = asyncio.Event()
+        self._stop: asyncio.Future[Reason] = asyncio.get_running_loop().create_future()
+        self._hurry = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._started, self._started_unix = loop_time(), unix_time()
+        self._busy_at = self._started
+        self._draining = False
+
+    # -- life
+
+    async def run(self) -> Summary:
+        """Work until there is a reason to stop; returns what was done. Raises ``BrokerRefused``."""
+        reason = Reason.GAVE_UP
+        try:
+            reason = await self._work()
+        except BrokerError as error:
+            log.error("giving up: %s", error)
+        finally:
+            await self._close(reason)
+            self.summary.conclude(reason, loop_time() - self._started)
+        return self.summary
+
+    def request_stop(self, reason: Reason = Reason.DRAINED) -> None:
+        """Stop in good order; asked a second time: at once."""
+        if not self._stop.done():
+            self._stop.set_result(reason)
+        else:
+            self._hurry.set()
+        self._changed.set()
+
+    async def _work(self) -> Reason:
+        self._watch_lifeline()
+        for slot in self.slots:
+            slot.start()
+        await self.patience.call(self.broker.open)
+        loops = (self._settle, self._renew, self._tell, self._look, self._follow)
+        for loop in loops:
+            self._start(loop())
+        leasing = self._start(self._lease())
+        await self._first_end(self._stop)
+        leasing.cancel()
+        await self._first_end(asyncio.ensure_future(self._drain()))
+        return self._stop.result()
+
+    def _start(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+        return task
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is None:
+            self._tasks.discard(task)
+
+    async def _first_end(self, end: asyncio.Future[Any]) -> None:
+        """Wait for ``end``, or for the first error of a loop, which is raised."""
+        while not end.done():
+            done, _ = await asyncio.wait({end, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {end}:
+                task.result() if not task.cancelled() else None
+        end.result()
+
+    async def _close(self, reason: Reason) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for slot in self.slots:
+            slot.close()
+        if not await self._until(self._childless, CLOSE_SECONDS):
+            for slot in self.slots:
+                slot.kill()
+            await self._until(self._childless, CLOSE_SECONDS)
+        self._gazette.note(self._farewell(reason))
+        await self._publish()
+        await self.broker.close()
+
+    def _childless(self) -> bool:
+        return all(slot.child is None for slot in self.slots)
+
+    def _watch_lifeline(self) -> None:
+        lifeline = self.config.lifeline_fd
+        if lifeline is None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def on_readable() -> None:
+            if not os.read(lifeline, 1):
+                loop.remove_reader(lifeline)
+                log.warning("the coordinator is gone: leaving")
+                self.request_stop()
+
+        loop.add_reader(lifeline, on_readable)
+
+    # -- leasing
+
+    async def _lease(self) -> None:
+        while True:
+            limit = await self._room()
+            deliveries = await self.patience.call(lambda limit=limit: self.broker.lease(limit, LEASE_WAIT_SECONDS))
+            for delivery in deliveries:
+                self._on_hold.add(delivery)
+            for delivery in deliveries:
+                self._observe("leased", delivery=delivery)
+                await self._admit(delivery)
+
+    async def _room(self) -> int:
+        """How many tasks the slots could take; waits until it is some."""
+        while True:
+            self._changed.clear()
+            now = loop_time()
+            room = sum(slot.room(now) for slot in self.slots)
+            if room and len(self._on_hold) < len(self.slots):
+                return room
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+
+    async def _admit(self, delivery: Delivery) -> None:
+        """Find out what to do with a leased task. It stays on hold, and its lease renewed, until that is known."""
+        try:
+            name = delivery.task.run
+            run = self.runs.known(name) or await self.patience.call(lambda: self.runs.find(name))
+        except MessageError as error:
+            self._set_aside(delivery, str(error))
+            return
+        if run is None:
+            self._start(self._wait_for_run(delivery))
+        else:
+            self._admit_to(run, delivery)
+
+    def _admit_to(self, run: Run, delivery: Delivery) -> None:
+        if not run.is_active:
+            self._finish(delivery, dropped(delivery.task, self._by(0, unix_time())))
+        elif run.refusal:
+            self._start(self._hold(run, delivery))
+        elif ended := ended_by_lost_workers(delivery.task, delivery.deliveries):
+            log.warning("task %s was lost with %d workers: looking closer", delivery.task.id, delivery.deliveries - 1)
+            self._end(delivery, run, ended, self._by(0, unix_time(), run))
+        else:
+            self._assign(run, delivery)
+
+    def _assign(self, run: Run, delivery: Delivery) -> None:
+        now = loop_time()
+        slot = min(self.slots, key=lambda slot: slot.backlog_seconds(now))
+        self._on_hold.discard(delivery)
+        slot.assign(Held(delivery, run))
+
+    async def _wait_for_run(self, delivery: Delivery) -> None:
+        """The broker may learn of the run a moment later; a task of a run that nobody knows is set aside."""
+        name = delivery.task.run
+        for _ in range(UNKNOWN_RUN_LOOKS):
+            await asyncio.sleep(FOLLOW_SECONDS)
+            run = await self.patience.call(lambda: self.runs.find(name))
+            if run is not None:
+                self._admit_to(run, delivery)
+                return
+        self._set_aside(delivery, f"run {name} is unknown to this broker")
+
+    def _set_aside(self, delivery: Delivery, reason: str) -> None:
+        log.error("task %s set aside: %s", delivery.task.id, reason)
+        self._gazette.note(MessageSetAside(at=unix_time(), source=self.config.name, queue="tasks", reason=reason))
+        self._finish(delivery, dropped(delivery.task, self._by(0, unix_time())))
+
+    async def _hold(self, run: Run, delivery: Delivery) -> None:
+        """A task that this worker refuses goes back after a while, so that others find it and nobody spins."""
+        self._gazette.note(self._refused(run))
+        await asyncio.sleep(HOLD_SECONDS)
+        if self.runs.known(run.name) in (run, None):
+            ended = untouched(delivery.task)
+            self._end(delivery, run, ended, self._by(0, unix_time(), run))
+        else:
+            await self._admit(delivery)
+
+    # -- what slots tell
+
+    def on_ended(self, slot: Slot, held: Held, ended: Ended) -> None:
+        """An assignment has an end."""
+        self._end(held.delivery, held.run, ended, self._by(slot.number, held.began_unix, held.run))
+
+    def on_child_died(self, slot: Slot, death: Death, held: Held | None, suspects: int) -> None:
+        """A child died unasked."""
+        self.summary.children_died += 1
+        run, task = (held.task.run, held.task.id) if held else ("", "")
+        log.warning("slot %d: %s (task %s, %d under suspicion)", slot.number, death.text, task or "none", suspects)
+        self._gazette.note(
+            ChildDied(
+                at=unix_time(),
+                source=self.config.name,
+                worker=self.config.name,
+                slot=slot.number,
+                kind=death.kind,
+                text=death.text,
+                run=run,
+                task=task,
+                suspects=suspects,
+            )
+        )
+        self._observe("child_died", slot=slot, death=death, held=held, suspects=suspects)
+
+    def on_refused(self, run: Run, text: str) -> None:
+        """A run's function cannot be loaded here: its tasks go back, slowly."""
+        if not run.refusal:
+            log.error("run %s is refused: %s", run.name, text)
+        run.refusal, run.lasting = text, True
+        for slot in self.slots:
+            for delivery in self._withdraw(slot, [held for held in slot.flight if held.run is run]):
+                self._start(self._hold(run, delivery))
+
+    def on_change(self, moment: str, slot: Slot, held: Held | None = None) -> None:
+        """A slot may have room."""
+        self._changed.set()
+        self._observe(moment, slot=slot, held=held)
+
+    def _withdraw(self, slot: Slot, helds: Sequence[Held]) -> list[Delivery]:
+        """Take assignments away from a slot; they are on hold now."""
+        wanted = [held for held in helds if held.wanted]
+        slot.disown(wanted)
+        deliveries = [held.delivery for held in wanted]
+        self._on_hold.update(deliveries)
+        return deliveries
+
+    def _give_back(self, slot: Slot, helds: Sequence[Held]) -> None:
+        """Return assignments untouched. Settling them, rather than releasing, leaves no trace of this delivery: a task
+        that was given back often must not look like one that kills workers."""
+        for held in helds:
+            if held.wanted:
+                self._withdraw(slot, [held])
+                self._end(held.delivery, held.run, untouched(held.task), self._by(slot.number, unix_time(), held.run))
+
+    def _by(self, slot: int, started: float, run: Run | None = None) -> Executor:
+        if run is None:
+            return Executor(self.config.name, slot, started)
+        return Executor(self.config.name, slot, started, run.parameters_of)
+
+    def _end(self, delivery: Delivery, run: Run, ended: Ended, by: Executor) -> None:
+        """The one way from an end to the queue of outcomes."""
+        if run.is_active:
+            outcome = outcome_of(run.spec, delivery.task, ended, by, unix_time())
+        else:
+            outcome = dropped(delivery.task, by)
+        self._finish(delivery, outcome, ended.failures)
+
+    def _finish(self, delivery: Delivery, outcome: Outcome, failures: Sequence[Failure] = ()) -> None:
+        self._on_hold.discard(delivery)
+        self._unsettled.append(Finished(delivery, outcome, failures))
+        self._changed.set()
+        self._settle_now.set()
+
+    # -- settling
+
+    async def _settle(self) -> None:
+        while True:
+            while not self._unsettled:
+                self._settle_now.clear()
+                await self._settle_now.wait()
+            batch = self._batch()
+            self._observe("before_settle", batch=batch)
+            settlements = [Settlement(finished.delivery, finished.outcome) for finished in batch]
+            settled = await self.patience.call(lambda settlements=settlements: self.broker.settle(settlements))
+            for finished, ours in zip(batch, settled, strict=True):
+                self._unsettled.popleft()
+                self._account(finished, ours)
+            self._observe("after_settle", batch=batch, settled=settled)
+            self._changed.set()
+
+    def _batch(self) -> list[Finished]:
+        batch, size = [], 0
+        for finished in self._unsettled:
+            size += len(finished.outcome.payload)
+            if batch and (len(batch) >= BATCH_TASKS or size > BATCH_BYTES):
+                break
+            batch.append(finished)
+        return batch
+
+    def _account(self, finished: Finished, ours: bool) -> None:
+        if not ours:
+            self._observe("lost", delivery=finished.delivery)
+            return
+        header = finished.outcome.header
+        self.summary.chunks_processed += 1
+        self.summary.parameters_processed += header.count
+        self.summary.parameters_failed += len(finished.failures)
+        self.summary.dead_letters += len(header.dead)
+        self._gazette.note_settled(
+            finished.delivery.task, finished.outcome, finished.failures, finished.delivery.deliveries
+        )
+
+    # -- leases
+
+    def _held(self) -> list[Delivery]:
+        """Everything this worker has a lease on."""
+        in_flight = [held.delivery for slot in self.slots for held in slot.flight if held.wanted]
+        return [*in_flight, *self._on_hold, *(finished.delivery for finished in self._unsettled)]
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self.broker.config.lease_seconds / 3)
+            if self._held():
+                self._drop(await self.patience.call(lambda: self.broker.renew(self._held())))
+
+    def _drop(self, lost: Sequence[Delivery]) -> None:
+        """Somebody else has these now. What waits to be settled is refused by the broker itself."""
+        if not lost:
+            return
+        log.warning("%d tasks were lost to other workers: their leases had run out", len(lost))
+        gone = set(lost)
+        for slot in self.slots:
+            slot.disown([held for held in slot.flight if held.delivery in gone])
+        for delivery in lost:
+            self._observe("lost", delivery=delivery)
+
+    # -- runs
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            for run in await self.patience.call(self.runs.refresh):
+                self._let_go(run)
+            await self._check_run_done()
+
+    def _let_go(self, run: Run) -> None:
+        log.info("run %s is %s", run.name, run.state)
+        for slot in self.slots:
+            if not run.is_active:
+                self._give_back(slot, [held for held in slot.flight if held.run is run])
+            slot.forget(run.name)
+
+    async def _check_run_done(self) -> None:
+        name = self.config.until_run_done
+        if name is None or self._stop.done():
+            return
+        record = await self.patience.call(lambda: self.broker.find_run(name))
+        if record is not None and record.state != "active":
+            self.request_stop(Reason.FINISHED)
+
+    # -- looking
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = loop_time()
+            for slot in self.slots:
+                slot.check_memory()
+                self._give_back(slot, slot.stuck_behind_head(now))
+                if slot.unwanted_for(now) > UNWANTED_SECONDS:
+                    slot.kill()
+            self._check_idle(now)
+
+    def _check_idle(self, now: float) -> None:
+        if self._held():
+            self._busy_at = now
+        limit = self.config.exit_when_idle_seconds
+        if limit is not None and now - self._busy_at >= limit and not self._stop.done():
+            self.request_stop(Reason.IDLE)
+
+    # -- telling
+
+    async def _tell(self) -> None:
+        beat_at = 0.0
+        while True:
+            if loop_time() >= beat_at:
+                beat_at = loop_time() + self.config.heartbeat_seconds
+                self._gazette.note(self.heartbeat())
+            await self._publish()
+            await asyncio.sleep(TELL_SECONDS)
+
+    async def _publish(self) -> None:
+        events = self._gazette.issue()
+        if events:
+            with contextlib.suppress(BrokerError):
+                await self.broker.publish_events(events)
+
+    def heartbeat(self) -> WorkerHeartbeat:
+        """How this worker is now; also what its ``/metrics`` and ``/healthz`` show."""
+        return WorkerHeartbeat(
+            at=unix_time(),
+            source=self.config.name,
+            worker=self.config.name,
+            host=self.config.host,
+            pid=os.getpid(),
+            state="draining" if self._draining else "waiting" if self.patience.in_trouble else "working",
+            interval=self.config.heartbeat_seconds,
+            slots=tuple(slot.state() for slot in self.slots),
+            holding=tuple(f"{delivery.task.run}/{delivery.task.id}" for delivery in self._held()),
+            done=self.summary.parameters_processed,
+            failed=self.summary.parameters_failed,
+            tasks=self.summary.chunks_processed,
+            started=self._started_unix,
+            memory_bytes=resident_bytes(os.getpid()),
+        )
+
+    @property
+    def last_contact(self) -> float:
+        """When the broker last answered, on the event loop's clock: what liveness means."""
+        return self.patience.last_contact
+
+    def _refused(self, run: Run) -> TargetRefused:
+        name = self.config.name
+        return TargetRefused(
+            at=unix_time(), source=name, run=run.name, worker=name, text=run.refusal, lasting=run.lasting
+        )
+
+    def _farewell(self, reason: Reason) -> WorkerStopped:
+        name, done = self.config.name, self.summary
+        return WorkerStopped(
+            at=unix_time(),
+            source=name,
+            worker=name,
+            reason=reason.value,
+            tasks=done.chunks_processed,
+            done=done.parameters_processed,
+        )
+
+    def _on_trouble(self, text: str, recovered: bool) -> None:
+        self._gazette.note(BrokerTrouble(at=unix_time(), source=self.config.name, text=text, recovered=recovered))
+
+    # -- leaving
+
+    async def _drain(self) -> None:
+        """What is done is settled, what is not goes back; children that do not answer in time are killed, unblamed."""
+        self._draining = True
+        log.info("stopping: settling what is done, giving back the rest")
+        for slot in self.slots:
+            self._give_back(slot, slot.others())
+            slot.stop_early()
+        self._observe("draining")
+        if not await self._until(self._landed, self.config.grace_seconds):
+            for slot in self.slots:
+                slot.kill()
+            await self._until(self._landed, CLOSE_SECONDS)
+        await self._until(lambda: not self._unsettled, self.config.grace_seconds)
+
+    def _landed(self) -> bool:
+        """No answer is awaited from any child."""
+        return not any(held.wanted for slot in self.slots for held in slot.flight)
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait for ``condition``, at most ``seconds``, and not at all once there is hurry."""
+        deadline = loop_time() + seconds
+        while not condition():
+            self._changed.clear()
+            left = deadline - loop_time()
+            if left <= 0 or self._hurry.is_set():
+                return False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), left)
+        return True
+
+
+async def run_worker(broker: Broker, config: WorkerConfig, *, observer: Observer = _nobody) -> Summary:
+    """Run a worker to its end with SIGTERM and SIGINT meaning: drain; again: stop at once."""
+    import signal
+
+    worker = Worker(broker, config, observer=observer)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.request_stop)
+    try:
+        return await worker.run()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
