@@ -89,6 +89,18 @@ def check_url(url: str) -> str:
     return url
 
 
+def named_brokers(env: Mapping[str, str]) -> dict[str, str]:
+    """The brokers that ``env`` names by address, by kind (``redis``, ``rabbitmq``): nothing is guessed."""
+    named = {}
+    if env.get("REDIS_HOST"):
+        named["redis"] = _redis_url(env)
+    if env.get("RABBITMQ_HOST"):
+        named["rabbitmq"] = _rabbitmq_url(env)
+    if url := env.get("TTG_BROKER"):
+        named["rabbitmq" if check_url(url).startswith("amqp") else "redis"] = url
+    return named
+
+
 def _broker_url(env: Mapping[str, str]) -> str | None:
     if url := env.get("TTG_BROKER"):
         return check_url(url)

@@ -231,3 +231,8 @@ class Broker(ABC):
     async def purge(self, run: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
         """Remove everything of one run, or of the whole namespace: ``{what: count}``. Foreign data is never touched,
         not even looked into. With ``dry_run`` only counts."""
+
+    async def diagnose(self) -> list[tuple[str, str, str, str]]:
+        """What ``ttg doctor`` should know of this broker's settings: ``(level, subject, text, advice)`` with level
+        ``good``, ``note`` or ``problem``. Changes nothing; a setting that may not be read is a ``note``."""
+        return []

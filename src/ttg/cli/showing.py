@@ -43,8 +43,12 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--fault-at", type=float, default=30.0, metavar="PERCENT", help="when (default: 30)")
     parser.add_argument("--monitor", choices=("cli", "web", "both", "none"), default="cli", help="(default: cli)")
-    parser.add_argument("--target", choices=("local", "kind"), default="local", help="where workers run (default: local)")
-    parser.add_argument("--compare", action="store_true", help="all four runs: both backends, with and without the fault")
+    parser.add_argument(
+        "--target", choices=("local", "kind"), default="local", help="where workers run (default: local)"
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="all four runs: both backends, with and without the fault"
+    )
     parser.add_argument("--report", metavar="DIR", help="where reports go (default: ttg-runs/demo-<time>)")
     parser.add_argument("--skip-cleanup", action="store_true", help="keep the runs' folders and the broker's data")
     parser.set_defaults(call=demo)

