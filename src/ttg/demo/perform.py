@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ttg.brokers.base import BrokerStats
+from ttg.brokers.embedded import EmbeddedServer
 from ttg.demo.faults import FAULTS, Victims, inject
 from ttg.demo.measure import DataCheck, Observer, check_folder
 from ttg.demo.page import page
 from ttg.demo.tables import COMPARISON_HEADER, DemoResult, as_markdown, as_text, comparison_rows, metric_rows
 from ttg.demo.workload import WORK_VARIABLE, Scale, value_of
 from ttg.errors import SettingsError
-from ttg.run.coordinator import Coordinator
-from ttg.run.launch import RunRequest, execute, made_up_id, new_request
+from ttg.run.launch import Running, RunRequest, execute, made_up_id, new_request
 from ttg.run.progress import Progress
 from ttg.settings import Settings
 from ttg.space import grid, range_
@@ -59,7 +60,7 @@ async def perform(config: DemoConfig, say: Say, reporter: Any) -> DemoResult:
             request,
             show,
             handle_signals=True,
-            on_coordinator=show.begin,
+            on_start=show.begin,
             before_end=show.end,
             dashboard=config.dashboard,
         )
@@ -143,7 +144,7 @@ class Show:
         self.say = say
         self.reporter = reporter
         self._kill_broker = kill_broker
-        self._coordinator: Coordinator | None = None
+        self._running: Running | None = None
         self._observer: Observer | None = None
         self._watching: asyncio.Task[None] | None = None
         self._fault: asyncio.Task[None] | None = None
@@ -151,13 +152,14 @@ class Show:
         self._first_result: float | None = None
         self._stats: BrokerStats | None = None
 
-    def begin(self, coordinator: Coordinator) -> None:
-        """The coordinator exists: start observing."""
-        self._coordinator = coordinator
-        self._observer = Observer(coordinator.broker, lambda: (coordinator.settled, len(coordinator.heard)))
+    def begin(self, running: Running) -> None:
+        """Everything is started: observe it, and break it when it is time."""
+        self._running = running
+        coordinator = running.coordinator
+        self._observer = Observer(running.broker, lambda: (coordinator.settled, len(coordinator.heard)))
         self._watching = asyncio.create_task(self._observer.watch())
         if self.config.fault:
-            self._fault = asyncio.create_task(self._break_at_share(coordinator))
+            self._fault = asyncio.create_task(self._break_at_share(running))
 
     def __call__(self, progress: Progress) -> None:
         self._most_workers = max(self._most_workers, progress.workers)
@@ -169,21 +171,21 @@ class Show:
         """End of the progress bar."""
         self.reporter.close()
 
-    async def _break_at_share(self, coordinator: Coordinator) -> None:
+    async def _break_at_share(self, running: Running) -> None:
+        coordinator = running.coordinator
         wanted = self.config.fault_share * coordinator.spec.size
         while coordinator.settled < wanted:  # noqa: ASYNC110 - progress is polled, as any onlooker would
             await asyncio.sleep(0.02)
-        text = await inject(self.config.fault or "", self._victims(coordinator))
+        text = await inject(self.config.fault or "", self._victims(running))
         assert self._observer is not None
         self._observer.fault_injected(coordinator.settled / coordinator.spec.size, text)
         self.reporter.close()
         self.say(f"⚡ {text}")
 
-    def _victims(self, coordinator: Coordinator) -> Victims:
-        processes = coordinator.workers.processes if coordinator.workers else {}
-        kill = self._kill_broker or getattr(coordinator.revive_broker, "__self__", None)
-        crash = getattr(kill, "crash_and_restart", kill)
-        return Victims({f"w{number}": process.pid for number, process in processes.items()}, kill_broker=crash)
+    def _victims(self, running: Running) -> Victims:
+        processes = running.workers.processes if running.workers else {}
+        pids = {f"w{number}": process.pid for number, process in processes.items()}
+        return Victims(pids, kill_broker=_kill(running.server) if running.server else self._kill_broker)
 
     async def end(self) -> None:
         """The run is over, the broker still there: take the last look."""
@@ -196,7 +198,7 @@ class Show:
     def result(self, status: str, seconds: float, check: DataCheck, folder: Path) -> DemoResult:
         """Everything measured."""
         assert self._observer is not None
-        assert self._coordinator is not None
+        assert self._running is not None
         return DemoResult(
             backend=self.config.backend,
             scale=self.config.scale,
@@ -205,13 +207,20 @@ class Show:
             status=status,
             seconds=seconds,
             first_result_seconds=self._first_result or 0.0,
-            chunks_settled=self._coordinator.chunks_settled,
+            chunks_settled=self._running.coordinator.chunks_settled,
             workers_seen=self._most_workers,
             check=check,
             seen=self._observer.seen,
             queues=describe_queues(self._stats),
             folder=str(folder),
         )
+
+
+def _kill(server: EmbeddedServer) -> Callable[[], Awaitable[None]]:
+    async def kill() -> None:
+        os.kill(server.pid, signal.SIGKILL)
+
+    return kill
 
 
 def describe_queues(stats: BrokerStats | None) -> str:

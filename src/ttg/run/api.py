@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.results.folder import RunFolder, find_run
-from ttg.run.coordinator import Coordinator
-from ttg.run.launch import RunRequest, execute, new_request, resume_request
+from ttg.run.launch import Running, RunRequest, execute, new_request, resume_request
 from ttg.run.report import Finished
 from ttg.run.reporter import reporter_for
 from ttg.settings import Settings, read_settings
@@ -141,12 +140,12 @@ def _wait_for(request: RunRequest, progress: bool) -> Run:
     """Run on an event loop of its own thread, so that it works in notebooks (which have a loop running) as well."""
     box: dict[str, Any] = {}
 
-    def hold(coordinator: Coordinator) -> None:
-        box["stop"] = (asyncio.get_running_loop(), coordinator.stop)
+    def hold(running: Running) -> None:
+        box["stop"] = (asyncio.get_running_loop(), running.coordinator.stop)
 
     def work() -> None:
         try:
-            asyncio.run(execute(request, reporter_for(quiet=not progress), on_coordinator=hold))
+            asyncio.run(execute(request, reporter_for(quiet=not progress), on_start=hold))
         except BaseException as error:
             box["error"] = error
 

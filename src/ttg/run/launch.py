@@ -40,6 +40,16 @@ SHARED_KEEP_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """The parts of a run that is going on, for those who watch it or break it."""
+
+    coordinator: Coordinator
+    broker: Broker
+    server: EmbeddedServer | None
+    workers: LocalWorkers | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
     """Everything a coordinator needs, checked. ``broker_url`` ``None``: the embedded server."""
 
@@ -221,20 +231,20 @@ async def execute(
     reporter: Any,
     *,
     handle_signals: bool = False,
-    on_coordinator: Callable[[Coordinator], None] = lambda coordinator: None,
+    on_start: Callable[[Running], None] = lambda running: None,
     before_end: Callable[[], Awaitable[None]] | None = None,
     dashboard: bool = False,
     metrics_port: int | None = None,
 ) -> Finished:
     """Run to the end on the running event loop; returns the finished run or raises what stopped it.
 
-    ``on_coordinator`` is called when the coordinator exists, ``before_end`` when it is done and the broker still there.
+    ``on_start`` is called when everything is started, ``before_end`` when it is done and the broker still there.
     """
     folder = _folder(request)
     with folder.lock():
         async with _broker(request, folder) as (broker, server, workers):
             coordinator = _coordinator(request, folder, broker, server, workers, reporter)
-            on_coordinator(coordinator)
+            on_start(Running(coordinator, broker, server, workers))
             if handle_signals:
                 _drain_on_signals(coordinator)
             async with _services(request, broker, dashboard, metrics_port):
