@@ -17,8 +17,8 @@ int beyond 64 bit, lists of mixed things        from which every value can be re
 anything else                                   :class:`Unencodable`, naming the position
 ==============================================  ==================================================================
 
-Rows with different fields get the union of them, in alphabetical order. All rules give the same columns however the rows
-are cut into batches (:mod:`ttg.results.schema` applies them across batches), because a table must not depend on chunks.
+Rows with different fields get the union of them, in alphabetical order. All rules give the same columns however the
+rows are cut into batches (:mod:`ttg.results.schema` applies them across batches): a table must not depend on chunks.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _columns_of_rows(values: Sequence[Any]) -> list[Column]:
     array = _plain_numbers(values)
     if array is not None:
         return [(pa.field(RESULT, array.type), array)]
-    kinds = set(map(type, values))
+    kinds = _kinds(values)
     readers = {kind: reader for kind in kinds if (reader := _fields_reader(kind))}
     if not readers:
         return [_column(RESULT, values, kinds)]
@@ -189,7 +189,7 @@ def _field_name(name: str) -> str:
 
 def _column(name: str, values: Any, kinds: set[type] | None = None) -> Column:
     """A field and its array, by the rules above; ``kinds`` are the values' types where they are known already."""
-    array = _array(values, set(map(type, values)) if kinds is None else kinds)
+    array = _array_of_ndarray(values) if isinstance(values, np.ndarray) else _array(values, kinds or _kinds(values))
     if array is not None:
         return pa.field(name, array.type), array
     return json_column(name, values)
@@ -215,10 +215,18 @@ def is_json(field: pa.Field) -> bool:
     return (field.metadata or {}).get(b"ttg") == b"json"
 
 
+def _kinds(values: Iterable[Any]) -> set[type]:
+    return set(map(type, values))
+
+
+def _array_of_ndarray(values: np.ndarray[Any, Any]) -> pa.Array | None:
+    if values.ndim == 1 and values.dtype.kind in "biufU":
+        return pa.array(values)
+    return _array(values, _kinds(values))
+
+
 def _array(values: Any, kinds: set[type]) -> pa.Array | None:
     """An array with a type of its own, or ``None`` where only JSON text will do."""
-    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biufU":
-        return pa.array(values)
     families = {_family(kind) for kind in kinds} - {"null"}
     if len(families) > 1 or "unknown" in families:
         return None

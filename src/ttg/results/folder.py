@@ -26,7 +26,7 @@ _LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "redis", "pika"
 
 
 class RunInfo(Message, frozen=True, kw_only=True):
-    """The contents of ``run.json``. Times are Unix seconds; ``seconds`` is how long coordinators were busy with the run.
+    """The contents of ``run.json``. Times are Unix seconds; ``seconds`` is how long coordinators were at it.
 
     ``state``: active, interrupted, cancelled, failed, finished, finished_with_dead_letters. ``statistics`` maps a
     column to its count, nulls, sum, min, max and mean (once the run is finalised).

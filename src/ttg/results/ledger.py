@@ -1,7 +1,8 @@
 """The ledger: which indices of a run are settled. Pure; the dataset on disk is its durable form.
 
 Two compressed bitmaps (Roaring, 64 bit), always disjoint: ``done`` has a result row, ``dead`` only a dead letter. A
-result outranks a dead letter. Settling a chunk costs the same whatever the size of the run; so does asking how much is done.
+result outranks a dead letter. Settling a chunk costs the same whatever the size of the run; so does asking how much is
+done.
 """
 
 from __future__ import annotations

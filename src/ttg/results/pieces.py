@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import cached_property
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,18 @@ from pyroaring import BitMap64
 
 from ttg.messages import Ranges, ResultHeader, split_ranges
 from ttg.results.dataset import ROW_GROUP_ROWS, write_part
-from ttg.results.encode import PARAMETER_PREFIX, SECONDS, column_of, is_json
-from ttg.results.schema import INDEX, TRAILING, conform, merge_fields, parameter_column, result_fields, retyping
+from ttg.results.encode import PARAMETER_PREFIX, SECONDS, column_of
+from ttg.results.schema import (
+    INDEX,
+    TRAILING,
+    NamedFields,
+    conform,
+    merge_fields,
+    parameter_column,
+    result_fields,
+    retyping,
+    shape_of,
+)
 
 Columns = dict[str, tuple[pa.Field, Any]]
 Source = Any  # a space whose ``arrays(indices)`` gives the parameters
@@ -23,11 +34,11 @@ Source = Any  # a space whose ``arrays(indices)`` gives the parameters
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows of one message: those of ``ranges``, in this order. ``fields`` are its results: (name in the batch, field)."""
+    """Rows of one message: those of ``ranges``, in this order. ``fields``: (name in the batch, field of the table)."""
 
     ranges: Ranges
     batch: pa.RecordBatch
-    fields: tuple[tuple[str, pa.Field], ...]
+    fields: NamedFields
     attempt: int
     worker: str
     call_seconds: float
@@ -35,7 +46,7 @@ class Piece:
     @classmethod
     def of(cls, header: ResultHeader, batch: pa.RecordBatch, names: Sequence[str]) -> Piece:
         """All rows of a message; ``names`` are the run's parameters."""
-        fields = tuple(result_fields(batch.schema, names))
+        fields = result_fields(shape_of(batch.schema), tuple(names))
         return cls(header.ranges, batch, fields, header.attempt, header.worker, header.call_seconds)
 
     @classmethod
@@ -61,20 +72,16 @@ class Piece:
             self, ranges=tail, batch=self.batch.slice(count)
         )
 
+    @property
+    def timed(self) -> bool:
+        """Whether each call was timed by itself."""
+        return SECONDS in self.batch.schema.names
+
     def seconds(self) -> Any:
         """Seconds of each call: as measured, or the mean of the task."""
-        if SECONDS in self.batch.schema.names:
+        if self.timed:
             return self.batch.column(SECONDS).to_numpy(zero_copy_only=False)
         return np.full(self.rows, self.call_seconds, np.float32)
-
-    @property
-    def shape(self) -> list[pa.Field]:
-        """The fields of the results."""
-        return [field for _, field in self.fields]
-
-    def results(self) -> Columns:
-        """The result columns by their names in the table."""
-        return {field.name: (field, self.batch.column(name)) for name, field in self.fields}
 
 
 def index_array(ranges: Ranges) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -100,9 +107,7 @@ def write_rows(path: Path, pieces: Iterable[Piece], names: Sequence[str], source
     """Write ``pieces`` as one part, about in the order of their indices. Without ``source`` the parameters are taken
     from the batches. Raises ``StorageError``."""
     ordered = sorted(pieces, key=lambda piece: piece.ranges[0])
-    shapes = {
-        tuple((field.name, field.type, is_json(field)) for field in piece.shape): piece.shape for piece in ordered
-    }
+    shapes = {id(piece.fields): [field for _, field in piece.fields] for piece in ordered}
     results = merge_fields(shapes.values())
     retyping(lambda wider: _write(path, ordered, results, names, source, wider))
 
@@ -116,95 +121,117 @@ def _write(
     wider: Mapping[str, pa.Field],
 ) -> None:
     """Parameters have the type of the first slice until a later one asks for a wider one."""
-    slices = _slices(pieces)
-    first = next(slices)
-    parameters = _parameters(first, names, source)
-    fields = [wider.get(field.name, field) for field in (*(field for field, _ in parameters.values()), *results)]
+    first = next(_slices(pieces)).parameters(names, source)
+    fields = [wider.get(field.name, field) for field in (*(field for field, _ in first.values()), *results)]
     schema = pa.schema([INDEX, *fields, *TRAILING])
-    tables = chain(
-        [_table(first, parameters, schema)],
-        (_table(some, _parameters(some, names, source), schema) for some in slices),
-    )
+    tables = (_table(part, part.parameters(names, source), schema) for part in _slices(pieces))
     write_part(path, schema, tables, settled_by(pieces))
 
 
-def _table(pieces: Sequence[Piece], parameters: Columns, schema: pa.Schema) -> pa.Table:
-    rows = sum(piece.rows for piece in pieces)
-    inner = list(schema)[1 : -len(TRAILING)]
-    known = [field for field in inner if field.name in parameters]
-    results = inner[len(known) :]
-    columns = [
-        _indices(pieces),
-        *conform(parameters, known, rows),
-        *_results(pieces, results),
-        np.concatenate([piece.seconds() for piece in pieces]),
-        np.repeat(*_per_piece(pieces, [piece.attempt for piece in pieces], np.int32)),
-        _workers(pieces),
-    ]
-    return pa.table(columns, schema=schema)
+@dataclass(frozen=True)
+class Slice:
+    """The rows of one row group."""
 
+    pieces: Sequence[Piece]
 
-def _indices(pieces: Sequence[Piece]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return index_array(tuple(pair for piece in pieces for pair in piece.ranges))
+    @property
+    def rows(self) -> int:
+        """How many rows this is."""
+        return sum(piece.rows for piece in self.pieces)
 
+    @cached_property
+    def indices(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The index of each row."""
+        return index_array(tuple(pair for piece in self.pieces for pair in piece.ranges))
 
-def _per_piece(pieces: Sequence[Piece], values: Sequence[int], dtype: type) -> tuple[Any, Any]:
-    return np.array(values, dtype), [piece.rows for piece in pieces]
-
-
-def _workers(pieces: Sequence[Piece]) -> pa.DictionaryArray:
-    codes: dict[str, int] = {}
-    numbers = [codes.setdefault(piece.worker, len(codes)) for piece in pieces]
-    return pa.DictionaryArray.from_arrays(
-        np.repeat(*_per_piece(pieces, numbers, np.int32)), pa.array(codes, pa.string())
-    )
-
-
-def _results(pieces: Sequence[Piece], fields: Sequence[pa.Field]) -> list[pa.ChunkedArray]:
-    arrays = [conform(piece.results(), fields, piece.rows) for piece in pieces]
-    return [
-        pa.chunked_array(chunks, field.type) for chunks, field in zip(zip(*arrays, strict=True), fields, strict=True)
-    ]
-
-
-def _parameters(pieces: Sequence[Piece], names: Sequence[str], source: Source | None) -> Columns:
-    if source is not None:
-        values = source.arrays(_indices(pieces))
+    def parameters(self, names: Sequence[str], source: Source | None) -> Columns:
+        """The parameter columns, computed by ``source`` or as they travelled with the rows."""
+        if source is None:
+            return _carried_parameters(self.pieces, names)
+        values = source.arrays(self.indices)
         return {parameter_column(name): column_of(parameter_column(name), values[name]) for name in names}
-    return _carried_parameters(pieces, names)
 
 
-def _carried_parameters(pieces: Sequence[Piece], names: Sequence[str]) -> Columns:
-    """The parameters of a space that cannot be computed: they travelled with the rows."""
-    carried = [
-        {
-            parameter_column(name): (
-                piece.batch.schema.field(PARAMETER_PREFIX + name).with_name(parameter_column(name)),
-                piece.batch.column(PARAMETER_PREFIX + name),
-            )
-            for name in names
-        }
-        for piece in pieces
-    ]
-    fields = merge_fields([field for field, _ in columns.values()] for columns in carried)
-    arrays = [conform(columns, fields, piece.rows) for columns, piece in zip(carried, pieces, strict=True)]
-    return {
-        field.name: (field, pa.chunked_array(chunks, field.type))
-        for field, chunks in zip(fields, zip(*arrays, strict=True), strict=True)
-    }
-
-
-def _slices(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+def _slices(pieces: Iterable[Piece]) -> Iterator[Slice]:
     """Pieces in groups of one row group, cutting those that reach across."""
     group: list[Piece] = []
     room = ROW_GROUP_ROWS
     for piece in pieces:
         while piece.rows >= room:
             head, piece = piece.split(room)
-            yield [*group, head]
+            yield Slice([*group, head])
             group, room = [], ROW_GROUP_ROWS
         if piece.rows:
             group.append(piece)
             room -= piece.rows
     if group:
-        yield group
+        yield Slice(group)
+
+
+def _table(part: Slice, parameters: Columns, schema: pa.Schema) -> pa.Table:
+    inner = list(schema)[1 : -len(TRAILING)]
+    known, results = inner[: len(parameters)], inner[len(parameters) :]
+    pieces = part.pieces
+    columns = [
+        part.indices,
+        *conform(parameters, known, part.rows),
+        *_results(pieces, results),
+        _seconds(pieces),
+        _repeated([piece.attempt for piece in pieces], pieces, np.int32),
+        _workers(pieces),
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _repeated(values: Sequence[float], pieces: Sequence[Piece], dtype: type) -> np.ndarray[Any, Any]:
+    """One value per piece, for each of its rows."""
+    return np.repeat(np.array(values, dtype), [piece.rows for piece in pieces])
+
+
+def _seconds(pieces: Sequence[Piece]) -> np.ndarray[Any, Any]:
+    if any(piece.timed for piece in pieces):
+        return np.concatenate([piece.seconds() for piece in pieces])
+    return _repeated([piece.call_seconds for piece in pieces], pieces, np.float32)
+
+
+def _workers(pieces: Sequence[Piece]) -> pa.DictionaryArray:
+    codes: dict[str, int] = {}
+    numbers = [codes.setdefault(piece.worker, len(codes)) for piece in pieces]
+    return pa.DictionaryArray.from_arrays(_repeated(numbers, pieces, np.int32), pa.array(codes, pa.string()))
+
+
+def _results(pieces: Sequence[Piece], fields: Sequence[pa.Field]) -> list[pa.ChunkedArray]:
+    """Neighbours of one shape are converted together: a message may hold a single row."""
+    groups = [list(alike) for _, alike in groupby(pieces, key=lambda piece: id(piece.fields))]
+    converted = [conform(_columns(alike), fields, sum(piece.rows for piece in alike)) for alike in groups]
+    return [_joined(values, field.type) for values, field in zip(zip(*converted, strict=True), fields, strict=True)]
+
+
+def _columns(alike: Sequence[Piece]) -> Columns:
+    """The result columns of pieces of one shape, by their names in the table."""
+    return {
+        field.name: (field, pa.chunked_array([piece.batch.column(name) for piece in alike], field.type))
+        for name, field in alike[0].fields
+    }
+
+
+def _joined(values: Iterable[Any], kind: pa.DataType) -> pa.ChunkedArray:
+    chunks = (part.chunks if isinstance(part, pa.ChunkedArray) else [part] for part in values)
+    return pa.chunked_array(chain.from_iterable(chunks), kind)
+
+
+def _carried_parameters(pieces: Sequence[Piece], names: Sequence[str]) -> Columns:
+    """The parameters of a space that cannot be computed: they travelled with the rows."""
+    carried = [_carried_by(piece, names) for piece in pieces]
+    fields = merge_fields([field for field, _ in columns.values()] for columns in carried)
+    converted = [conform(columns, fields, piece.rows) for columns, piece in zip(carried, pieces, strict=True)]
+    joined = [_joined(values, field.type) for values, field in zip(zip(*converted, strict=True), fields, strict=True)]
+    return {field.name: (field, values) for field, values in zip(fields, joined, strict=True)}
+
+
+def _carried_by(piece: Piece, names: Sequence[str]) -> Columns:
+    columns: Columns = {}
+    for name in names:
+        field = piece.batch.schema.field(PARAMETER_PREFIX + name).with_name(parameter_column(name))
+        columns[field.name] = (field, piece.batch.column(PARAMETER_PREFIX + name))
+    return columns

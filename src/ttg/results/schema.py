@@ -7,6 +7,7 @@ rows were cut into chunks.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -52,13 +53,24 @@ def _prefixed(name: str, prefix: str, taken: Collection[str]) -> str:
     return prefix + name if bare in taken else name
 
 
-def result_fields(payload: pa.Schema, parameters: Collection[str]) -> list[tuple[str, pa.Field]]:
-    """What a payload brings as results: (name in the payload, field of the table)."""
-    return [
-        (field.name, field.with_name(result_column(field.name, parameters)))
-        for field in payload
-        if field.name != SECONDS and not field.name.startswith(PARAMETER_PREFIX)
-    ]
+Shape = tuple[tuple[str, pa.DataType, bool], ...]
+NamedFields = tuple[tuple[str, pa.Field], ...]
+
+
+def shape_of(fields: Iterable[pa.Field]) -> Shape:
+    """What tells fields apart, hashable: name, type, and whether it is JSON text."""
+    return tuple((field.name, field.type, is_json(field)) for field in fields)
+
+
+@lru_cache(maxsize=1024)
+def result_fields(payload: Shape, parameters: tuple[str, ...]) -> NamedFields:
+    """What a payload brings as results: (name in the payload, field of the table). One object per shape."""
+    return tuple(
+        (name, json_field(column) if is_text else pa.field(column, kind))
+        for name, kind, is_text in payload
+        if name != SECONDS and not name.startswith(PARAMETER_PREFIX)
+        for column in [result_column(name, parameters)]
+    )
 
 
 # ---------------------------------------------------------------------------------------------- one schema for many
@@ -79,11 +91,9 @@ def merge_fields(groups: Iterable[Sequence[pa.Field]]) -> list[pa.Field]:
     return [merged[name] for name in names]
 
 
-def distinct(shapes: Iterable[Sequence[pa.Field]]) -> list[Sequence[pa.Field]]:
-    """Each shape once, in order of appearance."""
-    return list(
-        {tuple((field.name, field.type, is_json(field)) for field in shape): shape for shape in shapes}.values()
-    )
+def distinct(groups: Iterable[Sequence[pa.Field]]) -> list[Sequence[pa.Field]]:
+    """Each different group once, in order of appearance."""
+    return list({shape_of(group): group for group in groups}.values())
 
 
 def _shapeless(group: Sequence[pa.Field]) -> bool:
@@ -154,7 +164,7 @@ def retyping(write: Callable[[Mapping[str, pa.Field]], None]) -> None:
 
 
 def conform(columns: Mapping[str, tuple[pa.Field, Any]], fields: Iterable[pa.Field], rows: int) -> list[Any]:
-    """Arrays for ``fields`` from ``columns`` (name: field, values); missing ones are null. May raise :class:`Retype`."""
+    """Arrays for ``fields`` from ``columns`` (name: field, values); missing ones are null. May raise ``Retype``."""
     return [_conformed(columns.get(field.name), field, rows) for field in fields]
 
 

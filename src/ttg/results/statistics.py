@@ -45,16 +45,27 @@ class ColumnStatistics:
 
 def describe(values: pa.Array | pa.ChunkedArray) -> ColumnStatistics:
     """The statistics of a column."""
-    found = ColumnStatistics(count=len(values) - values.null_count, nulls=values.null_count)
-    if not found.count or not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        return found
-    extremes = pc.min_max(values).as_py()
-    return replace(found, sum=_sum(values, extremes, found.count), min=extremes["min"], max=extremes["max"])
+    counted = ColumnStatistics(count=len(values) - values.null_count, nulls=values.null_count)
+    if not counted.count or not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        return counted
+    lowest, highest = _extremes(values)
+    return replace(counted, sum=_sum(values, lowest, highest), min=lowest, max=highest)
 
 
-def _sum(values: pa.Array | pa.ChunkedArray, extremes: Mapping[str, Number], count: int) -> Number:
+def _extremes(values: pa.Array | pa.ChunkedArray) -> tuple[Number, Number]:
+    """NumPy is several times as fast as Arrow here, but knows neither nulls nor what to do with NaN."""
+    if not values.null_count:
+        numbers = values.to_numpy()
+        lowest, highest = numbers.min().item(), numbers.max().item()
+        if lowest == lowest:
+            return lowest, highest
+    found = pc.min_max(values).as_py()
+    return found["min"], found["max"]
+
+
+def _sum(values: pa.Array | pa.ChunkedArray, lowest: Number, highest: Number) -> Number:
     """Exact for integers, unless they might overflow 64 bit: then as a float."""
-    wide = pa.types.is_integer(values.type) and count * max(abs(extremes["min"]), abs(extremes["max"])) >= 1 << 63
+    wide = pa.types.is_integer(values.type) and len(values) * max(abs(lowest), abs(highest)) >= 1 << 63
     total: Number = pc.sum(values.cast(pa.float64()) if wide else values).as_py()
     return total
 
