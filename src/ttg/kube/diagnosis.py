@@ -1,0 +1,111 @@
+"""What is wrong with a run's pods, in one line each: pure functions over what ``kubectl get -o json`` says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ttg.kube.objects import Object
+
+WAITING = {
+    "ErrImagePull": "push the image to a registry the cluster reaches, or `scripts/build.sh --load-kind` for kind",
+    "ImagePullBackOff": "push the image to a registry the cluster reaches, or `scripts/build.sh --load-kind` for kind",
+    "ErrImageNeverPull": "load the image onto the nodes: `scripts/build.sh --load-kind` for kind",
+    "InvalidImageName": "check --image",
+    "CreateContainerConfigError": "a Secret or ConfigMap is missing: `ttg kube up` creates the broker's",
+    "CrashLoopBackOff": "it starts and dies: `ttg kube logs` shows why",
+}
+EVENTS = {
+    "exceeded quota": "ask for fewer workers or less memory, or raise the namespace's quota",
+    "violates PodSecurity": "the namespace's Pod Security level forbids it",
+    "unbound immediate PersistentVolumeClaims": "the cluster has no storage for the claim: name a --storage-class",
+    "Insufficient": "the nodes are full: fewer --workers, less --memory, or more nodes",
+}
+
+
+def pod_troubles(pods: Iterable[Any]) -> list[str]:
+    """One line for each kind of trouble, with the number of pods that have it."""
+    found = Counter(trouble for pod in pods for trouble in _troubles(pod))
+    return [f"{count} pod{'s' * (count > 1)}: {trouble}" for trouble, count in found.most_common()]
+
+
+def _troubles(pod: Object) -> Iterable[str]:
+    status = pod.get("status", {})
+    for state in status.get("containerStatuses", []):
+        waiting = state.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in WAITING:
+            yield f"{waiting['reason']} ({state['image']}): {WAITING[waiting['reason']]}"
+        ended = state.get("state", {}).get("terminated", {})
+        if ended.get("reason") == "OOMKilled":
+            yield "OOMKilled: the worker as a whole outgrew its memory; raise --memory (replaced, nothing is lost)"
+    for condition in status.get("conditions", []):
+        if condition.get("reason") == "Unschedulable":
+            yield f"not scheduled: {_advise(condition.get('message', ''))}"
+
+
+def event_troubles(events: Iterable[Any], names: Iterable[str]) -> list[str]:
+    """Warnings about the objects called ``names`` (or pods of theirs) that a person must act upon."""
+    prefixes = tuple(names)
+    messages = Counter(
+        event.get("message", "")
+        for event in events
+        if event.get("involvedObject", {}).get("name", "").startswith(prefixes)
+    )
+    return [_advise(text) for text in messages if any(sign in text for sign in EVENTS)]
+
+
+def _advise(text: str) -> str:
+    advice = next((advice for sign, advice in EVENTS.items() if sign in text), None)
+    return f"{text.rstrip('.')}: {advice}" if advice else text
+
+
+def job_state(job: Object) -> str:
+    """``complete``, ``failed``, ``suspended`` or ``active``."""
+    conditions = {
+        condition["type"] for condition in job.get("status", {}).get("conditions", []) if condition["status"] == "True"
+    }
+    if "Complete" in conditions:
+        return "complete"
+    if "Failed" in conditions:
+        return "failed"
+    return "suspended" if "Suspended" in conditions else "active"
+
+
+def exit_code(pods: Iterable[Any]) -> int | None:
+    """Exit code of the newest pod that ended; ``None`` if none has."""
+    ended = [
+        (state["terminated"].get("finishedAt", ""), int(state["terminated"]["exitCode"]))
+        for pod in pods
+        for state in (container.get("state", {}) for container in pod.get("status", {}).get("containerStatuses", []))
+        if "terminated" in state
+    ]
+    return max(ended)[1] if ended else None
+
+
+def status_lines(jobs: Iterable[Any], pods: Iterable[Any]) -> list[str]:
+    """Jobs with their pods by phase, then troubles: what ``ttg kube status`` prints."""
+    pods = list(pods)
+    lines = [_job_line(job, [pod for pod in pods if _owner(pod) == job["metadata"]["name"]]) for job in jobs]
+    standing = [pod for pod in pods if _owner_kind(pod) != "Job"]
+    return [*lines, *(_pod_line(pod) for pod in standing), *(f"trouble: {text}" for text in pod_troubles(pods))]
+
+
+def _job_line(job: Object, pods: list[Any]) -> str:
+    phases = Counter(pod.get("status", {}).get("phase", "Unknown").lower() for pod in pods)
+    told = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items())) or "no pods"
+    return f"{job['metadata']['name']:<44} {job_state(job):<10} {told}"
+
+
+def _pod_line(pod: Object) -> str:
+    ready = all(state.get("ready") for state in pod.get("status", {}).get("containerStatuses", []) or [{}])
+    phase = pod.get("status", {}).get("phase", "Unknown").lower()
+    return f"{pod['metadata']['name']:<44} {'ready' if ready else 'not ready':<10} {phase}"
+
+
+def _owner(pod: Object) -> str:
+    return next((owner["name"] for owner in pod["metadata"].get("ownerReferences", [])), "")
+
+
+def _owner_kind(pod: Object) -> str:
+    return next((owner["kind"] for owner in pod["metadata"].get("ownerReferences", [])), "")

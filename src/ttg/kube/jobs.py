@@ -1,0 +1,233 @@
+"""Workers and the coordinator of a sweep, and the pod that reads a dataset back."""
+
+from __future__ import annotations
+
+from ttg.kube.brokers import PORTS, broker_name, secret_name
+from ttg.kube.layout import Cluster, Sweep
+from ttg.kube.objects import (
+    NON_ROOT_ID,
+    Object,
+    container,
+    disruption_budget,
+    env,
+    env_from_secret,
+    labels,
+    mount,
+    pod_security,
+    pod_spec,
+    resource,
+    resources,
+    scratch,
+    volume_claim,
+)
+
+DATA_CLAIM = "ttg-data"
+READER = "ttg-reader"
+METRICS_PORT = 9464
+BAD_INPUT, FINISHED_WITH_DEAD_LETTERS, DRAINED = 2, 5, 75  # exit codes of `ttg`, see its --help
+DAY_SECONDS = 24 * 3600
+
+# A run that was begun is resumed, whatever ended the coordinator before: its pod may come back at any moment.
+COORDINATOR_SCRIPT = 'if [ -e "$0/run.json" ]; then exec ttg resume "$0" --workers 0; else exec ttg run "$@"; fi'
+
+
+def run_folder(run: str) -> str:
+    """Where the coordinator keeps a run on the data claim."""
+    return f"/data/{run}"
+
+
+def coordinator_name(run: str) -> str:
+    """Name of a run's coordinator Job."""
+    return f"ttg-coordinator-{run}"
+
+
+def worker_name(run: str) -> str:
+    """Name of a run's worker Job and of its disruption budget."""
+    return f"ttg-worker-{run}"
+
+
+def code_name(run: str) -> str:
+    """Name of the ConfigMap with a run's own files."""
+    return f"ttg-code-{run}"
+
+
+def worker_labels(cluster: Cluster, run: str | None) -> dict[str, str]:
+    """Labels of workers; ``run`` ``None`` for those that serve any run."""
+    own = {"queue_backend": cluster.backend, "broker_client": "true"} | ({"run": run} if run else {})
+    return labels("ttg-worker", "worker", **own)
+
+
+def coordinator_labels(cluster: Cluster, run: str) -> dict[str, str]:
+    """Labels of a run's coordinator."""
+    return labels("ttg-coordinator", "coordinator", queue_backend=cluster.backend, broker_client="true", run=run)
+
+
+def worker_job(cluster: Cluster, sweep: Sweep) -> Object:
+    """An Indexed Job: each index is replaced by itself for as long as it fails, and is done when the run is.
+
+    Without indices, the first worker that exits with 0 would stop the replacement of all others.
+    """
+    marks = worker_labels(cluster, sweep.run)
+    spec = {
+        "completionMode": "Indexed",
+        "completions": sweep.workers,
+        "parallelism": sweep.workers,
+        "backoffLimitPerIndex": 1000,
+        "ttlSecondsAfterFinished": DAY_SECONDS,
+        "podFailurePolicy": {"rules": [_on_disruption(), _on_exit("Ignore", DRAINED), _on_exit("FailJob", BAD_INPUT)]},
+        "template": {
+            "metadata": {"labels": marks},
+            "spec": {
+                **_worker_pod(cluster, sweep, ["--until-run", sweep.run, "--allow", sweep.target]),
+                "restartPolicy": "Never",
+            },
+        },
+    }
+    return resource("batch/v1", "Job", worker_name(sweep.run), marks, spec=spec)
+
+
+def worker_budget(cluster: Cluster, sweep: Sweep) -> Object:
+    """A node drain may take half of the workers at a time. A Job has no scale: the bound is a number, not a share."""
+    marks = worker_labels(cluster, sweep.run)
+    bound = sweep.workers // 2
+    return disruption_budget(worker_name(sweep.run), marks, _selector(marks), minAvailable=bound)
+
+
+def worker_deployment(cluster: Cluster, sweep: Sweep) -> Object:
+    """Workers for any run, as many as an autoscaler wants."""
+    marks = worker_labels(cluster, None)
+    spec = {
+        "selector": {"matchLabels": _selector(marks)},
+        "template": {"metadata": {"labels": marks}, "spec": _worker_pod(cluster, sweep, [])},
+    }
+    return resource("apps/v1", "Deployment", f"ttg-worker-{cluster.backend}", marks, spec=spec)
+
+
+def coordinator_objects(cluster: Cluster, sweep: Sweep) -> list[Object]:
+    """The data claim and the Job that plans, submits, collects and reports."""
+    data = labels("ttg-data", "dataset")
+    return [
+        volume_claim(DATA_CLAIM, data, cluster.data_storage, cluster.storage_class),
+        coordinator_job(cluster, sweep),
+    ]
+
+
+def coordinator_job(cluster: Cluster, sweep: Sweep) -> Object:
+    """One coordinator at a time; a new pod resumes the run from the claim.
+
+    Bad input and a run that finished with dead letters end the Job: trying again would change nothing.
+    """
+    marks = coordinator_labels(cluster, sweep.run)
+    hopeless = _on_exit("FailJob", BAD_INPUT, FINISHED_WITH_DEAD_LETTERS)
+    spec = {
+        "backoffLimit": 100,
+        "podReplacementPolicy": "Failed",
+        "ttlSecondsAfterFinished": 7 * DAY_SECONDS,
+        "podFailurePolicy": {"rules": [_on_disruption(), hopeless]},
+        "template": {
+            "metadata": {"labels": marks, "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}},
+            "spec": {**_coordinator_pod(cluster, sweep), "restartPolicy": "Never"},
+        },
+    }
+    return resource("batch/v1", "Job", coordinator_name(sweep.run), marks, spec=spec)
+
+
+def reader_pod(cluster: Cluster) -> Object:
+    """A pod that only holds the data claim, so that a dataset can be copied out; it ends by itself after an hour."""
+    marks = labels(READER, "reader")
+    reader = container(
+        "reader",
+        cluster.image,
+        command=["sleep", "3600"],
+        resources=resources("50m", "64Mi"),
+        volumeMounts=[mount("data", "/data", readOnly=True)],
+    )
+    security = pod_security(NON_ROOT_ID, NON_ROOT_ID)
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": DATA_CLAIM}}]
+    spec = pod_spec(security, [reader], volumes=volumes, restartPolicy="Never", terminationGracePeriodSeconds=1)
+    return resource("v1", "Pod", READER, marks, spec=spec)
+
+
+def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
+    health = {"httpGet": {"path": "/healthz", "port": "metrics"}}
+    worker = container(
+        "worker",
+        cluster.image,
+        args=["worker", "--slots", str(sweep.slots), "--grace", "20s", "--metrics-port", str(METRICS_PORT), *until],
+        env=[*broker_env(cluster), *env({"HOME": "/tmp", "TTG_HOME": "/tmp/ttg"})],
+        ports=[{"name": "metrics", "containerPort": METRICS_PORT}],
+        livenessProbe={**health, "initialDelaySeconds": 30, "periodSeconds": 15, "failureThreshold": 4},
+        resources=resources(str(sweep.slots), f"{sweep.memory_mib}Mi"),
+        volumeMounts=[mount("temporary", "/tmp"), *_code_mounts(sweep)],
+    )
+    return pod_spec(
+        pod_security(NON_ROOT_ID, NON_ROOT_ID),
+        [worker],
+        terminationGracePeriodSeconds=30,
+        topologySpreadConstraints=[_spread(cluster)],
+        volumes=[scratch("temporary", "1Gi"), *_code_volumes(sweep)],
+    )
+
+
+def _coordinator_pod(cluster: Cluster, sweep: Sweep) -> Object:
+    folder = run_folder(sweep.run)
+    limit = [] if "--memory" in sweep.arguments else ["--memory", f"{sweep.child_mib}M"]
+    run = [*sweep.arguments, *limit, "--workers", "0", "--run-id", sweep.run, "--out", folder]
+    coordinator = container(
+        "coordinator",
+        cluster.image,
+        command=["sh", "-c", COORDINATOR_SCRIPT, folder, *run],
+        env=[*broker_env(cluster), *env({"HOME": "/tmp", "TTG_HOME": "/data/.ttg"})],
+        resources=resources("500m", "1Gi"),
+        volumeMounts=[mount("data", "/data"), mount("temporary", "/tmp"), *_code_mounts(sweep)],
+    )
+    data = {"name": "data", "persistentVolumeClaim": {"claimName": DATA_CLAIM}}
+    return pod_spec(
+        pod_security(NON_ROOT_ID, NON_ROOT_ID),
+        [coordinator],
+        terminationGracePeriodSeconds=60,
+        volumes=[data, scratch("temporary", "1Gi"), *_code_volumes(sweep)],
+    )
+
+
+def broker_env(cluster: Cluster) -> list[Object]:
+    """What tells `ttg` where its broker is."""
+    prefix, backend = cluster.backend.upper(), cluster.backend
+    port = next(iter(PORTS[backend].values()))
+    address = {"QUEUE_BACKEND": backend, f"{prefix}_HOST": broker_name(backend), f"{prefix}_PORT": str(port)}
+    account = {f"{prefix}_PASSWORD": "password", "TTG_SECRET": "signing-secret"}
+    if backend == "rabbitmq":
+        account["RABBITMQ_USER"] = "username"
+    return [*env(address), *env_from_secret(secret_name(backend), **account)]
+
+
+def _selector(marks: dict[str, str]) -> dict[str, str]:
+    chosen = ("app.kubernetes.io/name", "ttg.io/queue-backend", "ttg.io/run")
+    return {key: marks[key] for key in chosen if key in marks}
+
+
+def _spread(cluster: Cluster) -> Object:
+    """Workers spread over nodes where they can, so that a lost node costs few of them."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": _selector(worker_labels(cluster, None))},
+    }
+
+
+def _on_disruption() -> Object:
+    """Eviction, preemption, a drained or lost node: nobody's fault, so no attempt is counted."""
+    return {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+
+def _on_exit(action: str, *codes: int) -> Object:
+    return {"action": action, "onExitCodes": {"operator": "In", "values": sorted(codes)}}
+
+
+def _code_mounts(sweep: Sweep) -> list[Object]:
+    return [mount("code", "/work", readOnly=True)] if sweep.has_code else []
+
+
+def _code_volumes(sweep: Sweep) -> list[Object]:
+    return [{"name": "code", "configMap": {"name": code_name(sweep.run)}}] if sweep.has_code else []
