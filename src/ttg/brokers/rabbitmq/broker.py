@@ -305,7 +305,7 @@ class RabbitMQBroker(Broker):
 
     async def _purge_run(self, run: str, dry_run: bool) -> dict[str, int]:
         def ours(seen: Seen) -> bool:
-            return seen.headers.get("run") == run
+            return letters.run_of(seen) == run
 
         names = self._names
         counts = {"runs": int(run in await self._known_runs())}

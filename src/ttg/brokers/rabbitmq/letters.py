@@ -6,18 +6,16 @@ from collections.abc import Iterator
 
 from ttg.brokers.base import ResultMessage
 from ttg.brokers.rabbitmq.publisher import Letter
+from ttg.brokers.rabbitmq.rotation import Seen
 from ttg.brokers.rabbitmq.streams import Entry
 from ttg.errors import MessageError
 from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, RunRecord, Task, decode, encode
 from ttg.spec import decode_spec
 
 
-def task_letter(queue: str, task: Task, deliveries: int = 0) -> Letter:
-    """A task; ``deliveries`` is how often it was handed out before this copy."""
-    headers = {"run": task.run, "task": task.id, "attempt": task.attempt}
-    if deliveries:
-        headers["deliveries"] = deliveries
-    return Letter(queue, encode(task), "task", headers)
+def task_letter(queue: str, task: Task) -> Letter:
+    """A task; its body says everything."""
+    return Letter(queue, encode(task), "task")
 
 
 def result_letter(queue: str, header: ResultHeader, payload: bytes) -> Letter:
@@ -26,8 +24,6 @@ def result_letter(queue: str, header: ResultHeader, payload: bytes) -> Letter:
         "run": header.run,
         "task": header.task,
         "worker": header.worker,
-        "slot": header.slot,
-        "attempt": header.attempt,
         "done": header.count,
         "failed": header.failed,
         "dead": len(header.dead),
@@ -76,3 +72,14 @@ def retry_delay_ms(record: RunRecord) -> int:
         return decode_spec(record.spec).retry.delay_ms
     except MessageError:
         return 0
+
+
+def run_of(seen: Seen) -> str | None:
+    """The run that a task or a dead letter belongs to; ``None`` if it is neither."""
+    if seen.kind == "dead letter":
+        return str(seen.headers.get("run"))
+    try:
+        task: Task = decode(seen.body, Task)
+    except MessageError:
+        return None
+    return task.run

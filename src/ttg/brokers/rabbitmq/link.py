@@ -63,6 +63,23 @@ def _tls_context(tls: dict[str, str]) -> ssl.SSLContext:
     return context
 
 
+class _Connection(AsyncioConnection):
+    """Sends what was published within one turn of the event loop as one write: a message is three frames to pika."""
+
+    _outgoing: list[bytes]
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not getattr(self, "_outgoing", None):
+            self._outgoing = []
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(data)
+
+    def _flush(self) -> None:
+        data, self._outgoing = b"".join(self._outgoing), []
+        if self._transport is not None:
+            super()._adapter_emit_data(data)
+
+
 class Link:
     """One AMQP connection. It closes once and never comes back: its owner makes a new one."""
 
@@ -73,13 +90,13 @@ class Link:
         self._channels: set[Channel] = set()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
-        self._connection: AsyncioConnection
+        self._connection: _Connection
 
     @classmethod
     async def connect(cls, parameters: pika.ConnectionParameters, where: str) -> Link:
         """Open a connection, or raise ``BrokerUnavailable`` or ``BrokerRefused``, naming ``where``."""
         link = cls()
-        connection = link._connection = AsyncioConnection(
+        connection = link._connection = _Connection(
             parameters,
             on_open_callback=lambda _connection: link._finish_opening(None),
             on_open_error_callback=lambda _connection, error: link._finish_opening(connect_error(error, where)),
