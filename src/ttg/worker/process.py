@@ -27,6 +27,7 @@ from ttg.worker.protocol import FrameReader, FromChild, ToChild, frame
 log = logging.getLogger("ttg.worker.output")
 
 RECEIVE_BYTES = 1 << 20
+DYING_SECONDS = 0.5
 LINES_KEPT = 40
 LINE_CHARACTERS = 500
 MAX_READS_AFTER_DEATH = 256
@@ -152,10 +153,15 @@ class ChildProcess:
         return bool(data) or self._break_off("closed its connection to the worker")
 
     def _break_off(self, text: str) -> bool:
+        """The connection is useless. Mostly because the process is dying, which has the better story: wait for that."""
         self._loop.remove_reader(self._connection)
         if not self._gone:
-            self._owner.on_broken(text)
+            self._loop.call_later(DYING_SECONDS, self._report_broken, text)
         return False
+
+    def _report_broken(self, text: str) -> None:
+        if not self._gone:
+            self._owner.on_broken(text)
 
     # -- its output
 

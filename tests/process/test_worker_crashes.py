@@ -1,0 +1,68 @@
+"""The crash table: each way for user code to end badly, what is told about it, and that nobody else is harmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.process.crash_workloads import CULPRIT
+from tests.process.worker_stage import Stage, spec_for
+from ttg.messages import ChildDied
+from ttg.spec import Limits
+
+SIZE = 40
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A way to end badly: the dead letter's kind and error, a part of its message, and how it shows."""
+
+    function: str
+    kind: str
+    error: str
+    message: str
+    kills_the_child: bool = True
+    traceback: str = ""
+    exit_code: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+CRASHES = [
+    Crash("raises", "exception", "ZeroDivisionError", "by hand", False, "in raises"),
+    Crash("raises_stop_iteration", "exception", "StopIteration", "StopIteration", False),
+    Crash("exits", "exit", "SystemExit", "enough", False, "in exits", 1),
+    Crash("interrupts", "exception", "KeyboardInterrupt", "", False, "in interrupts"),
+    Crash("returns_a_lock", "encoding", "UnencodableResult", "lock", False),
+    Crash("wants_too_much", "memory", "MemoryError", "", False, "in wants_too_much"),
+    Crash("exits_at_once", "exit", "ProcessExit", "exit code 3", True, "last words", 3),
+    Crash("segfaults", "signal", "ProcessKilled", "SIGSEGV", True, "in segfaults", -11),
+    Crash("kills_itself", "signal", "ProcessKilled", "SIGKILL", True, "", -9),
+    Crash("loops_for_ever", "timeout", "Timeout", "limit of 0.3 s", limits=Limits(timeout_seconds=0.3)),
+    Crash("eats_memory", "memory", "MemoryLimit", "more than the limit", limits=Limits(memory_bytes=300 * MEBIBYTE)),
+    Crash("closes_every_descriptor", "exit", "ProcessExit", ""),
+    Crash("forks_and_lingers_then_dies", "exit", "ProcessExit", "exit code 4", True, "", 4),
+]
+
+
+@pytest.mark.parametrize("crash", CRASHES, ids=lambda crash: crash.function)
+async def test_only_the_culprit_is_charged(crash: Crash) -> None:
+    stage = Stage(spec_for(crash.function, SIZE, limits=crash.limits))
+
+    settled, summary = await stage.run_to_end()
+
+    assert settled.values == {i: i * i for i in range(SIZE) if i != CULPRIT}
+    assert set(settled.times.values()) == {1}, "each parameter is settled exactly once"
+    assert list(settled.dead) == [CULPRIT]
+    letter = settled.dead[CULPRIT]
+    assert letter.attempts == 2
+    assert letter.parameters == {"i": CULPRIT}
+    failure = letter.failure
+    assert (failure.kind, failure.error) == (crash.kind, crash.error)
+    assert crash.message in failure.message
+    assert crash.traceback in failure.traceback
+    assert failure.exit_code == crash.exit_code or crash.exit_code is None
+    assert (summary.children_died > 0) == crash.kills_the_child
+    deaths = [event for event in await stage.events() if isinstance(event, ChildDied)]
+    assert len(deaths) == summary.children_died
