@@ -127,15 +127,12 @@ class Product(Space):
     def arrays(self, indices: NDArray[Any]) -> dict[str, NDArray[Any]]:
         arrays: dict[str, NDArray[Any]] = {}
         rest = indices
-        for factor, stride in zip(self.factors, self._strides, strict=True):
-            if stride == 1:
-                arrays.update(factor.arrays(rest))
-                continue
-            # Two steps instead of % : NumPy divides by a constant fast, but takes remainders slowly.
+        for factor, stride in zip(self.factors[:-1], self._strides[:-1], strict=True):
+            # Not divmod: NumPy divides by a constant fast, but takes remainders slowly.
             numbers = rest // stride
             arrays.update(factor.arrays(numbers))
             rest = rest - numbers * stride
-        return arrays
+        return arrays | self.factors[-1].arrays(rest)
 
     def form(self) -> ProductForm:
         return ProductForm(tuple(factor.form() for factor in self.factors))
@@ -208,7 +205,7 @@ class Concat(Space):
         for part in parts:
             if set(part.names) != set(self.names):
                 raise SpaceError(
-                    f"cannot put ({', '.join(part.names)}) after ({', '.join(self.names)}): names must agree"
+                    f"cannot put ({', '.join(part.names)}) after ({', '.join(self.names)}): both need the same names"
                 )
         self.computable = all(part.computable for part in parts)
         self._ends = list(accumulate(map(len, parts)))

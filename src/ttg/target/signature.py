@@ -90,7 +90,7 @@ def check_fit(signature: Signature, names: Sequence[str], label: str) -> None:
     if missing:
         faults.append(f"it needs {_quoted(missing)}")
     gives = f"the space gives ({', '.join(names)})"
-    raise TargetError(f"{label} is {label.rpartition(':')[2]}{signature.text} and {gives}: {'; '.join(faults)}")
+    raise TargetError(f"{label}{signature.text}: {gives}, but {'; '.join(faults)}")
 
 
 def _quoted(names: Sequence[str]) -> str:

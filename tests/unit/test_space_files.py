@@ -1,0 +1,143 @@
+"""Rows of files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ttg.errors import SpaceError
+from ttg.space import from_file, grid, space_from_json, space_to_json
+from ttg.space.readers import BLOCK_ROWS, kind_of
+
+MANY = [{"i": index, "x": index / 8, "s": f"name {index}", "b": index % 2 == 0} for index in range(2 * BLOCK_ROWS + 5)]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    write(path, "\n".join([",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]))
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    write(path, "\n".join(map(json.dumps, rows)))
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=BLOCK_ROWS + 100)
+
+
+@pytest.mark.parametrize(("suffix", "save"), [("csv", write_csv), ("jsonl", write_jsonl), ("parquet", write_parquet)])
+def test_rows_come_back_in_any_order(tmp_path: Path, suffix: str, save: Any) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    save(path, MANY)
+    space = from_file(path)
+    assert (len(space), space.names, space.computable) == (len(MANY), ("i", "x", "s", "b"), False)
+    assert list(space) == MANY
+    for index in (0, BLOCK_ROWS, BLOCK_ROWS - 1, len(MANY) - 1, -1, 3):
+        assert space[index] == MANY[index]
+        assert list(map(type, space[index].values())) == [int, float, str, bool]
+    indices = np.array([5, 6, 7, BLOCK_ROWS + 3, 0])
+    assert space.arrays(indices)["x"].tolist() == [MANY[index]["x"] for index in indices]
+    assert space.columns(4, 4)["i"] == []
+
+
+def test_only_a_fingerprint_travels(tmp_path: Path) -> None:
+    space = from_file(write(tmp_path / "a.csv", "x\n1\n2\n")) * grid(y=[1, 2])
+    data = space_to_json(space)
+    assert data["factors"][0].keys() == {"space", "names", "count", "fingerprint"}
+    assert list(space_from_json(data, space.sources())) == list(space)
+    assert from_file(write(tmp_path / "b.csv", "x\n1\n2\n")) == space.factors[0]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ("0 1 -7 +3 9223372036854775807", "int"),
+        ("0.5 .5 1. 1e3 -2.5E-7", "float"),
+        ("true False TRUE", "bool"),
+        ("nan inf -Inf 1e999", "nonfinite"),
+        ("007 1_000 0x10 9223372036854775808 1.2.3 ١ e5 .", "text"),
+    ],
+)
+def test_kinds_of_cells(cells: str, kind: str) -> None:
+    assert {cell: kind_of(cell) for cell in cells.split()} == dict.fromkeys(cells.split(), kind)
+
+
+def test_csv_types_are_those_of_whole_columns(tmp_path: Path) -> None:
+    text = 'i,f,b,s,e,mixed\n1,1,true,"a, ""b""\nc",,1\n,2.5,,007,,x\n\n'
+    assert list(from_file(write(tmp_path / "a.csv", "\ufeff" + text))) == [
+        {"i": 1, "f": 1.0, "b": True, "s": 'a, "b"\nc', "e": None, "mixed": "1"},
+        {"i": None, "f": 2.5, "b": None, "s": "007", "e": None, "mixed": "x"},
+    ]
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.csv", "x;y\n1;2\n"), ("a.tsv", "x\ty\n1\t2\n")])
+def test_other_delimiters(tmp_path: Path, name: str, text: str) -> None:
+    assert list(from_file(write(tmp_path / name, text))) == [{"x": 1, "y": 2}]
+
+
+def test_quoted_line_breaks_do_not_confuse_the_blocks(tmp_path: Path) -> None:
+    count = BLOCK_ROWS + 10
+    path = write(tmp_path / "a.csv", "i,s\n" + "".join(f'{index},"a\n\n{index}"\n' for index in range(count)))
+    assert from_file(path)[count - 1] == {"i": count - 1, "s": f"a\n\n{count - 1}"}
+
+
+def test_jsonl_numbers_of_a_column_have_one_type(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"x": 1, "y": null}\n\n{"y": [1], "x": 2.5}\n')
+    assert list(map(str, from_file(path))) == ["{'x': 1.0, 'y': None}", "{'x': 2.5, 'y': [1]}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.txt", "x", "ends with one of .csv"),
+        ("a.csv", "", "is empty"),
+        ("a.csv", "x,y\n", "has no rows"),
+        ("a.csv", "x,y\n1,2\n3\n", "row 2: expected 2 cells, got 1"),
+        ("a.csv", "x,x\n1,2\n", "given twice"),
+        ("a.csv", "my x\n1\n", "cannot be a parameter name"),
+        ("a.csv", "x\n1\nnan\n", "holds nan or inf"),
+        ("a.csv", 'x\n"1\n', "line 2: unexpected end of data"),
+        ("a.jsonl", "", "has no rows"),
+        ("a.jsonl", '{"x": 1}\n{"y": 1}\n', "line 2: expected the keys x, got y"),
+        ("a.jsonl", "[1]\n", "expected a JSON object"),
+        ("a.jsonl", "{x}\n", "line 1: expected one JSON object per line"),
+        ("a.jsonl", '{"x": 18446744073709551615}', "64 bits"),
+        ("a.parquet", "not parquet", "cannot be read as Parquet"),
+    ],
+)
+def test_bad_files(tmp_path: Path, name: str, text: str, words: str) -> None:
+    with pytest.raises(SpaceError, match=words) as caught:
+        from_file(write(tmp_path / name, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_parquet_with_nan_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0, float("nan")]}), tmp_path / "a.parquet")
+    with pytest.raises(SpaceError, match="column 'x': holds nan"):
+        from_file(tmp_path / "a.parquet")
+
+
+def test_missing_and_undecodable_files(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match="No such file"):
+        from_file(tmp_path / "absent.csv")
+    (tmp_path / "latin.csv").write_bytes(b"x\n\xe4\n")
+    with pytest.raises(SpaceError, match="can't decode"):
+        from_file(tmp_path / "latin.csv")
+
+
+def test_a_file_that_changes_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "x\n1\n2\n")
+    space = from_file(path)
+    write(path, "x\n1\n23\n")
+    with pytest.raises(SpaceError, match="was changed while in use"):
+        space[0]
