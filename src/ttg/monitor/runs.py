@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ttg.messages import RunEnded, RunProgress, RunStarted
 from ttg.monitor.series import Strips
 from ttg.monitor.view import RunView, ThroughputView
@@ -109,13 +111,12 @@ class Runs:
     def throughput(self, now: float) -> ThroughputView:
         """Settled parameters per second over all runs since the beginning of the current activity."""
         strips = self.settled
-        if strips.began is None:
-            return ThroughputView(began=now, bucket_seconds=strips.bucket_seconds, rates=[])
-        total = sum(row[0] for row in strips.rows.values())
-        rates = (
-            [round(float(value) / strips.bucket_seconds, 3) for value in total[: strips.used]] if strips.rows else []
-        )
-        return ThroughputView(began=strips.began, bucket_seconds=strips.bucket_seconds, rates=rates)
+        if strips.began is None or not strips.rows:
+            return ThroughputView(strips.began or now, strips.bucket_seconds, [], now)
+        total = np.sum([row[0] for row in strips.rows.values()], axis=0)
+        edges = np.minimum(strips.began + np.arange(strips.used + 1) * strips.bucket_seconds, strips.ended)
+        rates = [round(float(rate), 3) for rate in total[: strips.used] / np.diff(edges)]
+        return ThroughputView(strips.began, strips.bucket_seconds, rates, strips.ended)
 
     def _count(self, state: RunState, done: int, dead: int, at: float) -> None:
         """Set the totals; what is new since the last report was settled evenly between the two."""

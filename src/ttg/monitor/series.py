@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -67,8 +68,8 @@ class Strips(Generic[Key]):
         self.ended = max(self.ended, ended)
         self._make_room_until(ended)
         row = self._row(key)
-        first = int((began - self.began) / self.bucket_seconds)
-        last = max(first, int((ended - self.began) / self.bucket_seconds))
+        last = max(0, math.ceil((ended - self.began) / self.bucket_seconds) - 1)
+        first = min(last, int((began - self.began) / self.bucket_seconds))
         if first == last:
             row[:, first] += amounts
         else:
@@ -93,7 +94,7 @@ class Strips(Generic[Key]):
 
     def _make_room_until(self, ended: float) -> None:
         assert self.began is not None
-        while ended - self.began >= self.bucket_seconds * self._columns:
+        while ended - self.began > self.bucket_seconds * self._columns:
             self.bucket_seconds *= 2
             for row in self.rows.values():
                 merged = row[:, 0::2] + row[:, 1::2]
@@ -105,4 +106,4 @@ class Strips(Generic[Key]):
         """Number of buckets from the beginning to the latest news."""
         if self.began is None:
             return 0
-        return min(self._columns, int((self.ended - self.began) / self.bucket_seconds) + 1)
+        return min(self._columns, math.ceil((self.ended - self.began) / self.bucket_seconds))

@@ -86,11 +86,12 @@ class WorkerView(Part, frozen=True):
 
 
 class ThroughputView(Part, frozen=True):
-    """Parameters settled per second, in buckets of ``bucket_seconds`` from ``began``; the last may be unfinished."""
+    """Parameters settled per second, in buckets of ``bucket_seconds`` from ``began``; the last one ends at ``ended``."""
 
     began: float
     bucket_seconds: float
     rates: list[float]
+    ended: float
 
 
 class CauseView(Part, frozen=True):

@@ -1,0 +1,243 @@
+"""The picture in a terminal: readable at 80 columns. Rendering is a pure function of the :class:`View`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import pairwise
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from ttg.brokers.base import Broker
+from ttg.clock import unix_time
+from ttg.monitor.feed import Feed
+from ttg.monitor.snapshot import Snapshot
+from ttg.monitor.view import FaultView, QueueView, RunView, ThroughputView, View, WorkerView, to_json
+from ttg.monitor.words import as_bytes, as_count, as_duration, as_rate
+
+WORKERS_SHOWN = 12
+FAULTS_SHOWN = 6
+CAUSES_SHOWN = 4
+RUNS_SHOWN = 5
+SPARKS = "▁▂▃▄▅▆▇█"
+
+STATE_STYLES = {
+    "alive": "green",
+    "silent": "yellow",
+    "lost": "bold red",
+    "stopped": "dim",
+    "running": "bold",
+    "finished": "green",
+    "failed": "bold red",
+}
+SEVERITY_STYLES = {"info": "dim", "warning": "yellow", "error": "bold red"}
+
+
+async def monitor(broker: Broker, *, watch_seconds: float | None = 2.0, as_json: bool = False) -> None:
+    """``ttg monitor``: watch ``broker`` (opened) every ``watch_seconds``, or look once (``None``).
+
+    Goes on through outages of the broker, and says that the figures are old. JSON is one view a line.
+    """
+    snapshot = Snapshot()
+    feed = Feed(broker, snapshot)
+    await feed.catch_up()
+    console = Console()
+    if watch_seconds is None:
+        _print(console, snapshot.at(unix_time()), as_json)
+        return
+    watching = asyncio.create_task(feed.run())
+    try:
+        await _watch(console, snapshot, watching, watch_seconds, as_json)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _watch(
+    console: Console, snapshot: Snapshot, watching: asyncio.Task[None], watch_seconds: float, as_json: bool
+) -> None:
+    """Show the picture again and again until the feed gives up."""
+    show_live = console.is_terminal and not as_json
+    with Live(console=console, screen=True, auto_refresh=False) if show_live else contextlib.nullcontext() as live:
+        while not watching.done():
+            view = snapshot.at(unix_time())
+            if live is None:
+                _print(console, view, as_json)
+            else:
+                live.update(render(view), refresh=True)
+            await asyncio.wait([watching], timeout=watch_seconds)
+    watching.result()
+
+
+def _print(console: Console, view: View, as_json: bool) -> None:
+    if as_json:
+        console.file.write(to_json(view).decode() + "\n")
+        console.file.flush()
+    else:
+        console.print(render(view))
+
+
+# ---------------------------------------------------------------------------------------------- rendering
+
+
+def render(view: View) -> RenderableType:
+    """Everything worth a look, the most important first."""
+    parts: list[RenderableType] = [_headline(view)]
+    parts.append(_section("Runs", _runs(view.runs)))
+    if any(view.throughput.rates):
+        parts.append(_section("Throughput", _throughput(view.throughput)))
+    parts.append(_section("Queues", _queues(view.queues, view.stale)))
+    if view.workers:
+        parts.append(_section(f"Workers · {_states(view.workers_by_state)}", _workers(view.workers)))
+    if view.causes:
+        parts.append(_section("Failures by cause", _causes(view)))
+    if view.faults:
+        parts.append(_section("Faults", _faults(view.faults)))
+    return Group(*parts)
+
+
+def _section(title: str, body: RenderableType) -> RenderableType:
+    return Group("", Rule(Text(title, style="bold"), align="left", style="dim"), body)
+
+
+def _headline(view: View) -> RenderableType:
+    line = Text("TTG", style="bold")
+    line.append(f"  {view.backend} {view.version}".rstrip(), style="none")
+    line.append(f"  {datetime.fromtimestamp(view.at):%H:%M:%S}", style="dim")
+    if view.stale:
+        age = f"for {as_duration(view.heard_seconds)}" if view.heard_seconds else "yet"
+        line.append(f"  STALE: the broker has not answered {age}", style="bold yellow")
+    if view.outage:
+        return Group(line, Text(view.outage, style="yellow"))
+    return line
+
+
+def _runs(runs: Sequence[RunView]) -> RenderableType:
+    if not runs:
+        return Text("no run seen yet: start one with `ttg run`", style="dim")
+    return Group(*(_run(run) for run in runs[:RUNS_SHOWN]), *_more(len(runs) - RUNS_SHOWN, "run"))
+
+
+def _run(run: RunView) -> RenderableType:
+    status = "stale" if run.stale else run.status.replace("_", " ")
+    title = Text.assemble(
+        (run.run, "bold"),
+        f"  {run.target}  ",
+        (status, STATE_STYLES.get(run.status, "yellow") if not run.stale else "yellow"),
+    )
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.add_column(ratio=1)
+    grid.add_column(justify="right")
+    bar = ProgressBar(
+        total=max(run.size, 1), completed=run.done + run.dead, complete_style="green", finished_style="green"
+    )
+    grid.add_row(bar, f"{100 * run.fraction:5.1f} %  {run.done + run.dead:,} of {run.size:,}")
+    return Group(title, grid, Text(_figures(run), style="dim"))
+
+
+def _figures(run: RunView) -> str:
+    """``31.2/s · 12 s left · 3 retrying · 1 dead · coordinator silent for 20 s``, what applies of it."""
+    parts = [f"{as_rate(run.rate)}/s"] if run.rate else []
+    if run.eta_seconds is not None:
+        parts.append(f"{as_duration(run.eta_seconds)} left")
+    parts.append(
+        f"{as_duration(run.seconds)} so far" if run.status == "running" else f"took {as_duration(run.seconds)}"
+    )
+    parts.append(f"{run.chunks_settled:,} chunks")
+    parts += [f"{run.retrying:,} retrying"] if run.retrying else []
+    parts += [f"{run.dead:,} dead"] if run.dead else []
+    parts += [f"coordinator silent for {as_duration(run.silent_seconds)}"] if run.stale else []
+    return " · ".join(parts)
+
+
+def _queues(queues: Iterable[QueueView], stale: bool) -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", style="dim" if stale else "")
+    table.add_column("queue", min_width=17)
+    for name in ("messages", "consumers", "ready", "unacknowledged"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for queue in queues:
+        figures = (queue.messages, queue.consumers, queue.ready, queue.unacknowledged)
+        table.add_row(
+            queue.name, *(as_count(figure) for figure in figures), _spark([depth for _, depth in queue.history], 16)
+        )
+    return table
+
+
+def _workers(workers: Sequence[WorkerView]) -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
+    for name in ("worker", "host", "state"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=18)
+    for name in ("rate/s", "done", "memory"):
+        table.add_column(name, justify="right")
+    table.add_column("working on", overflow="ellipsis", no_wrap=True)
+    for worker in workers[:WORKERS_SHOWN]:
+        table.add_row(
+            worker.worker,
+            worker.host,
+            Text(worker.state, style=STATE_STYLES[worker.state]),
+            as_rate(worker.rate) if worker.state == "alive" else "–",
+            f"{worker.done:,}",
+            as_bytes(worker.memory_bytes),
+            _occupation(worker),
+        )
+    return Group(table, *_more(len(workers) - WORKERS_SHOWN, "worker"))
+
+
+def _occupation(worker: WorkerView) -> str:
+    """What its slots do: ``c17 40 %`` each, or since when nothing was heard."""
+    if worker.state in ("silent", "lost"):
+        return f"last heard {as_duration(worker.heard_seconds)} ago"
+    busy = [slot for slot in worker.slots if slot.state == "busy"]
+    return ", ".join(f"{slot.task} {100 * slot.done // max(slot.total, 1)} %" for slot in busy) or "–"
+
+
+def _causes(view: View) -> RenderableType:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right")
+    table.add_column(overflow="ellipsis", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    for cause in view.causes[:CAUSES_SHOWN]:
+        dead = Text(f"{cause.dead:,} dead" if cause.dead else "", style="red")
+        table.add_row(f"{cause.count:,} ×", f"{cause.error}: {cause.message}", Text(cause.place, style="dim"), dead)
+    return Group(table, *_more(len(view.causes) - CAUSES_SHOWN, "cause"))
+
+
+def _faults(faults: Sequence[FaultView]) -> RenderableType:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for fault in faults[:FAULTS_SHOWN]:
+        times = f" (× {fault.count})" if fault.count > 1 else ""
+        at = Text(f"{datetime.fromtimestamp(fault.at):%H:%M:%S}", style="dim")
+        table.add_row(at, Text(fault.text + times, style=SEVERITY_STYLES[fault.severity]))
+    return table
+
+
+def _more(count: int, noun: str) -> list[RenderableType]:
+    return [Text(f"… and {count:,} more {noun}{'s' if count > 1 else ''}", style="dim")] if count > 0 else []
+
+
+def _states(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in counts.items())
+
+
+def _spark(values: Sequence[float], width: int) -> str:
+    """A line of ``width`` little bars, each the mean of its share of ``values``."""
+    if len(values) < 2 or max(values) <= 0:
+        return ""
+    count = min(width, len(values))
+    edges = [len(values) * step // count for step in range(count + 1)]
+    means = [sum(values[start:stop]) / (stop - start) for start, stop in pairwise(edges)]
+    return "".join(SPARKS[min(7, int(8 * mean / max(means)))] if mean else " " for mean in means)
+
+
+def _throughput(throughput: ThroughputView) -> RenderableType:
+    rates = throughput.rates
+    return Text(f"{_spark(rates, 60)}  peak {as_rate(max(rates, default=0))}/s", style="cyan")

@@ -1,0 +1,79 @@
+"""Runs the dashboard inside an event loop that belongs to somebody else: ``ttg dashboard``, ``ttg run --dashboard``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+
+from ttg.brokers.base import Broker
+from ttg.errors import SettingsError
+from ttg.monitor.feed import Feed
+from ttg.monitor.snapshot import Snapshot
+from ttg.monitor.web.access import Access
+from ttg.monitor.web.app import make_app
+from ttg.monitor.web.results import ResultsSource
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: Ctrl-C is the command's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serve_dashboard(
+    broker: Broker,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    token: str | None = None,
+    results: ResultsSource | None = None,
+) -> AsyncIterator[str]:
+    """While open, the dashboard of ``broker`` (opened; its own connection) is served; yields the address to open.
+
+    Port 0 takes a free one. An address other than loopback is protected by ``token``, made up if not given; it is part
+    of the yielded address. Raises ``SettingsError`` when the address cannot be used.
+    """
+    access, snapshot = Access.to(host, token), Snapshot()
+    feed = Feed(broker, snapshot)
+    listener = _listen(host, port)
+    config = uvicorn.Config(
+        make_app(snapshot, access, results),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+    async with asyncio.TaskGroup() as group:
+        feeding = group.create_task(feed.run())
+        serving = group.create_task(server.serve(sockets=[listener]))
+        try:
+            yield _address(listener, access)
+        finally:
+            server.should_exit = True
+            feeding.cancel()
+            await asyncio.wait([serving])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"expected a free address for the dashboard, but {host}:{port} cannot be used ({error.strerror}): "
+            "choose another --port, or 0 for any"
+        ) from error
+
+
+def _address(listener: socket.socket, access: Access) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/" + (f"?token={access.token}" if access.token else "")

@@ -1,0 +1,54 @@
+// Elements from data, and a patch that changes only what differs: focus, selection and open details survive.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function build(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+export const h = (tag, attributes, ...children) => build(document.createElement(tag), attributes, children);
+export const s = (tag, attributes, ...children) => build(document.createElementNS(SVG, tag), attributes, children);
+
+export function patch(parent, ...wanted) {
+  const fresh = wanted.flat(Infinity).filter(Boolean);
+  const present = [...parent.childNodes];
+  fresh.forEach((node, place) => {
+    const old = present[place];
+    if (!old) parent.append(node);
+    else if (!alike(old, node)) old.replaceWith(node);
+    else update(old, node);
+  });
+  present.slice(fresh.length).forEach((node) => node.remove());
+}
+
+// Nodes with a data-key are the same thing only if the keys agree; data-own marks what draws itself.
+function alike(old, node) {
+  return old.nodeName === node.nodeName && (old.dataset?.key ?? "") === (node.dataset?.key ?? "");
+}
+
+function update(old, node) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== node.data) old.data = node.data;
+    return;
+  }
+  if (node.dataset?.own !== undefined) return;
+  for (const { name } of [...old.attributes]) {
+    if (!node.hasAttribute(name) && name !== "open" && name !== "style") old.removeAttribute(name);
+  }
+  for (const { name, value } of node.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  applyWidth(old);
+  patch(old, ...node.childNodes);
+}
+
+// The page's policy forbids style attributes; widths travel as data-width and are set here.
+export function applyWidth(root) {
+  const set = (node) => { node.style.width = `${node.dataset.width}%`; };
+  if (root.dataset?.width !== undefined) set(root);
+  root.querySelectorAll?.("[data-width]").forEach(set);
+}

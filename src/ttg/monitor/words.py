@@ -1,0 +1,40 @@
+"""Figures as people read them. Pure."""
+
+from __future__ import annotations
+
+
+def as_count(figure: int | None) -> str:
+    """``1,234``, or a dash for what a broker cannot tell."""
+    return "–" if figure is None else f"{figure:,}"
+
+
+def as_rate(rate: float) -> str:
+    """Three significant digits or all before the point: ``0.25``, ``31.2``, ``5,120``, ``1.23 M``."""
+    if rate >= 1e6:
+        return f"{rate / 1e6:,.2f} M"
+    if rate >= 100:
+        return f"{rate:,.0f}"
+    return f"{rate:.1f}" if rate >= 10 or rate == 0 else f"{rate:.2f}"
+
+
+def as_duration(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def as_bytes(count: int) -> str:
+    """``61 MB``, ``1.2 GB``; nothing known is a dash."""
+    if not count:
+        return "–"
+    if count < 1e9:
+        return f"{count / 1e6:.0f} MB"
+    return f"{count / 1e9:.1f} GB"
