@@ -24,6 +24,7 @@ from ttg.spec import RunSpec
 PART_BYTES = 32 << 20
 PART_AGE_SECONDS = 5.0
 PART_AGE_SHARE = 0.05
+PIECE_BYTES = 4096  # what a decoded message costs beyond its payload
 LETTER_BYTES = 1024
 
 
@@ -128,7 +129,7 @@ class Collector:
         rows = count_indices(new)
         if rows:
             self._pieces.append(piece if rows == piece.rows else piece.only(new))
-            self._bytes += len(message.payload)
+            self._bytes += PIECE_BYTES + len(message.payload)
         dead = sum(map(self._add_letter, header.dead))
         self._cursor = message.cursor
         return Added(rows, dead, header.count + len(header.dead) - rows - dead)

@@ -1,0 +1,120 @@
+"""A run's table in other formats, written as it is read: memory stays bounded whatever the size of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, BinaryIO
+
+import msgspec
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as pq
+
+from ttg.errors import InputError
+from ttg.results.encode import is_json, json_text
+
+Windows = Iterable[pa.Table]
+
+_WIDEST = 40
+
+
+def write_windows(format: str, file: BinaryIO, schema: pa.Schema, windows: Windows) -> int:
+    """Write tables of one ``schema`` to ``file`` as ``table``, ``csv``, ``json`` (an array of objects), ``jsonl`` or
+    ``parquet``; returns the number of rows. ``InputError`` for another format."""
+    if format not in _WRITERS:
+        raise InputError(f"expected a format of {', '.join(_WRITERS)}; got {format!r}")
+    count = 0
+
+    def counted() -> Iterator[pa.Table]:
+        nonlocal count
+        for window in windows:
+            count += window.num_rows
+            yield window
+
+    _WRITERS[format](file, schema, counted())
+    return count
+
+
+def _write_parquet(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
+    with pq.ParquetWriter(file, schema) as writer:
+        for window in windows:
+            writer.write_table(window)
+
+
+def _write_csv(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
+    flat = pa.schema([(field.name, _flat_type(field.type)) for field in schema])
+    with arrow_csv.CSVWriter(file, flat) as writer:
+        for window in windows:
+            writer.write_table(pa.table([_flat(column) for column in window.columns], schema=flat))
+
+
+def _flat_type(kind: pa.DataType) -> pa.DataType:
+    nested = pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_dictionary(kind)
+    return pa.string() if nested or pa.types.is_duration(kind) else kind
+
+
+def _flat(column: pa.ChunkedArray) -> Any:
+    """What a CSV cell can hold: text for dictionaries, JSON text for lists, structs and bytes."""
+    if _flat_type(column.type) == column.type:
+        return column
+    if pa.types.is_dictionary(column.type):
+        return column.cast(pa.string())
+    return pa.array(map(json_text, column.to_pylist()), pa.string())
+
+
+def _write_json(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
+    separator = b"[\n"
+    for line in _json_lines(schema, windows):
+        file.write(separator + line)
+        separator = b",\n"
+    file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
+
+
+def _write_jsonl(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
+    for line in _json_lines(schema, windows):
+        file.write(line + b"\n")
+
+
+def _json_lines(schema: pa.Schema, windows: Windows) -> Iterator[bytes]:
+    """Strict JSON, which has no NaN and no infinities: they are null here."""
+    texts = [field.name for field in schema if is_json(field)]
+    encoder = msgspec.json.Encoder()
+    for row in _rows(windows):
+        for name in texts:
+            row[name] = None if row[name] is None else json.loads(row[name])
+        yield encoder.encode(row)
+
+
+def _rows(windows: Windows) -> Iterator[dict[str, Any]]:
+    return chain.from_iterable(batch.to_pylist() for window in windows for batch in window.to_batches(1000))
+
+
+def _write_table(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
+    """Aligned text; the widths are those of the first thousand rows."""
+    rows = ([_cell(value) for value in row.values()] for row in _rows(windows))
+    head = [row for _, row in zip(range(1000), rows, strict=False)]
+    widths = [min(_WIDEST, max(map(len, column))) for column in zip(schema.names, *head, strict=True)]
+    for row in chain([schema.names, ["-" * width for width in widths]], head, rows):
+        file.write(_line(row, widths))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.9g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> bytes:
+    return ("  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() + "\n").encode()
+
+
+_WRITERS = {
+    "table": _write_table,
+    "csv": _write_csv,
+    "json": _write_json,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
+}
