@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ttg.errors import SpaceError
 from ttg.space import from_file, grid, space_from_json, space_to_json
-from ttg.space.readers import BLOCK_ROWS, kind_of
+from ttg.space.readers import BLOCK_ROWS, kind_of, kinds_of
 
 MANY = [{"i": index, "x": index / 8, "s": f"name {index}", "b": index % 2 == 0} for index in range(2 * BLOCK_ROWS + 5)]
 
@@ -70,6 +72,12 @@ def test_only_a_fingerprint_travels(tmp_path: Path) -> None:
 )
 def test_kinds_of_cells(cells: str, kind: str) -> None:
     assert {cell: kind_of(cell) for cell in cells.split()} == dict.fromkeys(cells.split(), kind)
+
+
+@given(st.lists(st.one_of(st.integers().map(str), st.floats().map(str), st.text("01.e-\n ", max_size=4)), min_size=1))
+def test_kinds_of_a_column_are_those_of_its_cells(column: list[str]) -> None:
+    expected = set(map(kind_of, column))
+    assert kinds_of(column) in (expected, expected - {"int"} or expected)
 
 
 def test_csv_types_are_those_of_whole_columns(tmp_path: Path) -> None:

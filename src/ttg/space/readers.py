@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,6 +71,22 @@ def kind_of(cell: str) -> str:
     return "text"
 
 
+# A whole column at once: cells joined by line breaks, with so few digits that none can be out of range.
+_INTEGERS = re.compile(r"(?:[+-]?(?:0|[1-9]\d{0,17})(?:\n|\Z))*+", re.ASCII)
+_FLOATS = re.compile(r"(?:[+-]?(?:0|[1-9]\d{0,17})(?:\.\d*)?(?:[eE][+-]?\d\d?)?(?:\n|\Z))*+", re.ASCII)
+
+
+def kinds_of(column: Sequence[str]) -> set[str]:
+    """The kinds of a column's cells, and ``float`` alone for floats among which there may be integers."""
+    joined = "\n".join(column)
+    if joined.count("\n") == len(column) - 1 and joined:
+        if _INTEGERS.fullmatch(joined):
+            return {"int"}
+        if _FLOATS.fullmatch(joined):
+            return {"float"}
+    return set(map(kind_of, set(column)))
+
+
 class CsvReader:
     """Comma, semicolon or tab separated, first row names; quoted cells may hold line breaks."""
 
@@ -106,7 +123,7 @@ class CsvReader:
             self.starts.append(self.count)
             self.count += len(block)
             for kinds, column in zip(seen, zip(*block, strict=True), strict=True):
-                kinds.update(map(kind_of, set(column)))
+                kinds.update(() if "text" in kinds else kinds_of(column))
 
     def _decide(self, name: str, kinds: set[str]) -> str:
         filled = kinds - {"empty"}
@@ -120,12 +137,19 @@ class CsvReader:
         records = self._records(_Lines(self._path, self._offsets[block]))
         columns = zip(*islice(records, BLOCK_ROWS), strict=True)
         named = zip(self.names, self._kinds, columns, strict=True)
-        return {name: [_converted(cell, kind) for cell in column] for name, kind, column in named}
+        return {name: _converted_column(column, kind) for name, kind, column in named}
+
+
+def _converted_column(column: Sequence[str], kind: str) -> list[Any]:
+    if kind == "text":
+        return list(column)
+    if kind in ("int", "float") and all(column):
+        with contextlib.suppress(ValueError):  # an empty cell in the shape of spaces
+            return list(map(int if kind == "int" else float, column))
+    return [_converted(cell, kind) for cell in column]
 
 
 def _converted(cell: str, kind: str) -> Any:
-    if kind == "text":
-        return cell
     text = cell.strip()
     if not text:
         return None
