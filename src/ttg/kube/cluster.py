@@ -55,14 +55,22 @@ def await_broker(kubectl: Kubectl, cluster: Cluster) -> None:
         raise ClusterError(f"the broker is not ready: {'; '.join(troubles)}") from error
 
 
-def start(kubectl: Kubectl, cluster: Cluster, sweep: Sweep) -> Sweep:
-    """Send the user's files and start coordinator and workers; a run of that id that was begun goes on."""
+def start(kubectl: Kubectl, cluster: Cluster, sweep: Sweep) -> None:
+    """Send the user's files and start coordinator and workers. A run that is under way is left to go on; one of that id
+    that was begun and stopped is resumed by its new coordinator."""
     arguments, files = collect_files(sweep.arguments)
     sweep = replace(sweep, arguments=arguments, has_code=bool(files))
+    if is_under_way(kubectl, sweep.run):
+        return
     kubectl.delete("removing what an earlier start left", "jobs", run_selector(sweep.run))
     code = [code_config(sweep.run, files)] if files else []
     kubectl.apply(f"starting run {sweep.run}", [*code, *render.sweep_objects(cluster, sweep)])
-    return sweep
+
+
+def is_under_way(kubectl: Kubectl, run: str) -> bool:
+    """Whether the run's coordinator is in the cluster and not done."""
+    found = kubectl.find("jobs", f"{run_selector(run)},app.kubernetes.io/component=coordinator")
+    return any(diagnosis.job_state(job) == "active" for job in found)
 
 
 @dataclass
