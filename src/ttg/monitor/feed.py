@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 from ttg.brokers.base import Broker
 from ttg.clock import unix_time
@@ -76,3 +77,16 @@ class Feed:
         if not self.snapshot.outage:
             log.warning("broker not reachable, figures grow old: %s", error)
         self.snapshot.fold_outage(str(error))
+
+
+@asynccontextmanager
+async def feeding(broker: Broker, snapshot: Snapshot) -> AsyncIterator[asyncio.Task[None]]:
+    """While open, ``broker`` (opened; closed at the end) is read into ``snapshot``; yields the task that does it."""
+    task = asyncio.create_task(Feed(broker, snapshot).run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError, BrokerError, ExceptionGroup):
+            await task
+        await broker.close()

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ttg.brokers.base import Broker
 from ttg.clock import unix_time
-from ttg.monitor.feed import Feed
+from ttg.monitor.feed import Feed, feeding
 from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.view import FaultView, QueueView, RunView, ThroughputView, View, WorkerView, to_json
 from ttg.monitor.words import as_bytes, as_count, as_duration, as_rate
@@ -41,23 +41,20 @@ SEVERITY_STYLES = {"info": "dim", "warning": "yellow", "error": "bold red"}
 
 
 async def monitor(broker: Broker, *, watch_seconds: float | None = 2.0, as_json: bool = False) -> None:
-    """``ttg monitor``: watch ``broker`` (opened) every ``watch_seconds``, or look once (``None``).
+    """``ttg monitor``: watch ``broker`` (opened; closed at the end) every ``watch_seconds``, or look once (``None``).
 
     Goes on through outages of the broker, and says that the figures are old. JSON is one view a line.
     """
-    snapshot = Snapshot()
-    feed = Feed(broker, snapshot)
-    await feed.catch_up()
-    console = Console()
-    if watch_seconds is None:
-        _print(console, snapshot.at(unix_time()), as_json)
+    snapshot, console = Snapshot(), Console()
+    if watch_seconds is not None:
+        async with feeding(broker, snapshot) as task:
+            await _watch(console, snapshot, task, watch_seconds, as_json)
         return
-    watching = asyncio.create_task(feed.run())
     try:
-        await _watch(console, snapshot, watching, watch_seconds, as_json)
+        await Feed(broker, snapshot).catch_up()
+        _print(console, snapshot.at(unix_time()), as_json)
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await broker.close()
 
 
 async def _watch(

@@ -86,7 +86,7 @@ class WorkerView(Part, frozen=True):
 
 
 class ThroughputView(Part, frozen=True):
-    """Parameters settled per second, in buckets of ``bucket_seconds`` from ``began``; the last one ends at ``ended``."""
+    """Parameters settled per second, in buckets of ``bucket_seconds`` from ``began``; the last ends at ``ended``."""
 
     began: float
     bucket_seconds: float

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 
-from ttg.brokers.base import Broker
 from ttg.errors import SettingsError
-from ttg.monitor.feed import Feed
 from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.web.access import Access
 from ttg.monitor.web.app import make_app
 from ttg.monitor.web.results import ResultsSource
+
+USUAL_PORT = 8080
 
 
 class _Server(uvicorn.Server):
@@ -28,41 +28,42 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serve_dashboard(
-    broker: Broker,
+    snapshot: Snapshot,
     *,
     host: str = "127.0.0.1",
-    port: int = 8080,
+    port: int | None = None,
     token: str | None = None,
     results: ResultsSource | None = None,
 ) -> AsyncIterator[str]:
-    """While open, the dashboard of ``broker`` (opened; its own connection) is served; yields the address to open.
+    """While open, the dashboard over ``snapshot`` (which somebody feeds) is served; yields the address to open.
 
-    Port 0 takes a free one. An address other than loopback is protected by ``token``, made up if not given; it is part
-    of the yielded address. Raises ``SettingsError`` when the address cannot be used.
+    ``port``: 8080 or, if that is taken, any free one; 0 takes any. An address other than loopback is protected by
+    ``token``, made up if not given; it is part of the yielded address. Raises ``SettingsError`` when the address cannot
+    be used.
     """
-    access, snapshot = Access.to(host, token), Snapshot()
-    feed = Feed(broker, snapshot)
+    access = Access.to(host, token)
     listener = _listen(host, port)
-    config = uvicorn.Config(
-        make_app(snapshot, access, results),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
+    app = make_app(snapshot, access, results)
+    server = _Server(
+        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
     )
-    server = _Server(config)
-    async with asyncio.TaskGroup() as group:
-        feeding = group.create_task(feed.run())
-        serving = group.create_task(server.serve(sockets=[listener]))
-        try:
-            yield _address(listener, access)
-        finally:
-            server.should_exit = True
-            feeding.cancel()
-            await asyncio.wait([serving])
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield _address(listener, access)
+    finally:
+        server.should_exit = True
+        await serving
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int | None) -> socket.socket:
+    if port is not None:
+        return _listen_on(host, port)
+    with contextlib.suppress(SettingsError):
+        return _listen_on(host, USUAL_PORT)
+    return _listen_on(host, 0)
+
+
+def _listen_on(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

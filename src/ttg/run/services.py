@@ -1,0 +1,66 @@
+"""What a coordinator offers beside its work: the dashboard and metrics, over their own connection to the broker."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from ttg.brokers import connect
+from ttg.brokers.base import BrokerConfig
+from ttg.clock import unix_time
+from ttg.errors import SettingsError
+from ttg.metrics import serve_metrics
+from ttg.monitor import prometheus
+from ttg.monitor.feed import feeding
+from ttg.monitor.snapshot import Snapshot
+from ttg.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def serve(
+    config: BrokerConfig,
+    settings: Settings,
+    *,
+    dashboard: bool = False,
+    metrics_port: int | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    token: str | None = None,
+) -> AsyncIterator[str]:
+    """While open: one feed from the broker, and on it the dashboard and ``/metrics``, as asked for.
+
+    Yields the dashboard's address, or nothing. Raises ``SettingsError`` (address taken, extra not installed) and what
+    opening a broker raises.
+    """
+    broker, snapshot = connect(config, f"monitor-{os.getpid()}"), Snapshot()
+    await broker.open()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(feeding(broker, snapshot))
+        if metrics_port is not None:
+            metrics = serve_metrics(metrics_port, lambda: prometheus.render(snapshot.at(unix_time())))
+            await stack.enter_async_context(metrics)
+        address = ""
+        if dashboard:
+            address = await stack.enter_async_context(_dashboard(snapshot, settings, host, port, token))
+            log.info("dashboard: %s", address)
+        yield address
+
+
+@asynccontextmanager
+async def _dashboard(
+    snapshot: Snapshot, settings: Settings, host: str, port: int | None, token: str | None
+) -> AsyncIterator[str]:
+    """The web side is an extra; without it, say how to get it."""
+    try:
+        from ttg.monitor.web.server import serve_dashboard
+    except ImportError as error:
+        raise SettingsError("the dashboard needs its extra: pip install 'ttg[dashboard]'") from error
+    from ttg.run.browsing import Browser
+
+    results = Browser(settings.home)
+    async with serve_dashboard(snapshot, host=host, port=port, token=token, results=results) as address:
+        yield address
