@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ttg.cli import looking, running, showing, tidying, watching, working
+from ttg.cli import kube, looking, running, showing, tidying, watching, working
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 def add_all(subparsers: Subparsers) -> None:
     """Register every sub-command."""
-    for module in (running, working, watching, looking, showing, tidying):
+    for module in (running, working, watching, looking, showing, tidying, kube):
         module.add(subparsers)
