@@ -43,7 +43,7 @@ PARAMETER_PREFIX = "__param_"
 JSON_MARK = {b"ttg": b"json"}
 DECIMAL_DIGITS = 38
 
-_ARROW_REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError)
+_REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError, RecursionError)
 
 Column = tuple[pa.Field, pa.Array]
 
@@ -237,7 +237,7 @@ def _array(values: Any, kinds: set[type]) -> pa.Array | None:
     try:
         array = pa.array(list(values) if prepare is None else [prepare(value) for value in values])
         return None if _unstorable(array.type) or _mixes_zones(array.type, values) else _normal(array)
-    except _ARROW_REFUSALS:
+    except _REFUSALS:
         return None
 
 

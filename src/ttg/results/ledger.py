@@ -62,6 +62,10 @@ class Ledger:
         """Whether ``index`` has a dead letter and no result."""
         return index in self._dead
 
+    def done(self) -> BitMap64:
+        """The indices that have a result row; a copy."""
+        return self._done.copy()
+
     def dead(self) -> BitMap64:
         """The dead indices; a copy."""
         return self._dead.copy()
@@ -180,5 +184,5 @@ def bitmap_from_text(text: str | bytes) -> BitMap64:
     """The inverse of :func:`bitmap_to_text`; anything else is a :class:`~ttg.errors.StorageError`."""
     try:
         return BitMap64.deserialize(base64.b64decode(text, validate=True))
-    except (ValueError, binascii.Error) as error:
+    except (ValueError, IndexError, binascii.Error) as error:
         raise StorageError(f"expected a serialised bitmap of indices, got {text[:20]!r}: {error}") from error

@@ -1,0 +1,198 @@
+"""What becomes of return values: one column per field, nothing lost without a word."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttg.errors import MessageError
+from ttg.results.encode import Unencodable, decode_payload, encode_columns, encode_rows, is_json
+
+
+class Pair(NamedTuple):
+    a: int
+    b: float
+
+
+@dataclasses.dataclass
+class Reading:
+    value: float
+    unit: str = "m"
+
+
+def encoded(values: list[Any]) -> pa.RecordBatch:
+    return decode_payload(encode_rows(values))
+
+
+def column(values: list[Any], name: str = "result") -> list[Any]:
+    """The values as they come back, through JSON where the column is marked as JSON text."""
+    batch = encoded(values)
+    found = batch.column(name).to_pylist()
+    if is_json(batch.schema.field(name)):
+        return [None if text is None else json.loads(text) for text in found]
+    return found
+
+
+UTC = datetime.UTC
+MOMENT = datetime.datetime(2024, 5, 17, 12, 30, tzinfo=UTC)
+EAST = datetime.timezone(datetime.timedelta(hours=3))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([], pa.null()),
+        ([None, None], pa.null()),
+        ([1.5, float("inf")], pa.float64()),
+        ([1, 2**63 - 1], pa.int64()),
+        ([1, 2.5], pa.float64()),
+        ([True, None], pa.bool_()),
+        (["a", "ä", None], pa.string()),
+        ([b"a", b"\xff"], pa.binary()),
+        ([np.float32(1.5), 2.5], pa.float64()),
+        ([np.int8(1), 2], pa.int64()),
+        ([np.bool_(True), False], pa.bool_()),
+        ([np.longdouble(1.5)], pa.float64()),
+        ([[1, 2], [], None], pa.list_(pa.int64())),
+        ([(1, 2.5)], pa.list_(pa.float64())),
+        ([datetime.date(2024, 5, 17)], pa.date32()),
+        ([datetime.timedelta(seconds=1)], pa.duration("us")),
+        ([MOMENT], pa.timestamp("us", "UTC")),
+        ([MOMENT.astimezone(EAST)], pa.timestamp("us", "UTC")),
+        ([MOMENT.replace(tzinfo=None)], pa.timestamp("us")),
+        ([Decimal("1.10"), Decimal("20.125")], pa.decimal128(38, 3)),
+    ],
+    ids=str,
+)
+def test_values_of_one_kind_keep_it(values: list[Any], kind: pa.DataType) -> None:
+    batch = encoded(values)
+    assert batch.schema.field("result").type == kind
+    assert not is_json(batch.schema.field("result"))
+    assert batch.column("result").to_pylist() == [tuple_to_list(value) for value in values]
+
+
+def tuple_to_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1, "a"],
+        [True, 1],
+        [1.0, True],
+        ["a", 1.5, None, [1]],
+        [2**63],
+        [0.5, 2**60 + 1],
+        [[1, "a"]],
+        [[1], 2],
+        [np.array([1, "x"], dtype=object)],
+        ["\ud800"],
+        [{"a": {}}, {"a": {}}],
+    ],
+    ids=repr,
+)
+def test_values_without_a_common_type_become_json_text_and_nothing_is_lost(values: list[Any]) -> None:
+    if isinstance(values[0], dict):
+        assert column(values, "a") == [{}, {}]
+        return
+    assert is_json(encoded(values).schema.field("result"))
+    found = column(values)
+    expected = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+    assert found == expected
+    assert list(map(type, found)) == list(map(type, expected))
+
+
+def test_naive_and_aware_datetimes_are_not_mixed_up() -> None:
+    assert column([MOMENT, MOMENT.replace(tzinfo=None)]) == ["2024-05-17T12:30:00+00:00", "2024-05-17T12:30:00"]
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [
+        ([{"a": 1, "b": "x"}], [{"a": 1, "b": "x"}]),
+        ([Pair(1, 2.0), None], [{"a": 1, "b": 2.0}, {"a": None, "b": None}]),
+        ([Reading(1.0)], [{"value": 1.0, "unit": "m"}]),
+        ([{"b": 1}, {"a": 2}], [{"a": None, "b": 1}, {"a": 2, "b": None}]),
+        ([{"a": 1}, 7], [{"a": 1, "result": None}, {"a": None, "result": 7}]),
+        ([{"p": Reading(2.0)}], [{"p": {"value": 2.0, "unit": "m"}}]),
+        ([{"__seconds": 1}], [{"result___seconds": 1}]),
+    ],
+    ids=repr,
+)
+def test_records_become_columns(values: list[Any], rows: list[dict[str, Any]]) -> None:
+    assert encoded(values).to_pylist() == rows
+
+
+def test_fields_keep_their_order_unless_rows_differ() -> None:
+    assert encoded([{"b": 1, "a": 2}] * 2).schema.names == ["b", "a"]
+    assert encoded([{"b": 1, "a": 2}, {"b": 3}]).schema.names == ["a", "b"]
+
+
+def test_arrays_and_complex_numbers() -> None:
+    assert column([np.array([1.5, 2.5])]) == [[1.5, 2.5]]
+    assert column([np.arange(4).reshape(2, 2)]) == [[[0, 1], [2, 3]]]
+    assert column([np.array(3.0)]) == [3.0]
+    assert column([1 + 2j, None]) == [{"real": 1.0, "imag": 2.0}, None]
+
+
+def test_every_culprit_is_named() -> None:
+    with pytest.raises(Unencodable) as caught:
+        encode_rows([1.0, object(), 2.0, {1, 2}])
+    assert [position for position, _ in caught.value.failures] == [1, 3]
+    assert "expected numbers" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "culprit", [object(), {3: 1}, [object()], {"a": object()}, lambda: 1, (x for x in "a")], ids=str
+)
+def test_the_neighbours_of_a_culprit_can_be_encoded(culprit: Any) -> None:
+    values = [{"a": 1}, culprit, {"a": 2}]
+    with pytest.raises(Unencodable) as caught:
+        encode_rows(values)
+    assert [position for position, _ in caught.value.failures] == [1]
+    del values[1]
+    assert column(values, "a") == [1, 2]
+
+
+def test_a_circular_value_is_a_culprit() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(Unencodable):
+        encode_rows([circle])
+
+
+def test_seconds_and_parameters_travel_beside() -> None:
+    batch = decode_payload(encode_rows([1, 2], [0.5, 0.25], {"x": ["a", "b"], "y": [1, 2.5]}))
+    assert batch.schema.names == ["result", "__seconds", "__param_x", "__param_y"]
+    assert batch.column("__seconds").to_pylist() == [0.5, 0.25]
+    assert batch.column("__param_y").to_pylist() == [1.0, 2.5]
+
+
+def test_whole_columns() -> None:
+    batch = decode_payload(encode_columns({"y": np.arange(3) / 2, "label": ["a", "b", "c"]}))
+    assert batch.to_pydict() == {"y": [0.0, 0.5, 1.0], "label": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize("payload", [b"", b"garbage", encode_rows([1, 2])[:100]], ids=len)
+def test_a_broken_payload_is_a_message_error(payload: bytes) -> None:
+    with pytest.raises(MessageError, match="Arrow"):
+        decode_payload(payload)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+plain = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+
+
+@given(st.lists(plain, max_size=8))
+def test_any_plain_values_come_back_equal(values: list[Any]) -> None:
+    assert column(values) == values

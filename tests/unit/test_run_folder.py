@@ -1,0 +1,92 @@
+"""The run folder: who may make, open, find and lock one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from results_fakes import spec_of
+
+from ttg.errors import InputError, RunConflictError, StorageError
+from ttg.results.folder import RunFolder, find_run, forget_run, list_runs
+
+
+def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "deep" / "r", spec_of(5))
+    folder.update(state="finished", done=5, statistics={"result": {"count": 5}})
+    again = RunFolder.open(tmp_path / "deep" / "r")
+    assert again.info == folder.info
+    assert again.spec == spec_of(5)
+    assert again.info.versions["python"]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunConflictError, match="not empty"):
+        RunFolder.create(tmp_path, spec_of(5))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "r", spec_of(5))
+    with pytest.raises(RunConflictError, match="ttg resume"):
+        RunFolder.create(tmp_path / "r", spec_of(6))
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="--out"):
+        RunFolder.create(tmp_path / "file" / "r", spec_of(5))
+
+
+def test_opening_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run folder"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(StorageError, match="damaged"):
+        RunFolder.open(tmp_path)
+
+
+def test_a_second_coordinator_is_refused_by_name(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "r", spec_of(5))
+    program = (
+        "import sys, pathlib; from ttg.results.folder import RunLock; "
+        "lock = RunLock(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunConflictError, match=f"pid {holder.pid} on"):
+            folder.lock()
+        holder.kill()
+    with folder.lock():
+        pass
+    folder.lock().close()
+
+
+def test_runs_are_found_by_id_prefix_path_and_last(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    first = RunFolder.create(tmp_path / "a", spec_of(5, "alpha-1"), home)
+    second = RunFolder.create(tmp_path / "b", spec_of(5, "alpha-2"), home)
+    assert [folder.spec.run for folder in list_runs(home)] == ["alpha-1", "alpha-2"]
+    assert find_run("last", home).path == second.path
+    assert find_run("alpha-1", home).path == first.path
+    assert find_run(str(tmp_path / "a"), home).path == first.path
+    with pytest.raises(InputError, match="alpha-1, alpha-2"):
+        find_run("alp", home)
+    with pytest.raises(InputError, match="ttg runs"):
+        find_run("beta", home)
+    forget_run(second, home, delete=True)
+    assert find_run("alp", home).path == first.path
+    assert not second.path.exists()
+    with pytest.raises(InputError, match="no runs are known"):
+        find_run("last", tmp_path / "nowhere")
