@@ -18,7 +18,7 @@ from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.link import BLOCK_SECONDS, Link
 from ttg.brokers.redis.membership import HOUSEKEEPING_SECONDS, Membership, uninterrupted
 from ttg.clock import loop_time, unix_time
-from ttg.errors import BrokerError, BrokerRefused, MessageError
+from ttg.errors import BrokerError, BrokerFull, BrokerRefused, MessageError
 from ttg.messages import (
     AnyEvent,
     DeadLetter,
@@ -117,8 +117,9 @@ class RedisBroker(Broker):
 
     async def _keep_house(self) -> None:
         self._is_member = True
-        lost = await self._membership.keep_house(idle=self._idle)
-        if lost:
+        # A server without room can still hand out tasks; promotion and takeover wait until it has room again.
+        with suppress(BrokerFull):
+            lost = await self._membership.keep_house(idle=self._idle)
             await self._log(lost)
 
     async def _read_tasks(self, limit: int, wait_seconds: float) -> list[Entry]:
@@ -168,7 +169,8 @@ class RedisBroker(Broker):
         if not deliveries:
             return []
         ids = [delivery.token for delivery in deliveries]
-        script = self._membership.line.script("renew", (self._keys.tasks,), (GROUP, self.consumer, *ids))
+        keys = (self._keys.tasks, self._keys.workers_seen)
+        script = self._membership.line.script("renew", keys, (GROUP, self.consumer, *ids))
         return [deliveries[position] for position in await uninterrupted(script)]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:

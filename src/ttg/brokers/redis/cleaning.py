@@ -21,7 +21,7 @@ SIZE_COMMANDS = {"stream": "XLEN", "zset": "ZCARD", "hash": "HLEN"}
 async def look(link: Link, keys: Keys, silent_seconds: float) -> tuple[QueueStats, ...]:
     """The queues as they are now; a consumer that was silent for ``silent_seconds`` does not count."""
     names = (keys.tasks, keys.retry, keys.letters, keys.results, keys.events)
-    reply = await link.script("look", (*names, keys.workers), (GROUP, int(silent_seconds * 1000)))
+    reply = await link.script("look", (*names, keys.workers_seen), (GROUP, int(silent_seconds * 1000)))
     *sizes, leased, consumers = reply
     # An entry that a stranger deleted from the stream can still be in the pending list.
     leased = min(leased, sizes[0])
@@ -105,5 +105,5 @@ async def _purge_log(link: Link, key: str, run: str, only_count: int, group: str
 
 def _told(keys: Keys, counts: dict[str, int]) -> dict[str, int]:
     """What people are told: the queues and the runs, not our bookkeeping."""
-    bookkeeping = {keys.result_bytes, keys.runs_since, keys.workers, keys.housekeeping}
+    bookkeeping = {keys.result_bytes, keys.runs_since, keys.workers, keys.workers_seen, keys.housekeeping}
     return {key: count for key, count in counts.items() if count and key not in bookkeeping}

@@ -50,6 +50,10 @@ class Keys:
         return f"{self.namespace}.workers"
 
     @property
+    def workers_seen(self) -> str:
+        return f"{self.namespace}.workers.seen"
+
+    @property
     def housekeeping(self) -> str:
         return f"{self.namespace}.housekeeping"
 
@@ -66,5 +70,6 @@ class Keys:
             self.result_bytes: "hash",
             self.runs_since: "hash",
             self.workers: "hash",
+            self.workers_seen: "zset",
             self.housekeeping: "string",
         }

@@ -91,7 +91,7 @@ class Membership:
         forget: bool = False,
     ) -> tuple[int, int]:
         """Requeue tasks of ``owner``; returns how many, and the longest time in ms that one had been idle."""
-        keys = (self._keys.tasks, self._keys.workers)
+        keys = (self._keys.tasks, self._keys.workers, self._keys.workers_seen)
         arguments: Words = (GROUP, owner, idle_ms, AT_MOST, registration, int(forget), *ids)
         count, longest_ms = await uninterrupted(self.line.script("give_back", keys, arguments))
         return count, longest_ms
@@ -107,9 +107,10 @@ class Membership:
         if now - self._last_round < (HOUSEKEEPING_SECONDS if idle else BUSY_HOUSEKEEPING_SECONDS):
             return []
         self._last_round = now
-        keys = (self._keys.housekeeping, self._keys.tasks, self._keys.retry, self._keys.workers)
+        here = self._keys
+        keys = (here.housekeeping, here.tasks, here.retry, here.workers, here.workers_seen)
         pause_ms = int(HOUSEKEEPING_SECONDS * 800)
-        arguments = (pause_ms, GROUP, int(self._config.lease_seconds * 1000), AT_MOST)
+        arguments = (pause_ms, GROUP, int(self._config.lease_seconds * 1000), AT_MOST, self._consumer)
         reply = await uninterrupted(self.line.script("keep_house", keys, arguments))
         if reply is None:
             return []

@@ -2,6 +2,7 @@
 -- Put leased tasks of one consumer back on the work queue, as fresh entries that any consumer gets at once.
 -- Serves a release by the owner, its goodbye, and the takeover from a dead or silent owner.
 -- KEYS[1] stream: tasks   KEYS[2] hash: workers (consumer -> registration of its connection)
+-- KEYS[3] sorted set: workers.seen (consumer -> when it last asked for work or renewed, in ms)
 -- ARGV[1] group   ARGV[2] owner   ARGV[3] only entries idle for so many ms   ARGV[4] at most so many
 -- ARGV[5] only while the owner's registration is this ('' any)   ARGV[6] '1': forget the owner when nothing is left
 -- ARGV[7…] entry ids (none: whatever the owner holds)
@@ -48,5 +49,6 @@ end
 if ARGV[6] == '1' and #held('-', '+', 1) == 0 then
   redis.pcall('XGROUP', 'DELCONSUMER', KEYS[1], group, owner)
   redis.call('HDEL', KEYS[2], owner)
+  redis.call('ZREM', KEYS[3], owner)
 end
 return {count, longest_ms}

@@ -1,0 +1,53 @@
+"""Dead letters: looked at as often as one likes, taken on purpose only."""
+
+from __future__ import annotations
+
+from making import died, letter, tasks
+
+from ttg.brokers.base import Broker
+from waiting import eventually
+
+
+async def bury(broker: Broker, count: int, run: str = "r") -> None:
+    await broker.submit(tasks(count, run))
+    left = count
+    while left:
+        deliveries = await broker.lease(left, 5.0)
+        assert all(await broker.settle([died(delivery) for delivery in deliveries]))
+        left -= len(deliveries)
+
+
+async def indices(broker: Broker, run: str | None = None) -> list[int]:
+    return sorted(found.index for found in await broker.dead_letters(run))
+
+
+async def test_looking_does_not_consume(broker: Broker) -> None:
+    await bury(broker, 4)
+    first = await broker.dead_letters()
+    assert sorted(first, key=lambda found: found.index) == [letter(number) for number in range(4)]
+    assert await broker.dead_letters() == first
+    await eventually(broker.stats, lambda stats: stats.queue("tasks.dlq").messages == 4)
+
+
+async def test_looking_at_a_few_or_at_one_run(broker: Broker) -> None:
+    await bury(broker, 3, "mine")
+    await bury(broker, 2, "yours")
+    assert len(await broker.dead_letters(limit=2)) == 2
+    assert await indices(broker, "yours") == [0, 1]
+    assert await indices(broker, "nobody's") == []
+
+
+async def test_taking_some(broker: Broker) -> None:
+    await bury(broker, 5, "mine")
+    await bury(broker, 5, "yours")
+    assert await broker.take_dead_letters("mine", [1, 3, 99]) == 2
+    assert await indices(broker, "mine") == [0, 2, 4]
+    assert await indices(broker, "yours") == [0, 1, 2, 3, 4]
+
+
+async def test_taking_all_of_a_run(broker: Broker) -> None:
+    await bury(broker, 3, "mine")
+    await bury(broker, 1, "yours")
+    assert await broker.take_dead_letters("mine") == 3
+    assert await broker.take_dead_letters("mine") == 0
+    assert await indices(broker) == [0]

@@ -1,0 +1,77 @@
+"""Private servers for tests: on unix sockets or free loopback ports, in folders of their own, ended with the tests."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from ttg.brokers.embedded import find_server
+from waiting import until
+
+
+class RedisServer:
+    """A Redis or Valkey server on a unix socket, appending to a file, that can be killed and started again."""
+
+    def __init__(self, program: str, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ttg-test-"))
+        self.socket = self.folder / "socket"
+        self._command = [program, *self._settings(), *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _settings(self) -> list[str]:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "dir": str(self.folder),
+            "logfile": str(self.folder / "log"),
+            "save": "",
+            "appendonly": "yes",
+        }
+        return [word for name, value in settings.items() for word in (f"--{name}", value)]
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> RedisServer:
+        """Start it; returns when it answers."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        until(self._answer, lambda answer: answer[:5] in (b"+PONG", b"-NOAU"))
+        return self
+
+    def _answer(self) -> bytes:
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self.socket))
+            line.sendall(b"PING\r\n")
+            return line.recv(64)
+        return b""
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(10)
+        self._process = None
+
+    def close(self) -> None:
+        """End it and remove its folder."""
+        self._end(signal.SIGTERM)
+        shutil.rmtree(self.folder)
+
+
+def valkey_program() -> str:
+    """The Valkey that TTG would embed."""
+    return find_server()
+
+
+def redis_program() -> str | None:
+    """A Redis (not Valkey) on PATH, if there is one."""
+    return shutil.which("redis-server")
