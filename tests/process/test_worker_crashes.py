@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-
 from tests.process.crash_workloads import CULPRIT
 from tests.process.worker_stage import Stage, spec_for
+
 from ttg.messages import ChildDied
 from ttg.spec import Limits
 

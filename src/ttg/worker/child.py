@@ -1,12 +1,13 @@
 """The child process of a slot: loads targets, executes assignments, reports. The only place where user code runs.
 
-Started by :mod:`ttg.worker.process` with a socket to the supervisor and the read end of a lifeline pipe. One thread does
-everything; it looks at the socket between slices. It imports no broker and no event loop, so that it starts fast and user
-code finds nothing to break.
+Started by :mod:`ttg.worker.process` with a socket to the supervisor and the read end of a lifeline pipe. One thread
+does everything; it looks at the socket between slices. It imports no broker and no event loop, so that it starts fast
+and user code finds nothing to break.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -62,10 +63,8 @@ class Channel:
 
     def must_stop(self, number: int) -> bool:
         """Whether the supervisor has asked to end assignment ``number`` early. Looks at the socket without waiting."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             self._take(self._connection.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT))
-        except BlockingIOError:
-            pass
         return number in self._stopped
 
     def _take(self, data: bytes) -> None:
@@ -110,8 +109,8 @@ class Child:
             self.channel.send(Refused(setup.run, str(error)))
         except BaseException as error:
             failure = failure_of(error, 0)
-            text = f"cannot load the function: {failure.error}: {failure.message} (at {failure.place or 'an unknown place'})"
-            self.channel.send(Refused(setup.run, text))
+            text = f"cannot load the function: {failure.error}: {failure.message} {failure.place}"
+            self.channel.send(Refused(setup.run, text.rstrip()))
         else:
             self.channel.send(SetUp(setup.run))
 

@@ -1,14 +1,15 @@
 """The hot loop: call the function over a task, slice by slice, and make the report. Runs in the child.
 
-A slice is about :data:`SLICE_SECONDS` of work. Inside it nothing of ours runs per parameter: ``values.extend(map(f, …))``
-loops in C and keeps what came before an exception; the ``map`` object then goes on behind the culprit. Only when a call is
-slow enough that it does not matter is each one timed by itself.
+A slice is about :data:`SLICE_SECONDS` of work. Inside it nothing of ours runs per parameter:
+``values.extend(map(f, …))`` loops in C and keeps what came before an exception; the ``map`` object then goes on behind
+the culprit. Only when a call is slow enough that it does not matter is each one timed by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -30,9 +31,17 @@ Columns = Sequence[Sequence[Any]]
 class Work(Protocol):
     """What is executed: a run's function, and where its arguments come from."""
 
-    function: Callable[..., Any]
-    spec: RunSpec
-    pace: Pace
+    @property
+    def spec(self) -> RunSpec:
+        """The run's specification."""
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """Takes one item of each column."""
+
+    @property
+    def pace(self) -> Pace:
+        """What is known of the function's speed."""
 
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
         """One column per argument of the function."""
@@ -210,7 +219,8 @@ class Execution:
         remaining = split_ranges(self.task.ranges, self.executed)[1]
         mean = self.call_seconds / self.executed if self.executed else 0.0
         busy = perf_counter() - self.started
-        return Report(number, self._done_indices(), tuple(self.failures), remaining, busy, mean), payload
+        failures = tuple(sorted(self.failures, key=attrgetter("index")))
+        return Report(number, self._done_indices(), failures, remaining, busy, mean), payload
 
     def _encode(self) -> bytes:
         from ttg.results.encode import Unencodable, encode_rows  # Arrow loads while the first call is on its way

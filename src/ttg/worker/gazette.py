@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from ttg.clock import unix_time
 from ttg.messages import (
     AnyEvent,
+    BrokerTrouble,
+    ChildDied,
     Failure,
+    MessageSetAside,
     Outcome,
     ParametersFailed,
+    TargetRefused,
     Task,
     TaskSettled,
     TasksSettled,
+    WorkerStopped,
 )
 
 MAX_BARS = 200
@@ -45,6 +50,42 @@ class Gazette:
         """Any other event."""
         if len(self._others) < MAX_OTHERS:
             self._others.append(event)
+
+    def note_trouble(self, text: str, recovered: bool) -> None:
+        """The broker is in trouble, or well again."""
+        self.note(BrokerTrouble(at=unix_time(), source=self.worker, text=text, recovered=recovered))
+
+    def note_set_aside(self, reason: str) -> None:
+        """A task was set aside."""
+        self.note(MessageSetAside(at=unix_time(), source=self.worker, queue="tasks", reason=reason))
+
+    def note_refused(self, run: str, text: str, lasting: bool) -> None:
+        """This worker does not run this run's function."""
+        at, worker = unix_time(), self.worker
+        self.note(TargetRefused(at=at, source=worker, run=run, worker=worker, text=text, lasting=lasting))
+
+    def note_child_died(self, slot: int, kind: str, text: str, task: Task | None, suspects: int) -> None:
+        """A child died unasked, in the middle of ``task``."""
+        at, worker = unix_time(), self.worker
+        run, name = (task.run, task.id) if task else ("", "")
+        self.note(
+            ChildDied(
+                at=at,
+                source=worker,
+                worker=worker,
+                slot=slot,
+                kind=kind,
+                text=text,
+                run=run,
+                task=name,
+                suspects=suspects,
+            )
+        )
+
+    def note_stopped(self, reason: str, tasks: int, done: int) -> None:
+        """The worker says goodbye."""
+        at, worker = unix_time(), self.worker
+        self.note(WorkerStopped(at=at, source=worker, worker=worker, reason=reason, tasks=tasks, done=done))
 
     def note_settled(self, task: Task, outcome: Outcome, failures: Sequence[Failure], deliveries: int) -> None:
         """A task was settled."""

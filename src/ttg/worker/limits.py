@@ -1,4 +1,4 @@
-"""What ties a child to its supervisor, and what bounds it. Linux has the strong forms; elsewhere the portable ones hold.
+"""What ties a child to its supervisor, and what bounds it. Linux has the strong forms, others the portable ones.
 
 Each function is called in the process that it is about.
 """

@@ -5,8 +5,8 @@ answered) or :func:`ended_by_death` (it could not), and exactly one function, :f
 :class:`~ttg.messages.Outcome` that is settled.
 
 Identifiers of new tasks stay unique and short. What goes on after its predecessor is *the same chunk, continued*: its
-counter rises (``c7``, ``c7+1``, ``c7+2``). Everything else is a branch and adds a letter: ``.r`` a retry, ``.b`` what came
-before a suspicious slice, ``.0`` to ``.7`` its pieces.
+counter rises (``c7``, ``c7+1``, ``c7+2``). Everything else is a branch and adds a letter: ``.r`` a retry, ``.b`` what
+came before a suspicious slice, ``.0`` to ``.7`` its pieces.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def outcome_of(spec: RunSpec, task: Task, ended: Ended, by: Executor, now: float
 
 
 def dropped(task: Task, by: Executor) -> Outcome:
-    """The end of a task whose run is over or unknown: it leaves the queue with an empty outcome, and nothing follows."""
+    """The end of a task whose run is over or unknown: it leaves the queue, and nothing follows."""
     return Outcome(_header(task, Ended(), by))
 
 

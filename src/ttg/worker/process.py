@@ -1,7 +1,8 @@
-"""A child as an operating-system process: spawn it, talk to it, keep its last words, notice its end, leave nothing behind.
+"""A child as an operating-system process: spawn it, talk to it, keep its last words, notice its end.
 
-The end of a child is the end of its *process*, seen by waiting for its id. The end of the socket or of its output proves
-nothing: user code may close them, or fork and leave a process that keeps them open.
+The end of a child is the end of its *process*, seen by waiting for its id. The end of the socket or of its output
+proves nothing: user code may close them, or fork and leave a process that keeps them open. What a child forked
+is killed with it, as long as it stayed in the child's process group.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ MAX_READS_AFTER_DEATH = 256
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a child's process ended. ``code`` as in :mod:`subprocess` (negative: a signal); ``output``: its last lines."""
+    """How a child ended. ``code`` as in :mod:`subprocess` (negative: a signal); ``output``: its last lines."""
 
     code: int
     output: str = ""

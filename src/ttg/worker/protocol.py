@@ -1,8 +1,8 @@
 """What supervisor and child say to each other over their socket pair.
 
 A frame is two lengths (4 bytes each, big endian), a small msgpack message, and raw bytes: the bulk (a run's
-specification, a task's Arrow payload) is never encoded a second time. Both ends belong to the same installation, so there
-are no versions; a frame that cannot be decoded means that user code wrote to the socket, and is a
+specification, a task's Arrow payload) is never encoded a second time. Both ends belong to the same installation, so
+there are no versions; a frame that cannot be decoded means that user code wrote to the socket, and is a
 :class:`~ttg.errors.MessageError`.
 """
 
@@ -21,7 +21,7 @@ MAX_MESSAGE_BYTES = 1 << 30
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
-    """Load a run's function and space; answered by :class:`SetUp` or :class:`Refused`. The bulk is its specification."""
+    """Load a run, whose specification is the bulk; answered by :class:`SetUp` or :class:`Refused`."""
 
     run: str
     secret: bytes | None = None
@@ -75,8 +75,8 @@ class Announced(msgspec.Struct, frozen=True, tag="announced"):
 class Report(msgspec.Struct, frozen=True, tag="report"):
     """What became of an assignment. The bulk is the Arrow payload with the rows of ``done``.
 
-    ``done``, the indices of ``failures``, and ``remaining`` together are exactly the task. ``seconds`` is the time spent
-    on it, ``call_seconds`` the mean time of a call.
+    ``done``, the indices of ``failures``, and ``remaining`` together are exactly the task. ``seconds`` is the time
+    spent on it, ``call_seconds`` the mean time of a call.
     """
 
     number: int

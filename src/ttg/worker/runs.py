@@ -69,7 +69,7 @@ class RunCache:
         return self._runs.get(run)
 
     async def find(self, run: str) -> Run | None:
-        """The run, or ``None`` if the broker does not know it (yet). Raises ``MessageError`` for a spec it cannot read."""
+        """The run; ``None`` if the broker does not know it (yet). ``MessageError`` for a spec that cannot be read."""
         if run not in self._runs:
             record = await self._broker.find_run(run)
             if record is None:

@@ -7,7 +7,7 @@
         └── child died ────┘   the head of the flight is judged, the rest goes to the fresh child
 
 Assignments are answered in order, so the **head** of the flight is what the child executes now. The slot turns whatever
-happens to it, an answer, a death, a limit exceeded, into an :class:`~ttg.worker.outcome.Ended` and hands it to its owner.
+happens to it, an answer, a death, a limit exceeded, into an :class:`~ttg.worker.outcome.Ended` for its owner.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Phase(enum.Enum):
 
 @dataclass(eq=False, slots=True)
 class Held:
-    """A leased task in a slot. ``wanted`` is false once its lease is lost or it was given back: an answer is ignored."""
+    """A leased task in a slot. Not ``wanted`` once its lease is lost or it was given back: an answer is ignored."""
 
     delivery: Delivery
     run: Run

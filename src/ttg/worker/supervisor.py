@@ -1,4 +1,4 @@
-"""The supervisor: leases tasks, hands them to slots, settles what became of them, and keeps the leases alive. No user code.
+"""The supervisor: leases tasks, hands them to slots, settles what became of them, keeps the leases alive.
 
 Six loops share one event loop; each is a few lines and says what it waits for::
 
@@ -19,23 +19,17 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-from ttg.brokers.base import Broker, Delivery, Settlement
+from ttg.brokers.base import Broker, Delivery
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, MessageError
 from ttg.messages import (
-    BrokerTrouble,
-    ChildDied,
     Failure,
-    MessageSetAside,
     Outcome,
-    TargetRefused,
     WorkerHeartbeat,
-    WorkerStopped,
 )
 from ttg.worker.config import Reason, Summary, WorkerConfig
 from ttg.worker.gazette import Gazette
@@ -44,6 +38,7 @@ from ttg.worker.outcome import Death, Ended, Executor, dropped, ended_by_lost_wo
 from ttg.worker.patience import Patience
 from ttg.worker.process import ChildProcess, Spawn
 from ttg.worker.runs import Run, RunCache
+from ttg.worker.settler import Finished, Observer, Settler
 from ttg.worker.slot import Held, Slot
 
 log = logging.getLogger("ttg.worker")
@@ -56,27 +51,10 @@ HOLD_SECONDS = 2.0
 UNKNOWN_RUN_LOOKS = 5
 UNWANTED_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
-BATCH_TASKS, BATCH_BYTES = 128, 32 << 20
-
-
-class Observer(Protocol):
-    """Told of named moments: ``leased``, ``assigned``, ``announced``, ``reported``, ``before_settle``, ``after_settle``,
-    ``child_ready``, ``child_died``, ``child_gone``, ``lost``, ``draining``. Does nothing outside tests."""
-
-    def __call__(self, moment: str, **data: Any) -> None: ...
 
 
 def _nobody(moment: str, **data: Any) -> None:
     """The observer outside tests."""
-
-
-@dataclass(eq=False, slots=True)
-class Finished:
-    """An outcome that waits to be settled."""
-
-    delivery: Delivery
-    outcome: Outcome
-    failures: Sequence[Failure] = ()
 
 
 class Worker:
@@ -91,13 +69,12 @@ class Worker:
         self.runs = RunCache(broker, config.allow)
         secret = config.secret.encode() if config.secret else None
         self.slots = [Slot(number, self, spawn, secret) for number in range(config.slots)]
-        self.patience = Patience(config.name, self._on_trouble, config.give_up_seconds)
-        self._observe = observer
         self._gazette = Gazette(config.name)
-        self._unsettled: deque[Finished] = deque()
-        self._on_hold: set[Delivery] = set()
+        self._observe = observer
         self._changed = asyncio.Event()
-        self._settle_now = asyncio.Event()
+        self.patience = Patience(config.name, self._gazette.note_trouble, config.give_up_seconds)
+        self._settler = Settler(broker, self.patience, self.summary, self._gazette, observer, self._changed.set)
+        self._on_hold: set[Delivery] = set()
         self._stop: asyncio.Future[Reason] = asyncio.get_running_loop().create_future()
         self._hurry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,7 +109,7 @@ class Worker:
         for slot in self.slots:
             slot.start()
         await self.patience.call(self.broker.open)
-        loops = (self._settle, self._renew, self._tell, self._look, self._follow)
+        loops = (self._settler.run, self._renew, self._tell, self._look, self._follow)
         for loop in loops:
             self._start(loop())
         leasing = self._start(self._lease())
@@ -169,7 +146,7 @@ class Worker:
             for slot in self.slots:
                 slot.kill()
             await self._until(self._childless, CLOSE_SECONDS)
-        self._gazette.note(self._farewell(reason))
+        self._gazette.note_stopped(reason.value, self.summary.chunks_processed, self.summary.parameters_processed)
         await self._publish()
         await self.broker.close()
 
@@ -195,7 +172,7 @@ class Worker:
     async def _lease(self) -> None:
         while True:
             limit = await self._room()
-            deliveries = await self.patience.call(lambda limit=limit: self.broker.lease(limit, LEASE_WAIT_SECONDS))
+            deliveries = await self.patience.call(partial(self.broker.lease, limit, LEASE_WAIT_SECONDS))
             for delivery in deliveries:
                 self._on_hold.add(delivery)
             for delivery in deliveries:
@@ -256,12 +233,12 @@ class Worker:
 
     def _set_aside(self, delivery: Delivery, reason: str) -> None:
         log.error("task %s set aside: %s", delivery.task.id, reason)
-        self._gazette.note(MessageSetAside(at=unix_time(), source=self.config.name, queue="tasks", reason=reason))
+        self._gazette.note_set_aside(reason)
         self._finish(delivery, dropped(delivery.task, self._by(0, unix_time())))
 
     async def _hold(self, run: Run, delivery: Delivery) -> None:
         """A task that this worker refuses goes back after a while, so that others find it and nobody spins."""
-        self._gazette.note(self._refused(run))
+        self._gazette.note_refused(run.name, run.refusal, run.lasting)
         await asyncio.sleep(HOLD_SECONDS)
         if self.runs.known(run.name) in (run, None):
             ended = untouched(delivery.task)
@@ -278,21 +255,9 @@ class Worker:
     def on_child_died(self, slot: Slot, death: Death, held: Held | None, suspects: int) -> None:
         """A child died unasked."""
         self.summary.children_died += 1
-        run, task = (held.task.run, held.task.id) if held else ("", "")
-        log.warning("slot %d: %s (task %s, %d under suspicion)", slot.number, death.text, task or "none", suspects)
-        self._gazette.note(
-            ChildDied(
-                at=unix_time(),
-                source=self.config.name,
-                worker=self.config.name,
-                slot=slot.number,
-                kind=death.kind,
-                text=death.text,
-                run=run,
-                task=task,
-                suspects=suspects,
-            )
-        )
+        task = held.task if held else None
+        log.warning("slot %d: %s (%s, %d suspects)", slot.number, death.text, task.id if task else "idle", suspects)
+        self._gazette.note_child_died(slot.number, death.kind, death.text, task, suspects)
         self._observe("child_died", slot=slot, death=death, held=held, suspects=suspects)
 
     def on_refused(self, run: Run, text: str) -> None:
@@ -340,55 +305,15 @@ class Worker:
 
     def _finish(self, delivery: Delivery, outcome: Outcome, failures: Sequence[Failure] = ()) -> None:
         self._on_hold.discard(delivery)
-        self._unsettled.append(Finished(delivery, outcome, failures))
+        self._settler.add(Finished(delivery, outcome, failures))
         self._changed.set()
-        self._settle_now.set()
-
-    # -- settling
-
-    async def _settle(self) -> None:
-        while True:
-            while not self._unsettled:
-                self._settle_now.clear()
-                await self._settle_now.wait()
-            batch = self._batch()
-            self._observe("before_settle", batch=batch)
-            settlements = [Settlement(finished.delivery, finished.outcome) for finished in batch]
-            settled = await self.patience.call(lambda settlements=settlements: self.broker.settle(settlements))
-            for finished, ours in zip(batch, settled, strict=True):
-                self._unsettled.popleft()
-                self._account(finished, ours)
-            self._observe("after_settle", batch=batch, settled=settled)
-            self._changed.set()
-
-    def _batch(self) -> list[Finished]:
-        batch, size = [], 0
-        for finished in self._unsettled:
-            size += len(finished.outcome.payload)
-            if batch and (len(batch) >= BATCH_TASKS or size > BATCH_BYTES):
-                break
-            batch.append(finished)
-        return batch
-
-    def _account(self, finished: Finished, ours: bool) -> None:
-        if not ours:
-            self._observe("lost", delivery=finished.delivery)
-            return
-        header = finished.outcome.header
-        self.summary.chunks_processed += 1
-        self.summary.parameters_processed += header.count
-        self.summary.parameters_failed += len(finished.failures)
-        self.summary.dead_letters += len(header.dead)
-        self._gazette.note_settled(
-            finished.delivery.task, finished.outcome, finished.failures, finished.delivery.deliveries
-        )
 
     # -- leases
 
     def _held(self) -> list[Delivery]:
         """Everything this worker has a lease on."""
         in_flight = [held.delivery for slot in self.slots for held in slot.flight if held.wanted]
-        return [*in_flight, *self._on_hold, *(finished.delivery for finished in self._unsettled)]
+        return [*in_flight, *self._on_hold, *(finished.delivery for finished in self._settler.waiting)]
 
     async def _renew(self) -> None:
         while True:
@@ -445,7 +370,7 @@ class Worker:
             self._check_idle(now)
 
     def _check_idle(self, now: float) -> None:
-        if self._held():
+        if self._held() or any(slot.flight for slot in self.slots):
             self._busy_at = now
         limit = self.config.exit_when_idle_seconds
         if limit is not None and now - self._busy_at >= limit and not self._stop.done():
@@ -492,26 +417,6 @@ class Worker:
         """When the broker last answered, on the event loop's clock: what liveness means."""
         return self.patience.last_contact
 
-    def _refused(self, run: Run) -> TargetRefused:
-        name = self.config.name
-        return TargetRefused(
-            at=unix_time(), source=name, run=run.name, worker=name, text=run.refusal, lasting=run.lasting
-        )
-
-    def _farewell(self, reason: Reason) -> WorkerStopped:
-        name, done = self.config.name, self.summary
-        return WorkerStopped(
-            at=unix_time(),
-            source=name,
-            worker=name,
-            reason=reason.value,
-            tasks=done.chunks_processed,
-            done=done.parameters_processed,
-        )
-
-    def _on_trouble(self, text: str, recovered: bool) -> None:
-        self._gazette.note(BrokerTrouble(at=unix_time(), source=self.config.name, text=text, recovered=recovered))
-
     # -- leaving
 
     async def _drain(self) -> None:
@@ -526,7 +431,7 @@ class Worker:
             for slot in self.slots:
                 slot.kill()
             await self._until(self._landed, CLOSE_SECONDS)
-        await self._until(lambda: not self._unsettled, self.config.grace_seconds)
+        await self._until(lambda: not self._settler.waiting, self.config.grace_seconds)
 
     def _landed(self) -> bool:
         """No answer is awaited from any child."""

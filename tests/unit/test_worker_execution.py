@@ -1,0 +1,206 @@
+"""The hot loop: every index is executed once, failures cost only themselves, and the bounds hold."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ttg.messages import Task, indices_of, ranges_of
+from ttg.results.encode import decode_payload
+from ttg.spec import RunSpec, Target
+from ttg.worker import execution
+from ttg.worker.execution import Execution, Pace, index_at, positions_of, without
+from ttg.worker.protocol import Report
+
+SPEC = RunSpec("run", Target("module", "m", "f"), {}, 1_000, ("i",))
+
+
+@dataclass
+class Numbers:
+    """A function over the index itself."""
+
+    function: Callable[..., Any]
+    spec: RunSpec = SPEC
+    pace: Pace = field(default_factory=Pace)
+    as_array: bool = False
+
+    def columns_of(self, task: Task, start: int, stop: int) -> Sequence[Sequence[Any]]:
+        return [np.arange(start, stop) if self.as_array else range(start, stop)]  # type: ignore[list-item]
+
+    parameters_of = columns_of
+
+
+def task_of(*ranges: tuple[int, int], suspicion: int = 0) -> Task:
+    return Task("run", "c", ranges, suspicion=suspicion)
+
+
+def execute(
+    function: Callable[..., Any],
+    task: Task,
+    *,
+    pace: Pace | None = None,
+    checkpoint_seconds: float = 60.0,
+    stop: Callable[[], bool] = lambda: False,
+    vectorized: bool = False,
+    announced: list[tuple[int, int]] | None = None,
+) -> tuple[Report, dict[int, Any]]:
+    """The report, and the value of each index in its payload."""
+    work = Numbers(function, pace=pace or Pace(), as_array=vectorized)
+    run = Execution(task, work, vectorized)
+    run.run(checkpoint_seconds, lambda offset, count, _: (announced or []).append((offset, count)), stop)
+    report, payload = run.report(1)
+    parts = [*indices_of(report.done), *(f.index for f in report.failures), *indices_of(report.remaining)]
+    assert sorted(parts) == list(indices_of(task.ranges)), "the report does not cover the task"
+    batch = decode_payload(payload) if payload else None
+    values = batch.column("result").to_pylist() if batch else []
+    return report, dict(zip(indices_of(report.done), values, strict=True))
+
+
+def slow_pace() -> Pace:
+    return Pace(call_seconds=1e-3)
+
+
+@pytest.mark.parametrize("pace", [Pace, slow_pace])
+@settings(deadline=None)
+@given(st.sets(st.integers(0, 400), min_size=1), st.sets(st.integers(0, 400)))
+def test_failures_cost_only_themselves(pace: Callable[[], Pace], indices: set[int], bad: set[int]) -> None:
+    def function(i: int) -> int:
+        if i in bad:
+            raise ValueError(f"bad {i}")
+        return 2 * i
+
+    report, values = execute(function, Task("run", "c", ranges_of(sorted(indices))), pace=pace())
+
+    assert values == {i: 2 * i for i in indices - bad}
+    assert {failure.index: failure.message for failure in report.failures} == {i: f"bad {i}" for i in indices & bad}
+    assert report.remaining == ()
+
+
+@pytest.mark.parametrize("error", [StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
+@pytest.mark.parametrize("pace", [Pace, slow_pace])
+def test_no_exception_escapes(error: type[BaseException], pace: Callable[[], Pace]) -> None:
+    def function(i: int) -> int:
+        if i in (0, 7, 19):
+            raise error
+        return i
+
+    report, values = execute(function, task_of((0, 20)), pace=pace())
+
+    assert [(failure.index, failure.error) for failure in report.failures] == [(i, error.__name__) for i in (0, 7, 19)]
+    assert len(values) == 17
+
+
+def test_failures_tell_where_and_why() -> None:
+    def inner(i: int) -> float:
+        return 1 / i
+
+    report, _ = execute(lambda i: inner(i), task_of((0, 3)))
+
+    (failure,) = report.failures
+    assert failure.place.startswith(__file__)
+    assert failure.place.endswith("(inner)")
+    assert "division by zero" in failure.traceback
+    assert "worker/execution.py" not in failure.traceback, "our own frames are left out"
+
+
+def test_slices_are_announced_unless_they_are_the_whole_task() -> None:
+    announced: list[tuple[int, int]] = [(0, 0)]
+    execute(lambda i: i, task_of((0, 1)), announced=announced)
+    assert announced[1:] == []
+
+    execute(lambda i: i, task_of((0, 5), (7, 9)), announced=announced)
+    assert announced[1] == (0, 1), "the first slice of a function of unknown speed is one parameter"
+    assert sum(count for _, count in announced[1:]) == 7
+    assert [offset for offset, _ in announced[1:]] == sorted({offset for offset, _ in announced[1:]})
+
+
+def test_a_suspicious_task_runs_one_by_one() -> None:
+    announced: list[tuple[int, int]] = [(0, 0)]
+    execute(lambda i: i, task_of((0, 4), suspicion=1), announced=announced, pace=Pace(1e-7, 8.0, 1000))
+    assert announced[1:] == [(0, 1), (1, 1), (2, 1), (3, 1)]
+
+
+def test_it_stops_at_the_checkpoint_and_when_told() -> None:
+    report, values = execute(lambda i: i, task_of((0, 100)), checkpoint_seconds=0.0)
+    assert (len(values), report.remaining) == (1, ((1, 100),))
+
+    report, values = execute(lambda i: i, task_of((0, 100)), stop=lambda: True)
+    assert (values, report.remaining) == ({}, ((0, 100),))
+
+
+@pytest.mark.parametrize("pace", [Pace, slow_pace])
+def test_too_many_failures_end_the_assignment(pace: Callable[[], Pace], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "MAX_FAILURES", 10)
+
+    report, values = execute(lambda i: 1 / (i % 2), task_of((0, 100)), pace=pace())
+
+    assert len(report.failures) == 10
+    assert report.remaining[0][0] <= 20
+    assert values
+
+
+def test_what_cannot_be_encoded_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def function(i: int) -> object:
+        return threading.Lock() if i % 3 == 0 else i
+
+    report, values = execute(function, task_of((0, 9), (12, 15)))
+    assert values == {i: i for i in (1, 2, 4, 5, 7, 8, 13, 14)}
+    assert {failure.kind for failure in report.failures} == {"encoding"}
+
+    monkeypatch.setattr(execution, "MAX_FAILURES", 2)
+    report, values = execute(function, task_of((0, 9), (12, 15)))
+    assert [failure.index for failure in report.failures] == [0, 3]
+    assert (values, report.remaining) == ({1: 1, 2: 2, 4: 4, 5: 5}, ((6, 9), (12, 15)))
+
+
+def test_a_payload_stays_below_what_a_message_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "MAX_PAYLOAD_BYTES", 10_000)
+
+    report, values = execute(lambda i: "x" * 900, task_of((0, 100)), pace=Pace(1e-6, 8.0, 1000))
+    assert 1 <= len(values) < 12
+    assert report.remaining
+
+    report, values = execute(lambda i: "x" * (20_000 if i == 1 else 10), task_of((1, 2)))
+    assert [failure.kind for failure in report.failures] == ["encoding"]
+    assert "write large results to files" in report.failures[0].message
+
+
+def test_calls_are_timed_one_by_one_once_they_are_slow() -> None:
+    work = Numbers(lambda i: i, pace=slow_pace())
+    run = Execution(task_of((0, 5)), work)
+    run.run(60.0, lambda *_: None, lambda: False)
+    assert len(run.seconds) == 5
+
+
+def test_a_vectorized_function_gets_columns_and_a_bad_batch_is_halved_down_to_the_culprit() -> None:
+    def function(i: np.ndarray) -> np.ndarray:
+        if (i == 37).any():
+            raise ValueError("37")
+        return i * 2.0
+
+    report, values = execute(function, task_of((0, 100)), vectorized=True, pace=Pace(1e-6, 8.0, 1000))
+    assert values == {i: 2.0 * i for i in range(100) if i != 37}
+    assert [failure.index for failure in report.failures] == [37]
+
+
+def test_a_vectorized_function_must_return_whole_columns() -> None:
+    report, values = execute(lambda i: 5, task_of((0, 2)), vectorized=True)
+    assert not values
+    assert "expected a column of 1 values" in report.failures[0].message
+
+
+@given(st.sets(st.integers(0, 60), min_size=1), st.data())
+def test_range_arithmetic(indices: set[int], data: st.DataObject) -> None:
+    ranges = ranges_of(sorted(indices))
+    holes = data.draw(st.sets(st.sampled_from(sorted(indices))))
+    assert list(indices_of(without(ranges, holes))) == sorted(indices - holes)
+    for position, index in enumerate(sorted(indices)):
+        assert index_at(ranges, position) == index
+        assert positions_of(ranges, index, index + 1) == slice(position, position + 1)
