@@ -4,7 +4,7 @@ What becomes of a value:
 
 ==============================================  ==================================================================
 float, int, bool, str, bytes, None              a column ``result`` of that type; ``None`` is null
-int and float mixed                             float64 (Python's own ``float(i)``; an int it cannot hold: JSON text)
+int and float mixed (not bool)                  float64 (Python's own ``float(i)``; an int it cannot hold: JSON text)
 dict, dataclass, named tuple                    one column per field; ``None`` and missing fields are null
 list, tuple, 1-D array                          a list column; arrays of n dimensions are nested lists
 dict or dataclass inside another value          a struct column
@@ -19,6 +19,7 @@ anything else                                   :class:`Unencodable`, naming the
 
 Rows with different fields get the union of them, in alphabetical order. All rules give the same columns however the
 rows are cut into batches (:mod:`ttg.results.schema` applies them across batches): a table must not depend on chunks.
+(One trace remains: in a column of JSON text, a whole number among floats may read ``2`` or ``2.0``.)
 """
 
 from __future__ import annotations
