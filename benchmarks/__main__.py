@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from benchmarks.workloads import WORKLOADS
 
 def main() -> int:
     args = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through the `finally` that ends every process
     jobs = select([WORKLOADS[name] for name in args.workloads or WORKLOADS], args.peers, args.timing, args.quick)
     if not jobs:
         print("Nothing to measure: the chosen workloads have no job for these --peers and --timing.", file=sys.stderr)
@@ -42,13 +44,21 @@ def parse() -> argparse.Namespace:
         description="Measure TTG beside its peers, interleaved in one run; every value is verified. "
         "Leaves results.json, report.md and report.png, brought up to date after each measurement.",
     )
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"any of {', '.join(WORKLOADS)} (default: all)")
-    parser.add_argument("--peers", type=names_of_peers, metavar="A,B,…", help=f"any of {', '.join(PEERS)} (default: all)")
-    parser.add_argument("--timing", choices=("steady", "cold", "client"), help="only jobs timed this way (default: all)")
+    parser.add_argument(
+        "workloads", nargs="*", metavar="WORKLOAD", help=f"any of {', '.join(WORKLOADS)} (default: all)"
+    )
+    parser.add_argument(
+        "--peers", type=names_of_peers, metavar="A,B,…", help=f"any of {', '.join(PEERS)} (default: all)"
+    )
+    parser.add_argument(
+        "--timing", choices=("steady", "cold", "client"), help="only jobs timed this way (default: all)"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repeat: shows that all works, no figures")
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds over all jobs (default: 5; 1 with --quick)")
     parser.add_argument("--time-budget", type=float, metavar="MINUTES", help="start nothing that would end later")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmark"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/benchmark"), metavar="DIR", help="default: %(default)s"
+    )
     args = parser.parse_args()
     if unknown := [name for name in args.workloads if name not in WORKLOADS]:
         parser.error(f"unknown workload {unknown[0]!r}: expected any of {', '.join(WORKLOADS)}")

@@ -44,8 +44,8 @@ def counted(i: int) -> float:
     return f(i)
 
 
-def who(_: int) -> float:
-    """The process that executes; asked until every worker has answered, which is what "workers up" means here."""
+def who(i: int) -> float:
+    """The process that executes, whatever ``i`` is; asked until every worker has answered, which is what "workers up" means here."""
     time.sleep(0.02)
     return float(os.getpid())
 

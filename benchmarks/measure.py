@@ -59,7 +59,7 @@ def drive(job: Job, repeat: int, mark: str) -> Measurement:
     sampler.stop()
     process.kill()
     process.wait()
-    result = judge(job, repeat, found, tail(log))
+    result = judge(job, repeat, found, tails(log.parent))
     result.peak_pss_mib = sampler.mib or None
     return result
 
@@ -117,5 +117,8 @@ def seconds_of(job: Job, found: dict[str, dict[str, Any]]) -> float:
     return float(found[event]["seconds"])
 
 
-def tail(log: Path) -> str:
-    return " | ".join(log.read_text(errors="replace").strip().splitlines()[-LOG_TAIL_LINES:])
+def tails(folder: Path) -> str:
+    """The last lines of the driver's log and of the first worker's."""
+    logs = [log for log in (folder / "driver.log", folder / "worker-0.log") if log.exists()]
+    lines = [log.read_text(errors="replace").strip().splitlines()[-LOG_TAIL_LINES:] for log in logs]
+    return " | ".join(line for each in lines for line in each)

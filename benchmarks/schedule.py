@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.job import Job, Measurement
 from benchmarks.peers import PEERS
 from benchmarks.workloads import Workload
+
+QUICK_TIMEOUT_SECONDS = 40.0
 
 
 @dataclass
@@ -47,12 +49,17 @@ def select(
     workloads: Iterable[Workload], peers: set[str] | None, timing: str | None, quick: bool
 ) -> list[tuple[Workload, Job]]:
     """Jobs of the chosen workloads, restricted to chosen peers and timing."""
-    jobs = ((workload, job) for workload in workloads for job in workload.jobs(quick))
+    jobs = ((workload, limited(job, quick)) for workload in workloads for job in workload.jobs(quick))
     return [
         (workload, job)
         for workload, job in jobs
         if (peers is None or job.peer in peers) and (timing is None or job.timing == timing)
     ]
+
+
+def limited(job: Job, quick: bool) -> Job:
+    """Tiny sizes need no long time limits."""
+    return replace(job, timeout_seconds=min(job.timeout_seconds, QUICK_TIMEOUT_SECONDS)) if quick else job
 
 
 def needs_peer_environment(jobs: Iterable[tuple[Workload, Job]]) -> bool:
@@ -81,7 +88,7 @@ def line_of(measurement: Measurement) -> str:
     job = measurement.job
     seconds = "" if measurement.seconds is None else f"{measurement.seconds:9.3f} s"
     memory = "" if measurement.peak_pss_mib is None else f"{measurement.peak_pss_mib:7.0f} MiB"
-    error = str(measurement.detail.get("error", ""))[:160] if measurement.status == "failed" else ""
+    error = str(measurement.detail.get("error", ""))[:160] if measurement.status in ("failed", "timeout") else ""
     what = f"#{measurement.repeat} {job.workload:7} {job.peer:18} {job.variant:40}"
     return f"{what} {measurement.status:8}{seconds}{memory} {error}".rstrip()
 

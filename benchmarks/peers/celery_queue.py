@@ -18,6 +18,7 @@ class CeleryQueue(BlockContender):
 
     def configure(self) -> None:
         os.environ.update(BENCH_BROKER=self.job.broker or "", BENCH_SETTINGS=settings_of(self.job))
+        os.environ["C_FORCE_ROOT"] = "1"  # pickled messages on a private broker, also where everything runs as root
 
     def start_workers(self) -> None:
         options = ("--loglevel", "ERROR") if self.job.settings == "default" else ("--pool", "solo", *QUIET)
@@ -35,6 +36,9 @@ class CeleryQueue(BlockContender):
 
         with self.app.app.producer_pool.acquire(block=True) as producer:
             sent = [self.app.run_block.apply_async((function, *pair), producer=producer) for pair in blocks]
+        if self.job.peer == "celery-rabbitmq":  # iter_native sometimes idles for a second per result on the rpc backend
+            yield from (result.get() for result in sent)
+            return
         for _, meta in ResultSet(sent, app=self.app.app).iter_native():
             yield meta["result"]
 

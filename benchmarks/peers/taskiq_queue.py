@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,7 +37,8 @@ class Taskiq(BlockContender):
         sent = self.loop.run_until_complete(self.send(function, blocks))
         for task in sent:
             result = self.loop.run_until_complete(task.wait_result(check_interval=CHECK_SECONDS))
-            yield result.return_value
+            start, packed = result.return_value
+            yield start, array("d", base64.b64decode(packed))
 
     async def send(self, function: str, blocks: Blocks) -> list[Any]:
         return [await self.app.run_block.kiq(function, *pair) for pair in blocks]

@@ -35,7 +35,7 @@ class Ttg(Contender):
     def start_workers(self) -> None:
         if self.job.broker and self.job.timing != "cold":
             for _ in range(self.job.workers):
-                self.start_module("ttg", "worker", "--broker", self.job.broker)
+                self.start_module("ttg", "worker", "--broker", self.job.broker, "--allow", "*")
 
     def connect(self) -> None:
         """The command connects by itself."""
