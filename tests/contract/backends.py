@@ -17,6 +17,7 @@ from typing import Any
 
 import redis
 
+from rabbitmq_server import RabbitMQServer
 from servers import RedisServer
 from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig
@@ -158,4 +159,43 @@ class RedisBackend(Backend):
 
     def close(self) -> None:
         self.stranger.close()
+        self.server.close()
+
+
+class RabbitMQBackend(Backend):
+    """A private RabbitMQ node."""
+
+    fences = False
+    lease_expires = False
+
+    def __init__(self, queue_type: str = "quorum") -> None:
+        self.server = RabbitMQServer()
+        asyncio.run(self.server.start())
+        self.url = self.server.url
+        self.queue_type = queue_type
+
+    def client(self, config: BrokerConfig, consumer: str) -> Broker:
+        return super().client(replace(config, queue_type=self.queue_type), consumer)
+
+    async def crash(self) -> None:
+        await self.server.kill()
+
+    async def start_again(self) -> None:
+        await self.server.start()
+
+    async def push(self, namespace: str, queue: str, body: bytes) -> None:
+        self.server.push(f"{namespace}.{queue}", body, headers={"run": "r"})
+
+    async def plant_foreign(self, namespace: str) -> None:
+        for queue in self._foreign_queues(namespace):
+            self.server.create(queue, b"not yours", b"precious")
+
+    async def foreign(self, namespace: str) -> Any:
+        return {queue: self.server.contents(queue) for queue in self._foreign_queues(namespace)}
+
+    @staticmethod
+    def _foreign_queues(namespace: str) -> tuple[str, ...]:
+        return (f"{namespace}x.tasks", f"{namespace}.tasks.backup", f"{namespace}.runs.old", "someone")
+
+    def close(self) -> None:
         self.server.close()

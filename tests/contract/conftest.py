@@ -7,8 +7,9 @@ from typing import Protocol
 from uuid import uuid4
 
 import pytest
-from backends import Backend, MemoryBackend, RedisBackend
+from backends import Backend, MemoryBackend, RabbitMQBackend, RedisBackend
 
+from rabbitmq_server import installed
 from servers import redis_program, valkey_program
 from ttg.brokers.base import Broker, BrokerConfig
 
@@ -22,10 +23,17 @@ def redis_backend() -> Backend:
     return RedisBackend(program)
 
 
+def rabbitmq_backend() -> Backend:
+    if not installed():
+        pytest.skip("no rabbitmq-server on PATH")
+    return RabbitMQBackend()
+
+
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "memory": MemoryBackend,
     "valkey": lambda: RedisBackend(valkey_program()),
     "redis": redis_backend,
+    "rabbitmq": rabbitmq_backend,
 }
 
 

@@ -98,6 +98,8 @@ def translated(config: BrokerConfig) -> Iterator[None]:
 
 
 def _translate(error: Exception, url: str) -> BrokerError:
+    # While connecting, the driver wraps what the server said (wrong password, …) into a ConnectionError.
+    error = error.__cause__ if isinstance(error.__cause__, driver.RedisError) else error
     text = str(error)
     if isinstance(error, driver.AuthenticationError | driver.NoPermissionError) or text.startswith(
         ("NOAUTH", "WRONGPASS")
