@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -146,8 +147,9 @@ async def serve_metrics(port: int, render: Callable[[], str], host: str = "127.0
             lambda reader, writer: _answer(reader, writer, render), host, port, limit=16_384
         )
     except OSError as error:
+        reason = os.strerror(error.errno or 0)
         raise SettingsError(
-            f"expected a free port for metrics, but {host}:{port} cannot be used ({error.strerror}): choose another one"
+            f"expected a free port for metrics, but {host}:{port} cannot be used ({reason}): choose another one"
         ) from error
     async with server:
         yield server.sockets[0].getsockname()[1]

@@ -107,8 +107,9 @@ SETTINGS = ("size", "chunk", "call_seconds", "workers", "slots", "kill_at", "fai
 def playing(stage: Stage, access: Access | None = None, live: bool = False) -> Iterator[str]:
     """Serve ``stage``; yields its address. ``live``: the fleet goes on working."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = make_app(stage.snapshot, access or Access.to("127.0.0.1", None), stage.results)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+    access = access or Access.to("127.0.0.1", None)
+    app = make_app(stage.snapshot, access, stage.results, stopping=lambda: server.should_exit)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=3))
     thread = threading.Thread(target=asyncio.run, args=(_serve(server, listener, stage, live),))
     thread.start()
     try:

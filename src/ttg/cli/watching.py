@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
@@ -64,8 +63,7 @@ def dashboard(args: argparse.Namespace) -> int:
 async def _dashboard(settings: Settings, config: BrokerConfig, args: argparse.Namespace) -> None:
     from ttg.run.services import serve
 
-    async with serve(config, settings, dashboard=True, host=args.host, port=args.port, token=args.token) as address:
-        print(f"dashboard: {address}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    async with serve(config, settings, dashboard=True, host=args.host, port=args.port, token=args.token):
         await asyncio.Event().wait()
 
 

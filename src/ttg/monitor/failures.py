@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from ttg.messages import (
@@ -83,7 +83,7 @@ class Fault:
 class Faults:
     """The newest faults, in words, and totals by kind."""
 
-    log: deque[Fault] = field(default_factory=lambda: deque(maxlen=FAULTS_KEPT))
+    log: list[Fault] = field(default_factory=list)
     totals: Counter[str] = field(default_factory=Counter)
 
     def on_event(self, event: AnyEvent) -> None:
@@ -98,7 +98,14 @@ class Faults:
             if known.alike(fault):
                 self.log[position] = _merged(known, fault)
                 return
+        self._make_room()
         self.log.append(fault)
+
+    def _make_room(self) -> None:
+        """Farewells of a thousand workers must not push out the one that was lost."""
+        if len(self.log) >= FAULTS_KEPT:
+            harmless = (place for place, fault in enumerate(self.log) if fault.severity == "info")
+            del self.log[next(harmless, 0)]
 
     def at(self) -> list[FaultView]:
         """Faults, newest first."""

@@ -23,6 +23,7 @@ from ttg.monitor.runs import Runs
 from ttg.monitor.series import History
 from ttg.monitor.timeline import LANES_SHOWN, Timeline, TimelineView
 from ttg.monitor.view import QueueView, View
+from ttg.monitor.words import as_broker
 from ttg.monitor.workers import Workers, by_state
 
 STALE_AFTER_SECONDS = 5.0
@@ -98,7 +99,7 @@ class Snapshot:
         return View(
             at=now,
             backend=self._stats.backend if self._stats else "",
-            version=self._stats.version if self._stats else "",
+            broker=as_broker(self._stats.backend, self._stats.version) if self._stats else "",
             connected=self._stats is not None and not self.outage,
             stale=age > STALE_AFTER_SECONDS,
             heard_seconds=age if self._heard else 0.0,

@@ -106,7 +106,7 @@ def _section(title: str, body: RenderableType) -> RenderableType:
 
 def _headline(view: View) -> RenderableType:
     line = Text("TTG", style="bold")
-    line.append(f"  {view.backend} {view.version}".rstrip(), style="none")
+    line.append(f"  {view.broker}", style="none")
     line.append(f"  {datetime.fromtimestamp(view.at):%H:%M:%S}", style="dim")
     if view.stale:
         age = f"for {as_duration(view.heard_seconds)}" if view.heard_seconds else "yet"

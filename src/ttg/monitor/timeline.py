@@ -21,6 +21,7 @@ BARS_SHOWN = 3_000
 GRID_COLUMNS = 512
 GRID_BUCKET_SECONDS = 0.1
 LANES_SHOWN = 64
+MARKED = frozenset({"worker_lost", "child_died", "broker_trouble", "fault_injected"})
 
 Lane = tuple[str, int]
 
@@ -168,7 +169,7 @@ def _marks(faults: list[FaultView], row_of: dict[Lane, int], began: float) -> li
     """Faults since ``began`` in every lane of their worker; lane -1: they concern everybody."""
     marks: list[MarkView] = []
     for fault in faults:
-        if fault.at < began or fault.severity == "info":
+        if fault.at < began or fault.kind not in MARKED:
             continue
         rows = {row for (worker, _), row in row_of.items() if worker == fault.worker}
         span = (max(began, fault.at - fault.lasted_seconds), fault.at)

@@ -125,13 +125,14 @@ class FaultView(Part, frozen=True):
 class View(Part, frozen=True):
     """The whole picture at one moment.
 
+    ``broker`` is its name and version as people say them.
     ``connected``: the broker answered last time; ``stale``: nothing was heard from it for so long that the figures must
     be shown as old; ``outage`` says why. ``totals`` counts events by kind since the monitor started.
     """
 
     at: float
     backend: str
-    version: str
+    broker: str
     connected: bool
     stale: bool
     heard_seconds: float

@@ -38,3 +38,8 @@ def as_bytes(count: int) -> str:
     if count < 1e9:
         return f"{count / 1e6:.0f} MB"
     return f"{count / 1e9:.1f} GB"
+
+
+def as_broker(backend: str, version: str) -> str:
+    """``redis 7.0.15``; a version that says its server's name itself (``valkey 9.1``) stands alone."""
+    return version if version[:1].isalpha() else f"{backend} {version}".rstrip()

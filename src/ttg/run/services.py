@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -16,8 +16,6 @@ from ttg.monitor import prometheus
 from ttg.monitor.feed import feeding
 from ttg.monitor.snapshot import Snapshot
 from ttg.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -46,7 +44,7 @@ async def serve(
         address = ""
         if dashboard:
             address = await stack.enter_async_context(_dashboard(snapshot, settings, host, port, token))
-            log.info("dashboard: %s", address)
+            print(f"dashboard: {address}", file=sys.stderr, flush=True)  # not logged: it may hold the token
         yield address
 
 

@@ -40,9 +40,17 @@ Send = Callable[[Message], Awaitable[None]]
 ASGI = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
-def make_app(snapshot: Snapshot, access: Access, results: ResultsSource | None = None) -> ASGI:
-    """The dashboard over ``snapshot``, which somebody else keeps up to date; ``results`` shows tables and retries."""
-    dashboard = Dashboard(snapshot, results)
+def make_app(
+    snapshot: Snapshot,
+    access: Access,
+    results: ResultsSource | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> ASGI:
+    """The dashboard over ``snapshot``, which somebody else keeps up to date; ``results`` shows tables and retries.
+
+    Streams, which never end by themselves, end when ``stopping()``.
+    """
+    dashboard = Dashboard(snapshot, results, stopping)
     routes = [
         Route("/", dashboard.page),
         Route("/api/view", dashboard.view),
@@ -71,9 +79,10 @@ class RetryRequest(msgspec.Struct, forbid_unknown_fields=True):
 class Dashboard:
     """One method per address."""
 
-    def __init__(self, snapshot: Snapshot, results: ResultsSource | None) -> None:
+    def __init__(self, snapshot: Snapshot, results: ResultsSource | None, stopping: Callable[[], bool]) -> None:
         self.snapshot = snapshot
         self.results = results
+        self.stopping = stopping
 
     # -- live
 
@@ -149,7 +158,7 @@ class Dashboard:
 
     async def _sections(self) -> AsyncIterator[bytes]:
         sent: dict[str, bytes] = {}
-        while True:
+        while not self.stopping():
             encoded = {name: msgspec.json.encode(section) for name, section in _trimmed(self._now()).items()}
             changed = {name: msgspec.Raw(section) for name, section in encoded.items() if sent.get(name) != section}
             sent = encoded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -16,6 +17,7 @@ from ttg.monitor.web.app import make_app
 from ttg.monitor.web.results import ResultsSource
 
 USUAL_PORT = 8080
+CLOSING_SECONDS = 3
 
 
 class _Server(uvicorn.Server):
@@ -43,9 +45,11 @@ async def serve_dashboard(
     """
     access = Access.to(host, token)
     listener = _listen(host, port)
-    app = make_app(snapshot, access, results)
+    app = make_app(snapshot, access, results, stopping=lambda: server.should_exit)
     server = _Server(
-        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=CLOSING_SECONDS
+        )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -68,8 +72,9 @@ def _listen_on(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = os.strerror(error.errno or 0)
         raise SettingsError(
-            f"expected a free address for the dashboard, but {host}:{port} cannot be used ({error.strerror}): "
+            f"expected a free address for the dashboard, but {host}:{port} cannot be used ({reason}): "
             "choose another --port, or 0 for any"
         ) from error
 

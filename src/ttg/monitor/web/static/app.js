@@ -122,6 +122,8 @@ document.addEventListener("change", ({ target }) => {
 });
 document.addEventListener("search", show);
 
+const showTab = () => document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
 function switchTheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches, root = document.documentElement;
   const theme = (root.dataset.theme || (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
@@ -132,7 +134,7 @@ function switchTheme() {
 
 const remembered = localStorage.getItem("theme");
 if (remembered) document.documentElement.dataset.theme = remembered;
-window.addEventListener("hashchange", () => { show(); main.focus({ preventScroll: true }); window.scrollTo(0, 0); });
+window.addEventListener("hashchange", () => { show(); main.focus({ preventScroll: true }); showTab(); window.scrollTo(0, 0); });
 window.addEventListener("resize", () => { show(); redrawPicture(main); });
 setInterval(judge, 1000);
 state.heard = performance.now();

@@ -34,7 +34,7 @@ export function plot(box, { traces, height, label, xTicks, unit = "", yLow = 0, 
   const y0 = yLow === null ? Math.min(...ys) : yLow, y1 = Math.max(...ys, y0 + 1e-9) + (Math.max(...ys) - y0) * 0.06;
   const X = (x) => LEFT + ((x - x0) / (x1 - x0)) * (width - LEFT - RIGHT);
   const Y = (y) => height - bottom - ((y - y0) / (y1 - y0 || 1)) * (height - top - bottom);
-  const yMarks = ticks(y0, y1, Math.max(2, height / 55)).map((y) => [
+  const yMarks = ticks(y0, y1, Math.max(2, height / 42)).map((y) => [
     s("line", { class: "grid-line", x1: LEFT, x2: width - RIGHT, y1: Y(y), y2: Y(y) }),
     s("text", { x: LEFT - 8, y: Y(y) + 4, "text-anchor": "end" }, compact(y)),
   ]);

@@ -81,7 +81,7 @@ function queuesCard(view) {
   const rows = view.queues.map((queue) => h("tr", {}, h("td", {}, h("code", {}, queue.name)),
     [queue.messages, queue.consumers, queue.ready, queue.unacknowledged].map((figure) => h("td", { class: "number" }, count(figure)))));
   const head = ["messages", "consumers", "ready", "unacked"].map((name) => h("th", { class: "number", scope: "col" }, name));
-  return card("Queues", `${view.backend} ${view.version}`,
+  return card("Queues", view.broker,
     h("div", { class: "scroll" }, h("table", { "aria-label": "Queues" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "queue"), head)), h("tbody", {}, rows))),
     h("div", { class: "chart", id: "depths", "data-own": true }),

@@ -1,0 +1,90 @@
+"""Who may look at the dashboard and who may change something."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
+
+from stage import Stage, playing
+
+from ttg.monitor.web.access import Access
+
+CAUSE = json.dumps({"kind": "exception", "error": "ZeroDivisionError", "place": "pendulum.py:31 (simulate)"})
+
+
+def ask(
+    address: str, path: str, method: str = "GET", body: str = "", **headers: str
+) -> tuple[int, dict[str, str], str]:
+    line = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
+    line.request(method, path, body or None, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = line.getresponse()
+    text = answer.read().decode()
+    line.close()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, text
+
+
+def test_answers_keep_the_page_to_itself(stage: Stage) -> None:
+    with playing(stage) as address:
+        _, headers, _ = ask(address, "/")
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+
+
+def test_a_foreign_name_for_loopback_is_refused(stage: Stage) -> None:
+    with playing(stage) as address:
+        status, _, text = ask(address, "/api/view", Host="evil.example:80")
+    assert (status, text) == (403, "expected to be asked for by a loopback name, such as 127.0.0.1")
+
+
+@pytest.mark.parametrize("origin", ["", "http://evil.example", "null"])
+def test_another_page_cannot_retry(stage: Stage, origin: str) -> None:
+    with playing(stage) as address:
+        headers = {"Origin": origin} if origin else {}
+        status, _, _ = ask(address, "/api/runs/r/retry", "POST", CAUSE, **headers)
+    assert status == 403
+    assert stage.results.retried == []
+
+
+def test_our_page_can_retry_and_only_with_post(stage: Stage) -> None:
+    with playing(stage) as address:
+        assert ask(address, "/api/runs/r/retry")[0] == 405
+        status, _, text = ask(address, "/api/runs/r/retry", "POST", CAUSE, Origin=address)
+        assert (status, json.loads(text)) == (200, {"retried": 5})
+        bad: Any = ask(address, "/api/runs/r/retry", "POST", '{"kind": 1}', Origin=address)
+        assert bad[0] == 400
+        assert "expected kind, error and place" in bad[2]
+
+
+def test_elsewhere_than_loopback_a_token_is_made_up_and_asked_for(stage: Stage) -> None:
+    access = Access.to("0.0.0.0", None)
+    assert len(access.token) >= 32
+    with playing(stage, access) as address:
+        assert ask(address, "/api/view")[0] == 403
+        assert ask(address, "/?token=wrong")[0] == 403
+        status, headers, _ = ask(address, f"/?token={access.token}")
+        assert (status, headers["location"]) == (303, "/")
+        cookie = headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert ask(address, "/api/view", Cookie=cookie.split(";")[0])[0] == 200
+        assert ask(address, "/metrics", Authorization=f"Bearer {access.token}")[0] == 200
+
+
+def test_a_question_that_cannot_be_answered_gets_one_line(stage: Stage) -> None:
+    with playing(stage) as address:
+        status, _, text = ask(address, "/api/runs/r/table?sort=colour")
+    assert status == 409
+    assert text.startswith("expected a column of")
+
+
+def test_files_outside_the_page_are_not_served(stage: Stage) -> None:
+    with playing(stage) as address:
+        assert ask(address, "/static/../app.py")[0] == 404
+        assert ask(address, "/static/%2e%2e/app.py")[0] == 404
