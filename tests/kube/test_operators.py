@@ -1,6 +1,6 @@
 """Resources for KEDA and the Prometheus operator, against schemas of the fields we use.
 
-The schemas follow the projects' references (KEDA: ScaledObject specification and the scalers `redis-streams`, `redis` and
+The schemas follow the projects' references (KEDA: ScaledObject and the scalers `redis-streams`, `redis`,
 `rabbitmq`; Prometheus operator: ServiceMonitor) and are closed: a field they do not name is an error.
 """
 
