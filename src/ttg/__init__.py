@@ -41,7 +41,7 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [*_HOME_OF]  # noqa: PLE0604
+__all__ = [*_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:

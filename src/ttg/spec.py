@@ -77,7 +77,7 @@ def encode_spec(spec: RunSpec) -> bytes:
 
 def decode_spec(data: bytes | msgspec.Raw) -> RunSpec:
     """Strictly decode a specification; another version or an unknown field is a :class:`MessageError`."""
-    spec = decode(bytes(data), RunSpec)
+    spec: RunSpec = decode(bytes(data), RunSpec)
     if spec.version != SPEC_VERSION:
         raise MessageError(
             f"expected a run specification of version {SPEC_VERSION}, got version {spec.version}: "

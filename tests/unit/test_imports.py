@@ -15,12 +15,13 @@ CORE = BASE | {"messages", "space", "seeds", "spec"}
 TARGET = CORE | {"target"}
 BROKERS = TARGET | {"settings", "brokers", "logs", "metrics"}
 BESIDE_BROKERS = BROKERS | {"results.encode"}
-COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner"}
+COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner", "units"}
 
 # Longest prefix wins. What a module may import of ours, itself and its own subpackage apart; None: everything.
 ALLOWED: dict[str, set[str] | None] = {
     "errors": set(),
     "clock": set(),
+    "units": {"errors"},
     "logs": {"errors"},
     "metrics": BASE | {"messages"},
     "messages": BASE,

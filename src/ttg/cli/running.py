@@ -12,7 +12,8 @@ from ttg.cli import arguments
 
 if TYPE_CHECKING:
     from ttg.cli.commands import Subparsers
-    from ttg.run.launch import Finished, RunRequest
+    from ttg.run.report import Finished
+    from ttg.run.request import RunRequest
 
 RUN_DESCRIPTION = """\
 Run TARGET over every combination of the given axes. An axis is NAME=EXPRESSION:
@@ -102,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
 
 def resume(args: argparse.Namespace) -> int:
     """``ttg resume``"""
-    from ttg.run.launch import resume_request, start
+    from ttg.run.launch import start
+    from ttg.run.request import resume_request
 
     settings = _settings(args)
     request = resume_request(
@@ -121,7 +123,7 @@ def resume(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> RunRequest:
-    from ttg.run.launch import new_request
+    from ttg.run.request import new_request
     from ttg.space.expressions import parse_space
     from ttg.target import target_of_text
 

@@ -67,8 +67,8 @@ def _local(args: argparse.Namespace) -> int:
     import asyncio
 
     from ttg.demo.perform import check_config, perform, write_report
-    from ttg.run.launch import made_up_id
     from ttg.run.reporter import reporter_for
+    from ttg.run.request import made_up_id
 
     out = Path(args.report) if args.report else Path("ttg-runs") / made_up_id("demo")
     settings = _settings()

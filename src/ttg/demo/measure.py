@@ -120,14 +120,11 @@ class Observer:
         for self._after, event in events:
             self._on_event(event)
         settled, workers = self._settled()
-        self.seen.samples.append(
-            Sample(
-                unix_time() - self.seen.began,
-                settled,
-                *(stats.queue(name).messages for name in ("tasks", "tasks.retry", "tasks.dlq", "results")),
-                workers,
-            )
+        tasks, retry, letters, results = (
+            stats.queue(name).messages for name in ("tasks", "tasks.retry", "tasks.dlq", "results")
         )
+        at = unix_time() - self.seen.began
+        self.seen.samples.append(Sample(at, settled, tasks, retry, letters, results, workers))
         return stats
 
     def fault_injected(self, share: float, text: str) -> None:
@@ -171,10 +168,9 @@ def check_folder(folder: Path, size: int, expected: Callable[[int], Any]) -> Dat
     from ttg.results.folder import RunFolder
 
     run = RunFolder.open(folder)
+    _, tables = reading.read(run, columns=["index", "result"])
     rows = (
-        pair
-        for batch in reading.batches(run, columns=["index", "result"])
-        for pair in zip(batch.column("index").to_pylist(), batch.column("result").to_pylist(), strict=True)
+        pair for table in tables for pair in zip(table["index"].to_pylist(), table["result"].to_pylist(), strict=True)
     )
     dead = (letter["index"] for letter in reading.dead_letters(run))
     return check_rows(size, rows, dead, expected)

@@ -20,8 +20,9 @@ from ttg.demo.page import page
 from ttg.demo.tables import COMPARISON_HEADER, DemoResult, as_markdown, as_text, comparison_rows, metric_rows
 from ttg.demo.workload import WORK_VARIABLE, Scale, value_of
 from ttg.errors import SettingsError
-from ttg.run.launch import Running, RunRequest, execute, made_up_id, new_request
+from ttg.run.launch import Hooks, Running, execute
 from ttg.run.progress import Progress
+from ttg.run.request import RunRequest, made_up_id, new_request
 from ttg.settings import Settings
 from ttg.space import grid, range_
 from ttg.spec import Target
@@ -56,14 +57,8 @@ async def perform(config: DemoConfig, say: Say, reporter: Any) -> DemoResult:
         _introduce(config, request, say)
         show = Show(config, say, reporter, kill_broker)
         started = asyncio.get_running_loop().time()
-        finished = await execute(
-            request,
-            show,
-            handle_signals=True,
-            on_start=show.begin,
-            before_end=show.end,
-            dashboard=config.dashboard,
-        )
+        hooks = Hooks(show.begin, show.end, handle_signals=True, dashboard=config.dashboard)
+        finished = await execute(request, show, hooks)
         seconds = asyncio.get_running_loop().time() - started
     say("Checking every parameter against a direct computation …")
     check = await asyncio.to_thread(check_folder, request.out, config.scale.size, value_of)

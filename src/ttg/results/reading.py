@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 WINDOW_ROWS = 1 << 18
 
-__all__ = ["Cause", "causes", "columns_of", "dataframe", "dataset", "dead_letters", "export", "read", "table"]
+Table = pa.Table
+
+__all__ = ["Cause", "Table", "causes", "columns_of", "dataframe", "dataset", "dead_letters", "export", "read", "table"]
 
 
 def table(

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.results.folder import RunFolder, find_run
-from ttg.run.launch import Running, RunRequest, execute, new_request, resume_request
+from ttg.run.launch import Hooks, Running, execute
 from ttg.run.report import Finished
 from ttg.run.reporter import reporter_for
+from ttg.run.request import RunRequest, new_request, resume_request
 from ttg.settings import Settings, read_settings
 from ttg.space import Space, grid
 
 if TYPE_CHECKING:
     import pandas
-    import pyarrow
+
+    from ttg.results.reading import Table
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Run:
         """``finished``, ``finished_with_dead_letters``, ``interrupted``, ``cancelled``, ``failed`` or ``active``."""
         return self.folder.info.state
 
-    def table(self, columns: list[str] | None = None) -> pyarrow.Table:
+    def table(self, columns: list[str] | None = None) -> Table:
         """All rows, ordered by index, as an Arrow table."""
         from ttg.results import reading
 
@@ -145,7 +147,7 @@ def _wait_for(request: RunRequest, progress: bool) -> Run:
 
     def work() -> None:
         try:
-            asyncio.run(execute(request, reporter_for(quiet=not progress), on_start=hold))
+            asyncio.run(execute(request, reporter_for(quiet=not progress), Hooks(on_start=hold)))
         except BaseException as error:
             box["error"] = error
 

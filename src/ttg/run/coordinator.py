@@ -18,21 +18,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from ttg.brokers.base import Broker, ResultMessage
+from ttg.brokers.patience import Patience
 from ttg.clock import loop_time, unix_time
 from ttg.errors import (
     BrokerError,
     BrokerFull,
     BrokerUnavailable,
-    MessageError,
     RunStopped,
-    StorageError,
     TargetError,
-    TTGError,
 )
 from ttg.messages import (
     AnyEvent,
@@ -50,7 +49,8 @@ from ttg.messages import (
     indices_of,
 )
 from ttg.planner import Planner
-from ttg.results.collector import Batch, Collector, Written
+from ttg.results.collector import Collector
+from ttg.run.harvest import Harvest
 from ttg.run.local_workers import LocalWorkers, log_tail
 from ttg.run.progress import Progress, RetryCount, Throughput
 from ttg.run.window import Window
@@ -61,11 +61,7 @@ log = logging.getLogger("ttg.run")
 
 LOOK_SECONDS = 0.5
 READ_LIMIT = 256
-RETRY_FIRST_SECONDS, RETRY_LAST_SECONDS = 0.05, 2.0
 SILENT_HEARTBEATS = 3.0
-MAX_BUFFERED_BYTES = 128 << 20
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +101,8 @@ class Coordinator:
     status: str = "active"
     note: str = ""
     chunks_settled: int = 0
+    harvest: Harvest = field(init=False)
+    _news: list[AnyEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         prefix = f"{self.generation}-" if self.generation else ""
@@ -112,9 +110,10 @@ class Coordinator:
         self.window = Window(planner, self.collector.missing, prefix)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
-        self._writing: asyncio.Task[None] | None = None
+        self._patience = Patience(self.broker.consumer, self._on_trouble, remedy=self.revive_broker)
+        keep = self.options.keep_result_bytes
+        self.harvest = Harvest(self.collector, self.broker, self.spec.run, keep, self._patience)
         self._started = self._last_news = loop_time()
-        self._cursor: str | None = None
 
     # ------------------------------------------------------------------------------------------ the run
 
@@ -129,7 +128,7 @@ class Coordinator:
             await self._work()
             if self.status == "active":
                 self.status = "finished_with_dead_letters" if self.collector.dead_count else "finished"
-        except TTGError:
+        except BaseException:
             self.status = "failed"
             raise
         finally:
@@ -139,11 +138,12 @@ class Coordinator:
     def stop(self, status: str = "interrupted") -> None:
         """End the run early: drain local workers, commit what is settled. May be called again and again."""
         self.status = status
+        self._patience.exhausted = True
         self._stop.set()
 
     async def _announce(self) -> None:
-        await self._insist(self.broker.open)
-        await self._insist(self.broker.publish_run, self._record("active"))
+        await self.broker.open()
+        await self.broker.publish_run(self._record("active"))
         await self._tell(
             RunStarted(
                 **self._signed(),
@@ -177,15 +177,14 @@ class Coordinator:
             await self.workers.stop()
         await _cancel(collecting)
         try:
-            while messages := await self.broker.read_results(self._cursor, READ_LIMIT, 0.0, self.spec.run):
+            while messages := await self.harvest.read(READ_LIMIT, 0.0):
                 self._take_in(messages)
         except BrokerError as error:
             log.warning("results left in the broker, resume will collect them: %s", error)
 
     async def _leave(self) -> None:
-        if self._writing is not None:
-            await asyncio.wait({self._writing})
-        await self._flush()
+        self._patience.exhausted = True
+        await self.harvest.flush()
         state = "finished" if self.status.startswith("finished") else self.status
         ended = RunEnded(
             **self._signed(),
@@ -215,7 +214,8 @@ class Coordinator:
             self._wake.clear()
             chunks = self.window.cut(self.slots, self._unassigned())
             if chunks:
-                await self._insist(self.broker.submit, [self._task(name, ranges) for name, ranges in chunks])
+                tasks = [self._task(name, ranges) for name, ranges in chunks]
+                await self._patience.call(partial(self.broker.submit, tasks))
             else:
                 await self._wake.wait()
 
@@ -238,21 +238,12 @@ class Coordinator:
 
     async def _collect(self) -> None:
         while not self.collector.complete:
-            messages = await self._insist(
-                self.broker.read_results, self._cursor, READ_LIMIT, LOOK_SECONDS, self.spec.run
-            )
+            messages = await self._patience.call(partial(self.harvest.read, READ_LIMIT, LOOK_SECONDS))
             self._take_in(messages)
-            await self._write_when_due()
+            await self.harvest.write_when_due()
 
     def _take_in(self, messages: list[ResultMessage]) -> None:
-        for message in messages:
-            header = message.header
-            self._cursor = message.cursor
-            try:
-                self.collector.add(message)
-            except MessageError as error:
-                log.warning("a result does not fit this run and is ignored: %s", error)
-                continue
+        for header in self.harvest.take_in(messages):
             self.window.saw(header)
             self.retries.saw(header.attempt, header.count + len(header.dead), header.failed)
             self.chunks_settled += 1
@@ -269,49 +260,13 @@ class Coordinator:
                 f"see `ttg failed {self.spec.run} --group`, mend the function, then `ttg resume {self.spec.run}`"
             )
 
-    async def _write_when_due(self) -> None:
-        if self._writing is not None and self._writing.done():
-            self._writing.result()
-            self._writing = None
-        if not self.collector.due(loop_time()):
-            return
-        if self._writing is not None:
-            if self.collector.buffered_bytes < MAX_BUFFERED_BYTES:
-                return
-            await self._writing
-        self._writing = asyncio.create_task(self._flush())
-
-    async def _flush(self) -> None:
-        """Write what is buffered. Until it is on disk it is also in the broker, so giving up here loses nothing."""
-        batch = self.collector.take()
-        if batch is None:
-            return
-        written = await self._write(batch)
-        self.collector.commit(written)
-        try:
-            await self.broker.trim_results(self.spec.run, written.cursor, self.options.keep_result_bytes)
-        except BrokerError as error:
-            log.debug("collected results stay in the broker for now: %s", error)
-
-    async def _write(self, batch: Batch) -> Written:
-        pause = RETRY_FIRST_SECONDS
-        while True:
-            try:
-                return await asyncio.to_thread(self.collector.write, batch)
-            except StorageError as error:
-                if self._stop.is_set():
-                    raise
-                self._trouble(str(error))
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, RETRY_LAST_SECONDS)
-
     # ------------------------------------------------------------------------------------------ listen
 
     async def _listen(self) -> None:
         after: str | None = "$"
         while True:
-            for cursor, event in await self._insist(self.broker.read_events, after, READ_LIMIT, LOOK_SECONDS):
-                after = cursor
+            entries = await self._patience.call(partial(self.broker.read_events, after, READ_LIMIT, LOOK_SECONDS))
+            for after, event in entries:  # noqa: B007 - the cursor to go on from
                 self._on_event(event)
 
     def _on_event(self, event: AnyEvent) -> None:
@@ -346,6 +301,8 @@ class Coordinator:
             self.report(progress)
             self._look_after_workers()
             await self._publish_progress(progress)
+            await self._tell(*self._news)
+            self._news.clear()
             if await self._cancelled():
                 self.stop("cancelled")
             await self._look_for_lost_tasks()
@@ -400,7 +357,7 @@ class Coordinator:
             record = await self.broker.find_run(self.spec.run)
             if record is None:
                 await self.broker.publish_run(self._record("active"))
-                self._cursor = None
+                self.harvest.cursor = None
                 await self._submit_again("the broker had lost the run")
         except (BrokerUnavailable, BrokerFull):
             return False
@@ -435,35 +392,9 @@ class Coordinator:
 
     # ------------------------------------------------------------------------------------------ the broker
 
-    async def _insist(self, verb: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """Call a verb until the broker answers. The first failure and the recovery are told in one line each."""
-        pause, failed = RETRY_FIRST_SECONDS, False
-        while True:
-            try:
-                answer = await verb(*arguments)
-            except (BrokerUnavailable, BrokerFull) as error:
-                if not failed:
-                    self._trouble(str(error))
-                failed = True
-                if self.revive_broker is not None:
-                    await self.revive_broker()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, RETRY_LAST_SECONDS)
-            else:
-                if failed:
-                    await self._recovered()
-                return answer
-
-    def _trouble(self, text: str) -> None:
-        if not self.note:
-            log.warning("broker: %s; waiting for it", text)
-        self.note = f"broker: {text}"
-
-    async def _recovered(self) -> None:
-        if self.note:
-            log.info("broker: back again")
-            text, self.note = self.note, ""
-            await self._tell(BrokerTrouble(**self._signed(), text=text, recovered=True))
+    def _on_trouble(self, text: str, recovered: bool) -> None:
+        self.note = "" if recovered else text
+        self._news.append(BrokerTrouble(**self._signed(), text=text, recovered=recovered))
 
     async def _tell(self, *events: AnyEvent) -> None:
         try:

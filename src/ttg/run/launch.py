@@ -9,34 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ttg.clock import unix_time
-from ttg.errors import InputError, RunConflictError, RunStopped, SpaceError
-from ttg.results.folder import RunFolder, find_run
-from ttg.run.coordinator import Coordinator, RunOptions
+from ttg.errors import BrokerError, TargetError
+from ttg.results.folder import RunFolder, forget_run
+from ttg.run.coordinator import Coordinator
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
 from ttg.run.report import Finished
-from ttg.settings import Settings
-from ttg.space import Space
-from ttg.spec import Limits, RetryPolicy, RunSpec, Target
-from ttg.units import max_failures as max_failures_of
+from ttg.run.request import RunRequest
 
 if TYPE_CHECKING:
     from ttg.brokers.base import Broker
     from ttg.brokers.embedded import EmbeddedServer
 
 log = logging.getLogger("ttg.run")
-
-EMBEDDED_KEEP_BYTES = 16 << 20
-SHARED_KEEP_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,221 +42,58 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRequest:
-    """Everything a coordinator needs, checked. ``broker_url`` ``None``: the embedded server."""
+class Hooks:
+    """What happens beside a run. ``on_start`` is called when everything is started, ``before_end`` when it is done and
+    the broker still there. ``handle_signals``: Ctrl-C and SIGTERM drain (main thread only)."""
 
-    spec: RunSpec
-    space: Space
-    settings: Settings
-    out: Path
-    broker_url: str | None
-    workers: int
-    slots: int = 1
-    replace_workers: bool = True
-    options: RunOptions = field(default_factory=RunOptions)
-    resume: bool = False
-    revive: Iterable[int] = ()
+    on_start: Callable[[Running], None] = lambda running: None
+    before_end: Callable[[], Awaitable[None]] | None = None
+    handle_signals: bool = False
+    dashboard: bool = False
+    metrics_port: int | None = None
 
 
-def new_request(
-    target: Target,
-    space: Space,
-    settings: Settings,
-    *,
-    run_id: str | None = None,
-    out: Path | None = None,
-    broker: str | None = None,
-    workers: int | None = None,
-    slots: int = 1,
-    replace: bool = True,
-    chunk_size: int | None = None,
-    seed: int = 0,
-    retries: int | None = None,
-    retry_delay_seconds: float | None = None,
-    timeout_seconds: float | None = None,
-    memory_bytes: int | None = None,
-    checkpoint_seconds: float | None = None,
-    max_failures: str | int | None = None,
-    vectorized: bool = False,
-    priority: int = 0,
-    keep_results: int | None = None,
-) -> RunRequest:
-    """A fresh run, frozen. Raises ``InputError`` subclasses for values that cannot work."""
-    from ttg.space import space_to_json
-
-    if not len(space):
-        raise SpaceError("the parameter space is empty: nothing to run")
-    policy = settings.retry
-    spec = RunSpec(
-        run=run_id or made_up_id(target.function),
-        target=target,
-        space=space_to_json(space),
-        size=len(space),
-        names=space.names,
-        seed=seed,
-        retry=RetryPolicy(
-            max_retries=policy.max_retries if retries is None else _at_least(0, retries, "retries"),
-            delay_ms=policy.delay_ms if retry_delay_seconds is None else int(1000 * retry_delay_seconds),
-        ),
-        limits=Limits(
-            timeout_seconds=timeout_seconds,
-            memory_bytes=memory_bytes,
-            checkpoint_seconds=Limits().checkpoint_seconds if checkpoint_seconds is None else checkpoint_seconds,
-        ),
-        vectorized=vectorized,
-        priority=priority,
-        created=unix_time(),
-    )
-    return RunRequest(
-        spec=spec,
-        space=space,
-        settings=settings,
-        out=out or Path("ttg-runs") / spec.run,
-        broker_url=broker or settings.broker_url,
-        workers=_worker_count(workers),
-        slots=_at_least(1, slots, "slots"),
-        replace_workers=replace,
-        options=_options(spec, chunk_size, max_failures, keep_results, broker or settings.broker_url),
-    )
-
-
-def resume_request(
-    run: str,
-    settings: Settings,
-    *,
-    force: bool = False,
-    broker: str | None = None,
-    workers: int | None = None,
-    slots: int = 1,
-    replace: bool = True,
-    chunk_size: int | None = None,
-    max_failures: str | int | None = None,
-    keep_results: int | None = None,
-    revive: Iterable[int] = (),
-) -> RunRequest:
-    """Go on with ``run``. Refuses (``RunConflictError``) when the function changed since, unless ``force``."""
-    from ttg.results.rows import space_of
-
-    folder = find_run(run, settings.home)
-    spec = _same_function(folder, force=force)
-    url = broker or settings.broker_url
-    return RunRequest(
-        spec=spec,
-        space=space_of(folder),
-        settings=settings,
-        out=folder.path,
-        broker_url=url,
-        workers=_worker_count(workers),
-        slots=_at_least(1, slots, "slots"),
-        replace_workers=replace,
-        options=_options(spec, chunk_size, max_failures, keep_results, url),
-        resume=True,
-        revive=revive,
-    )
-
-
-def _same_function(folder: RunFolder, *, force: bool) -> RunSpec:
-    from ttg.target import refreshed
-
-    spec = folder.spec
-    now = refreshed(spec.target)
-    if now.code == spec.target.code:
-        return spec
-    if not force:
-        raise RunConflictError(
-            f"{spec.target} has changed since run {spec.run} began, so old and new rows would not belong together: "
-            "start a new run, or insist with --force"
-        )
-    return _with(spec, target=now)
-
-
-def _with(spec: RunSpec, **changes: Any) -> RunSpec:
-    import msgspec
-
-    changed: RunSpec = msgspec.structs.replace(spec, **changes)
-    return changed
-
-
-def _options(
-    spec: RunSpec, chunk_size: int | None, failures: str | int | None, keep: int | None, url: str | None
-) -> RunOptions:
-    if chunk_size is not None:
-        _at_least(1, chunk_size, "chunk-size")
-    default = SHARED_KEEP_BYTES if url else EMBEDDED_KEEP_BYTES
-    return RunOptions(
-        chunk_size=chunk_size,
-        max_failures=max_failures_of(failures, spec.size) if isinstance(failures, str) else failures,
-        keep_result_bytes=default if keep is None else keep,
-    )
-
-
-def _at_least(least: int, value: int, name: str) -> int:
-    if value < least:
-        raise InputError(f"--{name}: expected at least {least}, got {value}")
-    return value
-
-
-def _worker_count(workers: int | None) -> int:
-    if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return _at_least(0, workers, "workers")
-
-
-def made_up_id(function: str) -> str:
-    """``price-1123-a1b2c3``: readable, sortable within a day, unique."""
-    import time
-
-    name = "".join(letter if letter.isalnum() else "-" for letter in function).strip("-").lower()[:20] or "run"
-    return f"{name}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
-# ---------------------------------------------------------------------------------------------- running
-
-
-def start(request: RunRequest, reporter: Any, **extras: Any) -> Finished:
+def start(request: RunRequest, reporter: Any, *, dashboard: bool = False, metrics_port: int | None = None) -> Finished:
     """Run to the end in this thread, with Ctrl-C draining. Blocking."""
-    return asyncio.run(execute(request, reporter, handle_signals=True, **extras))
+    hooks = Hooks(handle_signals=True, dashboard=dashboard, metrics_port=metrics_port)
+    return asyncio.run(execute(request, reporter, hooks))
 
 
-async def execute(
-    request: RunRequest,
-    reporter: Any,
-    *,
-    handle_signals: bool = False,
-    on_start: Callable[[Running], None] = lambda running: None,
-    before_end: Callable[[], Awaitable[None]] | None = None,
-    dashboard: bool = False,
-    metrics_port: int | None = None,
-) -> Finished:
-    """Run to the end on the running event loop; returns the finished run or raises what stopped it.
-
-    ``on_start`` is called when everything is started, ``before_end`` when it is done and the broker still there.
-    """
+async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) -> Finished:
+    """Run to the end on the running event loop; returns the finished run or raises what stopped it."""
     folder = _folder(request)
-    with folder.lock():
-        async with _broker(request, folder) as (broker, server, workers):
-            coordinator = _coordinator(request, folder, broker, server, workers, reporter)
-            on_start(Running(coordinator, broker, server, workers))
-            if handle_signals:
-                _drain_on_signals(coordinator)
-            async with _services(request, broker, dashboard, metrics_port):
-                status = await _run(coordinator, folder, reporter)
-                if before_end is not None:
-                    await before_end()
-    return Finished.of(folder, status)
+    try:
+        with folder.lock():
+            return await _execute(request, folder, reporter, hooks)
+    except (TargetError, BrokerError):
+        if not request.resume and not folder.info.done + folder.info.dead:
+            forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
+        raise
 
 
 def _folder(request: RunRequest) -> RunFolder:
     if request.resume:
-        folder = RunFolder.open(request.out)
-        folder.update(spec=request.spec, state="active")
-        return folder
+        return RunFolder.open(request.out)
     folder = RunFolder.create(request.out, request.spec, request.settings.home)
     if not request.space.computable:
         from ttg.results.rows import save_rows
 
         save_rows(folder, request.space)
     return folder
+
+
+async def _execute(request: RunRequest, folder: RunFolder, reporter: Any, hooks: Hooks) -> Finished:
+    folder.update(spec=request.spec, state="active")
+    async with _broker(request, folder) as (broker, server, workers):
+        coordinator = _coordinator(request, folder, broker, server, workers, reporter)
+        hooks.on_start(Running(coordinator, broker, server, workers))
+        if hooks.handle_signals:
+            _drain_on_signals(coordinator)
+        async with _services(request, broker, hooks):
+            status = await _run(coordinator, folder, reporter)
+            if hooks.before_end is not None:
+                await hooks.before_end()
+    return Finished.of(folder, status)
 
 
 @asynccontextmanager
@@ -291,7 +120,7 @@ async def _broker(
         if workers is not None:
             workers.kill()
         if server is not None:
-            await server.stop()
+            await server.stop(discard=folder.info.state.startswith("finished"))
 
 
 async def _embedded(request: RunRequest, folder: RunFolder) -> EmbeddedServer | None:
@@ -392,16 +221,11 @@ def _drain_on_signals(coordinator: Coordinator) -> None:
 
 
 @asynccontextmanager
-async def _services(
-    request: RunRequest, broker: Broker, dashboard: bool, metrics_port: int | None
-) -> AsyncIterator[None]:
-    if not dashboard and metrics_port is None:
+async def _services(request: RunRequest, broker: Broker, hooks: Hooks) -> AsyncIterator[None]:
+    if not hooks.dashboard and hooks.metrics_port is None:
         yield
         return
     from ttg.run.services import serve
 
-    async with serve(broker.config, request.settings, dashboard=dashboard, metrics_port=metrics_port):
+    async with serve(broker.config, request.settings, dashboard=hooks.dashboard, metrics_port=hooks.metrics_port):
         yield
-
-
-__all__ = ["RunRequest", "RunStopped", "execute", "made_up_id", "new_request", "resume_request", "start"]

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ttg.brokers.base import Broker, Delivery, Settlement
+from ttg.brokers.patience import Patience
 from ttg.messages import Failure, Outcome
 from ttg.worker.config import Summary
 from ttg.worker.gazette import Gazette
-from ttg.worker.patience import Patience
 
 BATCH_TASKS, BATCH_BYTES = 128, 32 << 20
 

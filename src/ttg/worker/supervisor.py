@@ -19,11 +19,12 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 from ttg.brokers.base import Broker, Delivery
+from ttg.brokers.patience import Patience
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, MessageError
 from ttg.messages import (
@@ -34,12 +35,11 @@ from ttg.messages import (
 from ttg.worker.config import Reason, Summary, WorkerConfig
 from ttg.worker.gazette import Gazette
 from ttg.worker.limits import resident_bytes
-from ttg.worker.outcome import Death, Ended, Executor, dropped, ended_by_lost_workers, outcome_of, untouched
-from ttg.worker.patience import Patience
+from ttg.worker.outcome import Death, Ended, Executor, dropped, ended_by_lost_workers, given_back, outcome_of, untouched
 from ttg.worker.process import ChildProcess, Spawn
 from ttg.worker.runs import Run, RunCache
 from ttg.worker.settler import Finished, Observer, Settler
-from ttg.worker.slot import Held, Slot
+from ttg.worker.slot import Held, Phase, Slot
 
 log = logging.getLogger("ttg.worker")
 
@@ -75,6 +75,7 @@ class Worker:
         self.patience = Patience(config.name, self._gazette.note_trouble, config.give_up_seconds)
         self._settler = Settler(broker, self.patience, self.summary, self._gazette, observer, self._changed.set)
         self._on_hold: set[Delivery] = set()
+        self._holds: set[asyncio.Task[None]] = set()
         self._stop: asyncio.Future[Reason] = asyncio.get_running_loop().create_future()
         self._hurry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,21 +109,28 @@ class Worker:
         self._watch_lifeline()
         for slot in self.slots:
             slot.start()
-        await self.patience.call(self.broker.open)
-        loops = (self._settler.run, self._renew, self._tell, self._look, self._follow)
-        for loop in loops:
-            self._start(loop())
-        leasing = self._start(self._lease())
+        working = self._start(self._open_and_lease())
         await self._first_end(self._stop)
-        leasing.cancel()
+        working.cancel()
         await self._first_end(asyncio.ensure_future(self._drain()))
         return self._stop.result()
 
-    def _start(self, work: Any) -> asyncio.Task[None]:
+    async def _open_and_lease(self) -> None:
+        await self.patience.call(self.broker.open)
+        for loop in (self._settler.run, self._renew, self._tell, self._look, self._follow):
+            self._start(loop())
+        await self._lease()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
         return task
+
+    def _start_hold(self, work: Coroutine[Any, Any, None]) -> None:
+        hold = self._start(work)
+        self._holds.add(hold)
+        hold.add_done_callback(self._holds.discard)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
@@ -145,6 +153,7 @@ class Worker:
         if not await self._until(self._childless, CLOSE_SECONDS):
             for slot in self.slots:
                 slot.kill()
+            self._hurry.clear()  # a killed child is gone in milliseconds, and must not be left unreaped
             await self._until(self._childless, CLOSE_SECONDS)
         self._gazette.note_stopped(reason.value, self.summary.chunks_processed, self.summary.parameters_processed)
         await self._publish()
@@ -199,7 +208,7 @@ class Worker:
             self._set_aside(delivery, str(error))
             return
         if run is None:
-            self._start(self._wait_for_run(delivery))
+            self._start_hold(self._wait_for_run(delivery))
         else:
             self._admit_to(run, delivery)
 
@@ -207,7 +216,7 @@ class Worker:
         if not run.is_active:
             self._finish(delivery, dropped(delivery.task, self._by(0, unix_time())))
         elif run.refusal:
-            self._start(self._hold(run, delivery))
+            self._start_hold(self._hold(run, delivery))
         elif ended := ended_by_lost_workers(delivery.task, delivery.deliveries):
             log.warning("task %s was lost with %d workers: looking closer", delivery.task.id, delivery.deliveries - 1)
             self._end(delivery, run, ended, self._by(0, unix_time(), run))
@@ -267,7 +276,7 @@ class Worker:
         run.refusal, run.lasting = text, True
         for slot in self.slots:
             for delivery in self._withdraw(slot, [held for held in slot.flight if held.run is run]):
-                self._start(self._hold(run, delivery))
+                self._start_hold(self._hold(run, delivery))
 
     def on_change(self, moment: str, slot: Slot, held: Held | None = None) -> None:
         """A slot may have room."""
@@ -423,8 +432,9 @@ class Worker:
         """What is done is settled, what is not goes back; children that do not answer in time are killed, unblamed."""
         self._draining = True
         log.info("stopping: settling what is done, giving back the rest")
+        self._return_what_is_on_hold()
         for slot in self.slots:
-            self._give_back(slot, slot.others())
+            self._give_back(slot, slot.others() if slot.phase is Phase.UP else list(slot.flight))
             slot.stop_early()
         self._observe("draining")
         if not await self._until(self._landed, self.config.grace_seconds):
@@ -432,6 +442,12 @@ class Worker:
                 slot.kill()
             await self._until(self._landed, CLOSE_SECONDS)
         await self._until(lambda: not self._settler.waiting, self.config.grace_seconds)
+
+    def _return_what_is_on_hold(self) -> None:
+        for hold in self._holds:
+            hold.cancel()
+        for delivery in list(self._on_hold):
+            self._finish(delivery, given_back(delivery.task, self._by(0, unix_time())))
 
     def _landed(self) -> bool:
         """No answer is awaited from any child."""

@@ -1,4 +1,4 @@
-"""Calls to the broker that wait until it is there again. One log line per change of state, none per try."""
+"""Calls that wait until broker (or disk) are well again. One log line per change of state, none per try."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ttg.clock import loop_time
-from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable
+from ttg.errors import BrokerFull, BrokerUnavailable, StorageError, TTGError
 
-log = logging.getLogger("ttg.worker")
+log = logging.getLogger("ttg.patience")
 
 FIRST_SECONDS, LAST_SECONDS = 0.05, 5.0
 
@@ -21,53 +21,63 @@ T = TypeVar("T")
 class Patience:
     """Retries with exponential backoff and full jitter (so that a fleet does not return in step).
 
-    ``on_trouble(text, recovered)`` is told when the trouble starts and when it is over. After ``give_up_seconds`` of it
-    the broker's own error is raised.
+    ``on_trouble(text, recovered)`` is told when the trouble starts and when it is over. After ``give_up_seconds`` of
+    it, or once ``exhausted`` is set, the error itself is raised. ``remedy`` is tried before each further attempt.
     """
 
     def __init__(
-        self, name: str, on_trouble: Callable[[str, bool], None], give_up_seconds: float | None = None
+        self,
+        name: str,
+        on_trouble: Callable[[str, bool], None],
+        give_up_seconds: float | None = None,
+        remedy: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._random = random.Random(name)
         self._on_trouble = on_trouble
         self._give_up_seconds = give_up_seconds
-        self._troubles: dict[type[BrokerError], float] = {}
+        self._remedy = remedy
+        self._troubles: dict[type[TTGError], float] = {}
+        self.exhausted = False
         self.last_contact = loop_time()
 
     @property
     def in_trouble(self) -> bool:
-        """Whether some call waits for the broker to be well again."""
+        """Whether some call waits for things to be well again."""
         return bool(self._troubles)
 
     async def call(self, verb: Callable[[], Awaitable[T]]) -> T:
-        """The result of ``verb``, however long it takes. ``BrokerRefused`` passes: waiting does not help."""
+        """The result of ``verb``, however long it takes. Other errors pass: waiting does not help them."""
         wait_seconds = FIRST_SECONDS
         # Any answer shows that the broker is there; that it takes data again only the refused call itself can see.
-        cured: set[type[BrokerError]] = {BrokerUnavailable}
+        cured: set[type[TTGError]] = {BrokerUnavailable}
         while True:
             try:
                 result = await verb()
-            except (BrokerUnavailable, BrokerFull) as error:
+            except (BrokerUnavailable, BrokerFull, StorageError) as error:
                 cured.add(type(error))
                 self._note(error)
+                if self._remedy is not None:
+                    await self._remedy()
                 await asyncio.sleep(wait_seconds * (0.5 + self._random.random() / 2))
                 wait_seconds = min(2 * wait_seconds, LAST_SECONDS)
             else:
                 self._recover(cured)
                 return result
 
-    def _note(self, error: BrokerError) -> None:
+    def _note(self, error: TTGError) -> None:
         now, kind = loop_time(), type(error)
+        if self.exhausted:
+            raise error
         if kind not in self._troubles:
             self._troubles[kind] = now
-            log.warning("the broker is in trouble, waiting: %s", error)
+            log.warning("waiting: %s", error)
             self._on_trouble(str(error), False)
         elif self._give_up_seconds is not None and now - self._troubles[kind] > self._give_up_seconds:
             raise error
 
-    def _recover(self, cured: set[type[BrokerError]]) -> None:
+    def _recover(self, cured: set[type[TTGError]]) -> None:
         self.last_contact = loop_time()
         for kind in cured & self._troubles.keys():
-            text = f"the broker is well again after {self.last_contact - self._troubles.pop(kind):.1f} s"
+            text = f"well again after {self.last_contact - self._troubles.pop(kind):.1f} s"
             log.info(text)
             self._on_trouble(text, True)

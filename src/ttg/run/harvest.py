@@ -1,0 +1,83 @@
+"""From the results log to durable parts: dedup by index, buffer, write in a thread, commit, let the broker trim."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from ttg.brokers.base import Broker, ResultMessage
+from ttg.brokers.patience import Patience
+from ttg.clock import loop_time
+from ttg.errors import BrokerError, MessageError
+from ttg.messages import ResultHeader
+from ttg.results.collector import Collector
+
+log = logging.getLogger("ttg.run")
+
+MAX_BUFFERED_BYTES = 128 << 20
+
+
+class Harvest:
+    """The collecting side of one run. ``cursor`` is the newest message taken in; ``None`` reads the log from its start.
+
+    What is buffered here is still in the broker, so losing this object loses nothing.
+    """
+
+    def __init__(
+        self, collector: Collector, broker: Broker, run: str, keep_result_bytes: int, patience: Patience
+    ) -> None:
+        self.collector = collector
+        self.cursor: str | None = None
+        self._broker = broker
+        self._run = run
+        self._keep_result_bytes = keep_result_bytes
+        self._patience = patience
+        self._writing: asyncio.Task[None] | None = None
+
+    async def read(self, limit: int, wait_seconds: float) -> list[ResultMessage]:
+        """The next messages of this run."""
+        return await self._broker.read_results(self.cursor, limit, wait_seconds, self._run)
+
+    def take_in(self, messages: Sequence[ResultMessage]) -> Iterator[ResultHeader]:
+        """Buffer what is new; yields the header of each message that fits this run."""
+        for message in messages:
+            self.cursor = message.cursor
+            try:
+                self.collector.add(message)
+            except MessageError as error:
+                log.warning("a result does not fit this run and is ignored: %s", error)
+                continue
+            yield message.header
+
+    async def write_when_due(self) -> None:
+        """Start writing a part when it is time. Waits only when the disk cannot keep up with the results."""
+        if self._writing is not None and self._writing.done():
+            self._writing.result()
+            self._writing = None
+        if not self.collector.due(loop_time()):
+            return
+        if self._writing is not None:
+            if self.collector.buffered_bytes < MAX_BUFFERED_BYTES:
+                return
+            await self._writing
+        self._writing = asyncio.create_task(self._write())
+
+    async def flush(self) -> None:
+        """Everything taken in so far is on disk when this returns."""
+        if self._writing is not None:
+            await self._writing
+            self._writing = None
+        await self._write()
+
+    async def _write(self) -> None:
+        batch = self.collector.take()
+        if batch is None:
+            return
+        written = await self._patience.call(partial(asyncio.to_thread, self.collector.write, batch))
+        self.collector.commit(written)
+        try:
+            await self._broker.trim_results(self._run, written.cursor, self._keep_result_bytes)
+        except BrokerError as error:
+            log.debug("collected results stay in the broker for now: %s", error)

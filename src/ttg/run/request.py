@@ -1,0 +1,188 @@
+"""What is to be run, checked and frozen, before anything is started."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ttg.clock import unix_time
+from ttg.errors import InputError, RunConflictError, SpaceError
+from ttg.results.folder import RunFolder, find_run
+from ttg.run.coordinator import RunOptions
+from ttg.settings import Settings
+from ttg.space import Space, space_to_json
+from ttg.spec import Limits, RetryPolicy, RunSpec, Target
+from ttg.units import max_failures as max_failures_of
+
+EMBEDDED_KEEP_BYTES = 16 << 20
+SHARED_KEEP_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Everything a coordinator needs, checked. ``broker_url`` ``None``: the embedded server."""
+
+    spec: RunSpec
+    space: Space
+    settings: Settings
+    out: Path
+    broker_url: str | None
+    workers: int
+    slots: int = 1
+    replace_workers: bool = True
+    options: RunOptions = field(default_factory=RunOptions)
+    resume: bool = False
+    revive: Iterable[int] = ()
+
+
+def new_request(
+    target: Target,
+    space: Space,
+    settings: Settings,
+    *,
+    run_id: str | None = None,
+    out: Path | None = None,
+    broker: str | None = None,
+    workers: int | None = None,
+    slots: int = 1,
+    replace: bool = True,
+    chunk_size: int | None = None,
+    seed: int = 0,
+    retries: int | None = None,
+    retry_delay_seconds: float | None = None,
+    timeout_seconds: float | None = None,
+    memory_bytes: int | None = None,
+    checkpoint_seconds: float | None = None,
+    max_failures: str | int | None = None,
+    vectorized: bool = False,
+    priority: int = 0,
+    keep_results: int | None = None,
+) -> RunRequest:
+    """A fresh run, frozen. Raises ``InputError`` subclasses for values that cannot work."""
+    if not len(space):
+        raise SpaceError("the parameter space is empty: nothing to run")
+    policy = settings.retry
+    spec = RunSpec(
+        run=run_id or made_up_id(target.function),
+        target=target,
+        space=space_to_json(space),
+        size=len(space),
+        names=space.names,
+        seed=seed,
+        retry=RetryPolicy(
+            max_retries=policy.max_retries if retries is None else _at_least(0, retries, "retries"),
+            delay_ms=policy.delay_ms if retry_delay_seconds is None else int(1000 * retry_delay_seconds),
+        ),
+        limits=Limits(
+            timeout_seconds=timeout_seconds,
+            memory_bytes=memory_bytes,
+            checkpoint_seconds=Limits().checkpoint_seconds if checkpoint_seconds is None else checkpoint_seconds,
+        ),
+        vectorized=vectorized,
+        priority=priority,
+        created=unix_time(),
+    )
+    return RunRequest(
+        spec=spec,
+        space=space,
+        settings=settings,
+        out=out or Path("ttg-runs") / spec.run,
+        broker_url=broker or settings.broker_url,
+        workers=_worker_count(workers),
+        slots=_at_least(1, slots, "slots"),
+        replace_workers=replace,
+        options=_options(spec, chunk_size, max_failures, keep_results, broker or settings.broker_url),
+    )
+
+
+def resume_request(
+    run: str,
+    settings: Settings,
+    *,
+    force: bool = False,
+    broker: str | None = None,
+    workers: int | None = None,
+    slots: int = 1,
+    replace: bool = True,
+    chunk_size: int | None = None,
+    max_failures: str | int | None = None,
+    keep_results: int | None = None,
+    revive: Iterable[int] = (),
+) -> RunRequest:
+    """Go on with ``run``. Refuses (``RunConflictError``) when the function changed since, unless ``force``."""
+    from ttg.results.rows import space_of
+
+    folder = find_run(run, settings.home)
+    spec = _same_function(folder, force=force)
+    url = broker or settings.broker_url
+    return RunRequest(
+        spec=spec,
+        space=space_of(folder),
+        settings=settings,
+        out=folder.path,
+        broker_url=url,
+        workers=_worker_count(workers),
+        slots=_at_least(1, slots, "slots"),
+        replace_workers=replace,
+        options=_options(spec, chunk_size, max_failures, keep_results, url),
+        resume=True,
+        revive=revive,
+    )
+
+
+def _same_function(folder: RunFolder, *, force: bool) -> RunSpec:
+    from ttg.target import refreshed
+
+    spec = folder.spec
+    now = refreshed(spec.target)
+    if now.code == spec.target.code:
+        return spec
+    if not force:
+        raise RunConflictError(
+            f"{spec.target} has changed since run {spec.run} began, so old and new rows would not belong together: "
+            "start a new run, or insist with --force"
+        )
+    return _with(spec, target=now)
+
+
+def _with(spec: RunSpec, **changes: Any) -> RunSpec:
+    changed: RunSpec = msgspec.structs.replace(spec, **changes)
+    return changed
+
+
+def _options(
+    spec: RunSpec, chunk_size: int | None, failures: str | int | None, keep: int | None, url: str | None
+) -> RunOptions:
+    if chunk_size is not None:
+        _at_least(1, chunk_size, "chunk-size")
+    default = SHARED_KEEP_BYTES if url else EMBEDDED_KEEP_BYTES
+    return RunOptions(
+        chunk_size=chunk_size,
+        max_failures=max_failures_of(failures, spec.size) if isinstance(failures, str) else failures,
+        keep_result_bytes=default if keep is None else keep,
+    )
+
+
+def _at_least(least: int, value: int, name: str) -> int:
+    if value < least:
+        raise InputError(f"--{name}: expected at least {least}, got {value}")
+    return value
+
+
+def _worker_count(workers: int | None) -> int:
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _at_least(0, workers, "workers")
+
+
+def made_up_id(function: str) -> str:
+    """``price-1123-a1b2c3``: readable, sortable within a day, unique."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in function).strip("-").lower()[:20] or "run"
+    return f"{name}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"

@@ -1,0 +1,26 @@
+"""Functions that the tests' runs execute."""
+
+from __future__ import annotations
+
+import os
+import time
+
+
+def value(i: int) -> float:
+    """Cheap and checkable."""
+    return (i * 7 + 13) % 1000 + (i % 100) / 100
+
+
+def slow(i: int) -> float:
+    """As ``value``, but it takes two milliseconds."""
+    time.sleep(0.002)
+    return value(i)
+
+
+def picky(i: int) -> float:
+    """Every hundredth parameter fails, always, and leaves a trace of each attempt."""
+    if i % 100 == 7:
+        with open(os.environ["ATTEMPTS_FILE"], "a") as file:
+            file.write(f"{i} {time.time()}\n")
+        raise ValueError(f"no value for {i % 1000}")
+    return value(i)
