@@ -89,7 +89,13 @@ def saver(out: Path, plan: Plan) -> Callable[[list[Measurement]], None]:
 
 
 def draw(out: Path) -> None:
-    command = [environment.peer_python(), "-m", "benchmarks.plot", out / "results.json", out / "report.png"]
+    command = [
+        str(environment.peer_python()),
+        "-m",
+        "benchmarks.plot",
+        str(out / "results.json"),
+        str(out / "report.png"),
+    ]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(environment.ROOT)})
 
 

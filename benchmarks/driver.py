@@ -1,7 +1,7 @@
 """One measurement in its own process: ``python -m benchmarks.driver JOB`` (JSON), run by the contender's interpreter.
 
-Prints JSON lines: ``first`` when the first value is there, ``collected`` with the seconds when all are, ``checked`` with
-the number of wrong values. Whatever else is printed, by whomever, goes to standard error.
+Prints JSON lines: ``first`` when the first value is there, ``collected`` with the seconds when all are,
+``checked`` with the number of wrong values. Whatever else is printed, by whomever, goes to standard error.
 """
 
 from __future__ import annotations

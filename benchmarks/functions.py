@@ -45,7 +45,7 @@ def counted(i: int) -> float:
 
 
 def who(i: int) -> float:
-    """The process that executes, whatever ``i`` is; asked until every worker has answered, which is what "workers up" means here."""
+    """The process that executes, whatever ``i`` is; when every worker has answered, the workers are up."""
     time.sleep(0.02)
     return float(os.getpid())
 

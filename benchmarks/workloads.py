@@ -130,7 +130,8 @@ WORKLOADS = {workload.name: workload for workload in _ALL}
 @dataclass(frozen=True)
 class Target:
     """A figure TTG must reach. ``kind``: ``ratio`` (how many times as good as the best peer), ``limit`` (the same,
-    against the limit), ``value`` (in the workload's metric), ``flat`` (figure at ``count`` over that at ``base_count``).
+    against the limit), ``value`` (in the workload's metric), ``flat`` (figure at ``count`` over the one at
+    ``base_count``).
     """
 
     workload: str

@@ -53,17 +53,17 @@ class Contender(ABC):
                 kill_tree(command.pid)
                 command.wait()
 
-    def configure(self) -> None:
+    def configure(self) -> None:  # noqa: B027 (most have nothing to share)
         """Put into the environment what driver and workers must share."""
 
-    def start_workers(self) -> None:
+    def start_workers(self) -> None:  # noqa: B027 (pools have none of their own)
         """Start what executes; for pools, which are client and workers at once, :meth:`connect` does it."""
 
     @abstractmethod
     def connect(self) -> None:
         """Be able to submit."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (commands end without it)
         """Let go of client and workers; commands started with :meth:`start_command` are ended afterwards."""
 
     @abstractmethod
@@ -80,8 +80,7 @@ class Contender(ABC):
 
     def start_command(self, *command: str, **environment: str) -> None:
         """Start a worker command in its own process group, its output beside the driver's log."""
-        log = Path(self.job.folder, f"worker-{len(self.commands)}.log").open("wb")
-        with log:
+        with Path(self.job.folder, f"worker-{len(self.commands)}.log").open("wb") as log:
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=os.environ | environment
             )

@@ -1,4 +1,4 @@
-"""Dramatiq on Redis and on RabbitMQ; it has no result store on RabbitMQ, so results go through a Redis in both cases."""
+"""Dramatiq on Redis and on RabbitMQ, where it has no result store: results go through a Redis in both cases."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DramatiqQueue(BlockContender):
         os.environ.update(BENCH_BROKER=url, BENCH_SETTINGS=settings_of(job))
         os.environ.setdefault("BENCH_RESULTS", url if url.startswith("redis") else self.start_result_store())
         if job.settings == "best" and not (job.style == "single" and job.function == "f"):
-            os.environ["dramatiq_queue_prefetch"] = "1"
+            os.environ["dramatiq_queue_prefetch"] = "1"  # noqa: SIM112 (Dramatiq spells it so)
 
     def start_result_store(self) -> str:
         return self.result_store.enter_context(redis_server(Path(self.job.folder, "result-store")))

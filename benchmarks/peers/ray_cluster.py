@@ -35,7 +35,9 @@ class Ray(BlockContender):
 
     def map_blocks(self, function: str, blocks: Blocks) -> Iterable[Piece]:
         if self.job.settings == "default":
-            return self.actor_pool().map_unordered(call_actor, [(function, *pair) for pair in blocks])
+            calls = [(function, *pair) for pair in blocks]
+            pieces: Iterable[Piece] = self.actor_pool().map_unordered(call_actor, calls)
+            return pieces
         return self.gather([self.task.remote(function, *pair) for pair in blocks])
 
     def gather(self, references: list[Any]) -> Iterable[Piece]:

@@ -20,7 +20,7 @@ broker = RedisStreamBroker(
 broker.with_serializer(PickleSerializer())
 
 
-@broker.task(task_name="block")
+@broker.task(task_name="block")  # type: ignore[untyped-decorator]
 async def run_block(function: str, start: int, stop: int) -> tuple[int, str]:
     """Runs on the worker's event loop: the fastest way there is for work that only computes. taskiq validates what a
     task returns and knows no ``array``, so the packed floats travel as base64.

@@ -111,7 +111,8 @@ def parts(out: Path) -> list[Path]:
 
 
 def column(part: Path, name: str) -> NDArray[np.float64]:
-    return pq.read_table(part, columns=[name]).column(0).to_numpy()
+    values: NDArray[np.float64] = pq.read_table(part, columns=[name]).column(0).to_numpy()
+    return values
 
 
 def expected(index: NDArray[np.float64]) -> NDArray[np.float64]:

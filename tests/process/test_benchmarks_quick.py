@@ -1,4 +1,4 @@
-"""The benchmark's quick form keeps working: every value verified, results and report readable. Says nothing on speed."""
+"""The benchmark's quick form keeps working: every value right, results and report readable. Nothing on speed."""
 
 from __future__ import annotations
 
