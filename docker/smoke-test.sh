@@ -5,7 +5,7 @@
 set -eu
 image=${1:-ttg-worker:latest}
 prefix=ttg-smoke-$$
-points=3000
+points=1000
 
 label="ttg.io/smoke-test=$prefix"
 clean_up() {

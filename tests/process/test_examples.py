@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import importlib.util
 import re
 import shlex
@@ -68,8 +69,9 @@ def test_option_pricing(folder: Path) -> None:
 def test_epidemic(folder: Path) -> None:
     execute(documented_command("epidemic.py", "ttg run"), folder)
     execute(documented_command("epidemic.py", "ttg results"), folder)
-    header, *lines = (folder / "epidemics.csv").read_text().splitlines()
-    assert {"r0", "distancing", "peak_infectious", "peak_day", "attack_rate"} <= set(header.split(","))
+    with (folder / "epidemics.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {"r0", "distancing", "peak_infectious", "peak_day", "attack_rate"} <= set(lines[0])
     assert len(lines) == 4 * 4
     rows = pq.read_table(folder / "epidemics" / "results").to_pylist()
     free = {row["r0"]: row["attack_rate"] for row in rows if row["distancing"] == 0}
