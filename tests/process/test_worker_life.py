@@ -1,4 +1,4 @@
-"""A worker's life with real children: draining, cancelled runs, refusals, lost leases, dying children and coordinators."""
+"""A worker's life with real children: drains, cancelled runs, refusals, lost leases, dying children."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from tests.process.crash_workloads import CULPRIT
 from tests.process.worker_stage import Stage, spec_for
+
 from ttg.messages import (
     MessageSetAside,
     TargetRefused,
@@ -168,7 +168,7 @@ async def test_a_module_that_ends_the_process_on_import_is_refused(tmp_path: Pat
 
 
 async def test_a_task_of_an_unknown_run_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ttg.worker.supervisor.FOLLOW_SECONDS", 0.02)
+    monkeypatch.setattr("ttg.worker.reception.LOOK_AGAIN_SECONDS", 0.02)
     stage = Stage(spec_for("fine", 5))
     await stage.open([Task("nobody", "c1", ((0, 5),))])
     worker = stage.worker()

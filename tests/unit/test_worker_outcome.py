@@ -1,4 +1,4 @@
-"""What becomes of a task, whichever way it ended: nothing is lost, nothing doubled, only single parameters are blamed."""
+"""What becomes of a task, whichever way it ended: nothing lost, nothing doubled, only single parameters blamed."""
 
 from __future__ import annotations
 

@@ -128,6 +128,8 @@ class Child:
 
         execution = Execution(task, loaded, spec.vectorized)
         execution.run(spec.limits.checkpoint_seconds, announce, lambda: self.channel.must_stop(number))
+        if spec.limits.timeout_seconds is not None:
+            announce(execution.executed, 0, 0.0)
         self.channel.send(*execution.report(number))
 
     def _limit_memory(self, memory_bytes: int | None) -> None:

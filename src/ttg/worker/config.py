@@ -15,7 +15,6 @@ class Reason(enum.Enum):
     FINISHED = "finished"
     IDLE = "idle"
     DRAINED = "drained"
-    STOPPED = "stopped"
     GAVE_UP = "gave_up"
 
     @property

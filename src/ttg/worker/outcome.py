@@ -35,6 +35,11 @@ CRASH_BUDGET = 3
 ParametersOf = Callable[[Task, int], dict[str, Any]]
 
 
+def no_parameters(task: Task, index: int) -> dict[str, Any]:
+    """For outcomes without dead letters."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How an assignment ended: ``done`` in order of ``payload``, ``failures`` to charge, ``remainder`` to queue."""
@@ -67,7 +72,7 @@ class Executor:
     worker: str
     slot: int
     started: float
-    parameters_of: ParametersOf = field(default=lambda task, index: {}, repr=False)
+    parameters_of: ParametersOf = field(default=no_parameters, repr=False)
 
 
 # ---------------------------------------------------------------------------------------------- how it ended
@@ -137,6 +142,11 @@ def outcome_of(spec: RunSpec, task: Task, ended: Ended, by: Executor, now: float
 def dropped(task: Task, by: Executor) -> Outcome:
     """The end of a task whose run is over or unknown: it leaves the queue, and nothing follows."""
     return Outcome(_header(task, Ended(), by))
+
+
+def given_back(task: Task, by: Executor) -> Outcome:
+    """Nothing was done, and nothing need be known of the run: the task goes back as it is."""
+    return Outcome(_header(task, Ended(), by), remainder=untouched(task).remainder)
 
 
 def _header(

@@ -64,7 +64,11 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class Announced(msgspec.Struct, frozen=True, tag="announced"):
-    """About to execute ``count`` parameters from position ``offset`` of the task, taking about ``seconds``."""
+    """About to execute ``count`` parameters from position ``offset`` of the task, taking about ``seconds``.
+
+    A ``count`` of 0: done with executing, about to encode what came before ``offset``; sent where calls have a time
+    limit, so that encoding is not taken for a call.
+    """
 
     number: int
     offset: int

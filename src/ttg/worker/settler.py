@@ -10,9 +10,20 @@ from typing import Any, Protocol
 
 from ttg.brokers.base import Broker, Delivery, Settlement
 from ttg.brokers.patience import Patience
+from ttg.clock import unix_time
 from ttg.messages import Failure, Outcome
 from ttg.worker.config import Summary
 from ttg.worker.gazette import Gazette
+from ttg.worker.outcome import (
+    Ended,
+    Executor,
+    ParametersOf,
+    dropped,
+    given_back,
+    no_parameters,
+    outcome_of,
+)
+from ttg.worker.runs import Run
 
 BATCH_TASKS, BATCH_BYTES = 128, 32 << 20
 
@@ -38,7 +49,7 @@ class Finished:
 
 @dataclass(eq=False)
 class Settler:
-    """Settles in the order of arrival, several at a time. ``on_change`` is called when the queue became shorter."""
+    """Settles in the order of arrival, several at a time. ``on_change`` is called when the queue has changed."""
 
     broker: Broker
     patience: Patience
@@ -49,10 +60,36 @@ class Settler:
     waiting: deque[Finished] = field(default_factory=deque)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def add(self, finished: Finished) -> None:
-        """Queue an outcome."""
-        self.waiting.append(finished)
+    # -- queueing
+
+    def end(self, delivery: Delivery, run: Run, ended: Ended, slot: int = 0, started: float | None = None) -> None:
+        """The one way from an end to an outcome. What belongs to a run that is over leaves the queue, and no trace."""
+        if not run.is_active:
+            self.drop(delivery)
+            return
+        by = self._executor(slot, started, run.parameters_of)
+        self._add(delivery, outcome_of(run.spec, delivery.task, ended, by, unix_time()), ended.failures)
+
+    def drop(self, delivery: Delivery) -> None:
+        """Remove a task that nobody wants executed."""
+        self._add(delivery, dropped(delivery.task, self._executor()))
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Return a task untouched. Settling it, rather than releasing, leaves no trace of this delivery: a task that
+        was given back often must not look like one that kills workers."""
+        self._add(delivery, given_back(delivery.task, self._executor()))
+
+    def _executor(
+        self, slot: int = 0, started: float | None = None, parameters_of: ParametersOf = no_parameters
+    ) -> Executor:
+        return Executor(self.summary.worker, slot, unix_time() if started is None else started, parameters_of)
+
+    def _add(self, delivery: Delivery, outcome: Outcome, failures: Sequence[Failure] = ()) -> None:
+        self.waiting.append(Finished(delivery, outcome, failures))
         self._arrived.set()
+        self.on_change()
+
+    # -- settling
 
     async def run(self) -> None:
         """Settle for ever."""

@@ -77,6 +77,11 @@ class Held:
         """The task that was leased."""
         return self.delivery.task
 
+    @property
+    def suspects(self) -> tuple[int, int]:
+        """Offset and count of what the child was executing, or encoding, when last heard of."""
+        return (self.offset, self.count) if self.count else (0, self.offset or self.task.count)
+
 
 class SlotOwner(Protocol):
     """Who is told what becomes of the slot's assignments."""
@@ -319,7 +324,7 @@ class Slot:
             self._timer = asyncio.get_running_loop().call_later(SETUP_SECONDS, self._on_setup_timeout)
             return
         limit = head.run.spec.limits.timeout_seconds
-        if limit is not None:
+        if limit is not None and head.count:
             grace = 0.0 if head.count == 1 else SLICE_GRACE_SECONDS + expected_seconds
             self._timer = asyncio.get_running_loop().call_later(limit + grace, self._on_timeout, limit)
 
@@ -389,8 +394,9 @@ class Slot:
         elif not self._set_up.get(head.task.run):
             self._blame_loading(head, death)
         else:
-            self.owner.on_child_died(self, death, head, head.count)
-            self._end_head(ended_by_death(head.task, head.offset, head.count, death))
+            offset, count = head.suspects
+            self.owner.on_child_died(self, death, head, count)
+            self._end_head(ended_by_death(head.task, offset, count, death))
 
     def _blame_loading(self, head: Held, death: Death) -> None:
         run = head.task.run

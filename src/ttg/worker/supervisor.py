@@ -26,19 +26,18 @@ from typing import Any
 from ttg.brokers.base import Broker, Delivery
 from ttg.brokers.patience import Patience
 from ttg.clock import loop_time, unix_time
-from ttg.errors import BrokerError, MessageError
+from ttg.errors import BrokerError
 from ttg.messages import (
-    Failure,
-    Outcome,
     WorkerHeartbeat,
 )
 from ttg.worker.config import Reason, Summary, WorkerConfig
 from ttg.worker.gazette import Gazette
 from ttg.worker.limits import resident_bytes
-from ttg.worker.outcome import Death, Ended, Executor, dropped, ended_by_lost_workers, given_back, outcome_of, untouched
+from ttg.worker.outcome import Death, Ended, untouched
 from ttg.worker.process import ChildProcess, Spawn
+from ttg.worker.reception import Reception
 from ttg.worker.runs import Run, RunCache
-from ttg.worker.settler import Finished, Observer, Settler
+from ttg.worker.settler import Observer, Settler
 from ttg.worker.slot import Held, Phase, Slot
 
 log = logging.getLogger("ttg.worker")
@@ -47,8 +46,6 @@ LEASE_WAIT_SECONDS = 1.0
 TELL_SECONDS = 0.25
 LOOK_SECONDS = 0.05
 FOLLOW_SECONDS = 1.0
-HOLD_SECONDS = 2.0
-UNKNOWN_RUN_LOOKS = 5
 UNWANTED_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 
@@ -74,8 +71,7 @@ class Worker:
         self._changed = asyncio.Event()
         self.patience = Patience(config.name, self._gazette.note_trouble, config.give_up_seconds)
         self._settler = Settler(broker, self.patience, self.summary, self._gazette, observer, self._changed.set)
-        self._on_hold: set[Delivery] = set()
-        self._holds: set[asyncio.Task[None]] = set()
+        self._reception = Reception(self.runs, self.patience, self._gazette, self._settler, self._assign, self._start)
         self._stop: asyncio.Future[Reason] = asyncio.get_running_loop().create_future()
         self._hurry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,11 +123,6 @@ class Worker:
         task.add_done_callback(self._on_task_done)
         return task
 
-    def _start_hold(self, work: Coroutine[Any, Any, None]) -> None:
-        hold = self._start(work)
-        self._holds.add(hold)
-        hold.add_done_callback(self._holds.discard)
-
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
             self._tasks.discard(task)
@@ -182,11 +173,10 @@ class Worker:
         while True:
             limit = await self._room()
             deliveries = await self.patience.call(partial(self.broker.lease, limit, LEASE_WAIT_SECONDS))
-            for delivery in deliveries:
-                self._on_hold.add(delivery)
+            self._reception.on_hold.update(deliveries)
             for delivery in deliveries:
                 self._observe("leased", delivery=delivery)
-                await self._admit(delivery)
+                await self._reception.admit(delivery)
 
     async def _room(self) -> int:
         """How many tasks the slots could take; waits until it is some."""
@@ -194,72 +184,21 @@ class Worker:
             self._changed.clear()
             now = loop_time()
             room = sum(slot.room(now) for slot in self.slots)
-            if room and len(self._on_hold) < len(self.slots):
+            if room and len(self._reception.on_hold) < len(self.slots):
                 return room
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
 
-    async def _admit(self, delivery: Delivery) -> None:
-        """Find out what to do with a leased task. It stays on hold, and its lease renewed, until that is known."""
-        try:
-            name = delivery.task.run
-            run = self.runs.known(name) or await self.patience.call(lambda: self.runs.find(name))
-        except MessageError as error:
-            self._set_aside(delivery, str(error))
-            return
-        if run is None:
-            self._start_hold(self._wait_for_run(delivery))
-        else:
-            self._admit_to(run, delivery)
-
-    def _admit_to(self, run: Run, delivery: Delivery) -> None:
-        if not run.is_active:
-            self._finish(delivery, dropped(delivery.task, self._by(0, unix_time())))
-        elif run.refusal:
-            self._start_hold(self._hold(run, delivery))
-        elif ended := ended_by_lost_workers(delivery.task, delivery.deliveries):
-            log.warning("task %s was lost with %d workers: looking closer", delivery.task.id, delivery.deliveries - 1)
-            self._end(delivery, run, ended, self._by(0, unix_time(), run))
-        else:
-            self._assign(run, delivery)
-
     def _assign(self, run: Run, delivery: Delivery) -> None:
         now = loop_time()
         slot = min(self.slots, key=lambda slot: slot.backlog_seconds(now))
-        self._on_hold.discard(delivery)
         slot.assign(Held(delivery, run))
-
-    async def _wait_for_run(self, delivery: Delivery) -> None:
-        """The broker may learn of the run a moment later; a task of a run that nobody knows is set aside."""
-        name = delivery.task.run
-        for _ in range(UNKNOWN_RUN_LOOKS):
-            await asyncio.sleep(FOLLOW_SECONDS)
-            run = await self.patience.call(lambda: self.runs.find(name))
-            if run is not None:
-                self._admit_to(run, delivery)
-                return
-        self._set_aside(delivery, f"run {name} is unknown to this broker")
-
-    def _set_aside(self, delivery: Delivery, reason: str) -> None:
-        log.error("task %s set aside: %s", delivery.task.id, reason)
-        self._gazette.note_set_aside(reason)
-        self._finish(delivery, dropped(delivery.task, self._by(0, unix_time())))
-
-    async def _hold(self, run: Run, delivery: Delivery) -> None:
-        """A task that this worker refuses goes back after a while, so that others find it and nobody spins."""
-        self._gazette.note_refused(run.name, run.refusal, run.lasting)
-        await asyncio.sleep(HOLD_SECONDS)
-        if self.runs.known(run.name) in (run, None):
-            ended = untouched(delivery.task)
-            self._end(delivery, run, ended, self._by(0, unix_time(), run))
-        else:
-            await self._admit(delivery)
 
     # -- what slots tell
 
     def on_ended(self, slot: Slot, held: Held, ended: Ended) -> None:
         """An assignment has an end."""
-        self._end(held.delivery, held.run, ended, self._by(slot.number, held.began_unix, held.run))
+        self._settler.end(held.delivery, held.run, ended, slot.number, held.began_unix)
 
     def on_child_died(self, slot: Slot, death: Death, held: Held | None, suspects: int) -> None:
         """A child died unasked."""
@@ -275,54 +214,29 @@ class Worker:
             log.error("run %s is refused: %s", run.name, text)
         run.refusal, run.lasting = text, True
         for slot in self.slots:
-            for delivery in self._withdraw(slot, [held for held in slot.flight if held.run is run]):
-                self._start_hold(self._hold(run, delivery))
+            refused = [held for held in slot.flight if held.run is run and held.wanted]
+            slot.disown(refused)
+            for held in refused:
+                self._reception.hold(run, held.delivery)
 
     def on_change(self, moment: str, slot: Slot, held: Held | None = None) -> None:
         """A slot may have room."""
         self._changed.set()
         self._observe(moment, slot=slot, held=held)
 
-    def _withdraw(self, slot: Slot, helds: Sequence[Held]) -> list[Delivery]:
-        """Take assignments away from a slot; they are on hold now."""
+    def _give_back(self, slot: Slot, helds: Sequence[Held]) -> None:
+        """Return assignments untouched, uncharged."""
         wanted = [held for held in helds if held.wanted]
         slot.disown(wanted)
-        deliveries = [held.delivery for held in wanted]
-        self._on_hold.update(deliveries)
-        return deliveries
-
-    def _give_back(self, slot: Slot, helds: Sequence[Held]) -> None:
-        """Return assignments untouched. Settling them, rather than releasing, leaves no trace of this delivery: a task
-        that was given back often must not look like one that kills workers."""
-        for held in helds:
-            if held.wanted:
-                self._withdraw(slot, [held])
-                self._end(held.delivery, held.run, untouched(held.task), self._by(slot.number, unix_time(), held.run))
-
-    def _by(self, slot: int, started: float, run: Run | None = None) -> Executor:
-        if run is None:
-            return Executor(self.config.name, slot, started)
-        return Executor(self.config.name, slot, started, run.parameters_of)
-
-    def _end(self, delivery: Delivery, run: Run, ended: Ended, by: Executor) -> None:
-        """The one way from an end to the queue of outcomes."""
-        if run.is_active:
-            outcome = outcome_of(run.spec, delivery.task, ended, by, unix_time())
-        else:
-            outcome = dropped(delivery.task, by)
-        self._finish(delivery, outcome, ended.failures)
-
-    def _finish(self, delivery: Delivery, outcome: Outcome, failures: Sequence[Failure] = ()) -> None:
-        self._on_hold.discard(delivery)
-        self._settler.add(Finished(delivery, outcome, failures))
-        self._changed.set()
+        for held in wanted:
+            self._settler.end(held.delivery, held.run, untouched(held.task), slot.number)
 
     # -- leases
 
     def _held(self) -> list[Delivery]:
         """Everything this worker has a lease on."""
         in_flight = [held.delivery for slot in self.slots for held in slot.flight if held.wanted]
-        return [*in_flight, *self._on_hold, *(finished.delivery for finished in self._settler.waiting)]
+        return [*in_flight, *self._reception.on_hold, *(finished.delivery for finished in self._settler.waiting)]
 
     async def _renew(self) -> None:
         while True:
@@ -432,7 +346,7 @@ class Worker:
         """What is done is settled, what is not goes back; children that do not answer in time are killed, unblamed."""
         self._draining = True
         log.info("stopping: settling what is done, giving back the rest")
-        self._return_what_is_on_hold()
+        self._reception.return_everything()
         for slot in self.slots:
             self._give_back(slot, slot.others() if slot.phase is Phase.UP else list(slot.flight))
             slot.stop_early()
@@ -442,12 +356,6 @@ class Worker:
                 slot.kill()
             await self._until(self._landed, CLOSE_SECONDS)
         await self._until(lambda: not self._settler.waiting, self.config.grace_seconds)
-
-    def _return_what_is_on_hold(self) -> None:
-        for hold in self._holds:
-            hold.cancel()
-        for delivery in list(self._on_hold):
-            self._finish(delivery, given_back(delivery.task, self._by(0, unix_time())))
 
     def _landed(self) -> bool:
         """No answer is awaited from any child."""

@@ -1,0 +1,109 @@
+"""What to do with a task that was just leased: execute it, refuse it, look closer, or wait for its run to be known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from ttg.brokers.base import Delivery
+from ttg.brokers.patience import Patience
+from ttg.errors import MessageError
+from ttg.worker.gazette import Gazette
+from ttg.worker.outcome import ended_by_lost_workers
+from ttg.worker.runs import Run, RunCache
+from ttg.worker.settler import Settler
+
+log = logging.getLogger("ttg.worker")
+
+HOLD_SECONDS = 2.0
+LOOK_AGAIN_SECONDS = 1.0
+UNKNOWN_RUN_LOOKS = 5
+
+
+@dataclass(eq=False)
+class Reception:
+    """Every task passes :meth:`admit` once. It is ``on_hold``, its lease renewed, until it is known what to do with it.
+
+    ``assign`` hands a task to a slot. ``start`` runs a coroutine in the background and reports its errors.
+    """
+
+    runs: RunCache
+    patience: Patience
+    gazette: Gazette
+    settler: Settler
+    assign: Callable[[Run, Delivery], None]
+    start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    on_hold: set[Delivery] = field(default_factory=set)
+    _waits: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def admit(self, delivery: Delivery) -> None:
+        """Find out what to do with a leased task, and do it."""
+        name = delivery.task.run
+        try:
+            run = self.runs.known(name) or await self.patience.call(lambda: self.runs.find(name))
+        except MessageError as error:
+            self._set_aside(delivery, str(error))
+            return
+        if run is None:
+            self._start(self._wait_for_run(delivery))
+        else:
+            self._admit_to(run, delivery)
+
+    def hold(self, run: Run, delivery: Delivery) -> None:
+        """Keep a task that this worker refuses for a while, so that nobody spins; then let others have it."""
+        self.on_hold.add(delivery)
+        self.gazette.note_refused(run.name, run.refusal, run.lasting)
+        self._start(self._return_later(run, delivery))
+
+    def return_everything(self) -> None:
+        """Give back what is on hold: the worker leaves."""
+        for wait in self._waits:
+            wait.cancel()
+        while self.on_hold:
+            self.settler.give_back(self.on_hold.pop())
+
+    def _admit_to(self, run: Run, delivery: Delivery) -> None:
+        if run.is_active and run.refusal:
+            self.hold(run, delivery)
+            return
+        self.on_hold.discard(delivery)
+        if not run.is_active:
+            self.settler.drop(delivery)
+        elif ended := ended_by_lost_workers(delivery.task, delivery.deliveries):
+            log.warning("task %s was lost with %d workers: looking closer", delivery.task.id, delivery.deliveries - 1)
+            self.settler.end(delivery, run, ended)
+        else:
+            self.assign(run, delivery)
+
+    async def _wait_for_run(self, delivery: Delivery) -> None:
+        """The broker may learn of the run a moment later; a task of a run that nobody knows is set aside."""
+        name = delivery.task.run
+        for _ in range(UNKNOWN_RUN_LOOKS):
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            run = await self.patience.call(lambda: self.runs.find(name))
+            if run is not None:
+                self._admit_to(run, delivery)
+                return
+        self._set_aside(delivery, f"run {name} is unknown to this broker")
+
+    async def _return_later(self, run: Run, delivery: Delivery) -> None:
+        await asyncio.sleep(HOLD_SECONDS)
+        if self.runs.known(run.name) in (run, None):
+            self.on_hold.discard(delivery)
+            self.settler.give_back(delivery)
+        else:
+            await self.admit(delivery)  # the run has been specified anew meanwhile
+
+    def _set_aside(self, delivery: Delivery, reason: str) -> None:
+        log.error("task %s set aside: %s", delivery.task.id, reason)
+        self.gazette.note_set_aside(reason)
+        self.on_hold.discard(delivery)
+        self.settler.drop(delivery)
+
+    def _start(self, wait: Coroutine[Any, Any, None]) -> None:
+        task = self.start(wait)
+        self._waits.add(task)
+        task.add_done_callback(self._waits.discard)
