@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Stands in for ``kubectl``: records each call and answers by the first rule whose words all occur in it.
 
 Its folder holds ``rules.json``, a list of ``{"words": […], "stdout": "", "stderr": "", "code": 0}``. A rule with

@@ -1,0 +1,278 @@
+"""``ttg kube`` against an executable that stands in for ``kubectl``: what is called, and what a person is told."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ttg.cli import main
+from ttg.errors import InputError
+from ttg.kube import cluster
+from ttg.kube.dataset import unpack
+from ttg.kube.kubectl import ClusterError, Kubectl
+from ttg.kube.layout import Cluster, Sweep
+
+REDIS = Cluster(backend="redis")
+
+
+class Fake:
+    """The stand-in's folder: set its answers, read its calls."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rules: list[dict[str, Any]] = []
+        program = Path(__file__).with_name("fake_kubectl.py").read_text(encoding="utf-8")
+        (folder / "kubectl").write_text(f"#!{sys.executable} -IS\n{program}", encoding="utf-8")
+        (folder / "kubectl").chmod(0o755)
+        self.answer([], stdout="")
+
+    def answer(self, words: list[str], *, stdout: Any = "", **rule: Any) -> None:
+        """From now on, a call with all ``words`` gets this; later rules go first."""
+        text = stdout if isinstance(stdout, str) else json.dumps(stdout)
+        self.rules.insert(0, {"words": words, "stdout": text, **rule})
+        (self.folder / "rules.json").write_text(json.dumps(self.rules))
+
+    def calls(self, verb: str) -> list[dict[str, Any]]:
+        recorded = [json.loads(line) for line in (self.folder / "calls.jsonl").read_text().splitlines()]
+        return [call for call in recorded if verb in call["arguments"]]
+
+    def applied(self) -> list[Any]:
+        return [item for call in self.calls("apply") for item in json.loads(call["stdin"])["items"]]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    monkeypatch.setattr(cluster, "POLL_SECONDS", 0.0)
+    stand_in = Fake(folder)
+    stand_in.answer(["get", "--output", "json"], stdout={"items": []})
+    return stand_in
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def job(name: str, *conditions: str) -> dict[str, Any]:
+    status = {"conditions": [{"type": kind, "status": "True"} for kind in conditions]}
+    return {"kind": "Job", "metadata": {"name": name}, "status": status}
+
+
+def pod(owner: str, state: dict[str, Any], **status: Any) -> dict[str, Any]:
+    owners = [{"kind": "Job", "name": owner}]
+    containers = [{"image": "ttg-worker:latest", "state": state}]
+    return {
+        "kind": "Pod",
+        "metadata": {"name": f"{owner}-x1", "ownerReferences": owners},
+        "status": {"containerStatuses": containers, "phase": "Pending", **status},
+    }
+
+
+def dataset(folder: Path, run: str, files: dict[str, bytes]) -> Path:
+    """A tar of a run's folder, as ``tar`` in the reader pod would send it."""
+    archive = folder / "dataset.tar"
+    with tarfile.open(archive, "w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"{run}/{name}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return archive
+
+
+LISTING = ["get", "jobs,pods"]
+
+
+def test_up_creates_what_is_missing(fake: Fake, said: list[str]) -> None:
+    cluster.up(Kubectl("ttg"), REDIS, said.append)
+    created = [json.loads(call["stdin"]) for call in fake.calls("create")]
+    assert [item["kind"] for item in created] == ["Namespace", "Secret"]
+    password = created[1]["stringData"]["password"]
+    assert len(password) >= 32
+    assert not any(password in line for line in said), "a password is never shown"
+    assert not any(password in " ".join(call["arguments"]) for call in fake.calls("create")), "nor seen by ps"
+    assert "StatefulSet" in {item["kind"] for item in fake.applied()}
+    assert said[-1] == "ttg-redis is ready"
+
+
+def test_up_never_replaces_credentials(fake: Fake, said: list[str]) -> None:
+    fake.answer(["get", "secret/ttg-redis-auth"], stdout="secret/ttg-redis-auth\n")
+    fake.answer(["get", "namespace/ttg"], stdout="namespace/ttg\n")
+    cluster.up(Kubectl("ttg"), REDIS, said.append)
+    assert fake.calls("create") == []
+
+
+def test_up_says_why_the_broker_is_not_ready(fake: Fake, said: list[str]) -> None:
+    fake.answer(["rollout"], stderr="error: timed out waiting for the condition\n", code=1)
+    broken = pod("ttg-redis", {"waiting": {"reason": "ImagePullBackOff"}})
+    fake.answer(["get", "pods"], stdout={"items": [broken]})
+    with pytest.raises(ClusterError, match=r"broker is not ready: 1 pod: ImagePullBackOff .*registry"):
+        cluster.up(Kubectl("ttg"), REDIS, said.append)
+
+
+def test_a_run_from_arguments_to_dataset(fake: Fake, said: list[str], tmp_path: Path) -> None:
+    (tmp_path / "sim.py").write_text("def f(x):\n    return x\n")
+    sweep = Sweep(run="r1", arguments=(f"{tmp_path}/sim.py:f", "x=range(0,10)"), workers=5)
+    names = ("ttg-coordinator-r1", "ttg-worker-r1")
+    fake.answer(LISTING, stdout={"items": [job(names[0], "Complete"), job(names[1], "Complete")]})
+    fake.answer(LISTING, stdout={"items": [job(names[0]), job(names[1])]}, times=2)
+    fake.answer(["logs"], stdout=" 40 %  4/10\n")
+    fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": b"{}", "results/part-0.parquet": b"PAR1"})))
+
+    code = cluster.run(Kubectl("ttg", "kind-ttg-sandbox"), REDIS, sweep, tmp_path / "out", said.append)
+
+    assert code == 0
+    assert (tmp_path / "out" / "results" / "part-0.parquet").read_bytes() == b"PAR1"
+    by_name = {(item["kind"], item["metadata"]["name"]): item for item in fake.applied()}
+    assert by_name["Job", "ttg-worker-r1"]["spec"]["parallelism"] == 5
+    assert by_name["ConfigMap", "ttg-code-r1"]["binaryData"].keys() == {"sim.py"}
+    command = by_name["Job", "ttg-coordinator-r1"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert "sim.py:f" in command, "the file's name inside the pod"
+    assert said.count("40 %  4/10") == 1, "progress is told when it changes"
+    removed = fake.calls("delete")[-1]["arguments"]
+    assert "ttg.io/project=distributed-compute,ttg.io/run=r1" in removed
+    assert all("kind-ttg-sandbox" in call["arguments"] for call in fake.calls("--context"))
+
+
+def test_a_run_under_way_is_followed_not_started_again(fake: Fake, said: list[str], tmp_path: Path) -> None:
+    fake.answer(["get", "jobs"], stdout={"items": [job("ttg-coordinator-r1")]})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
+    fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": b"{}"})))
+    sweep = Sweep(run="r1", arguments=("models.sim:f", "x=1,2"))
+    assert cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append, keep=True) == 0
+    assert [item["kind"] for item in fake.applied()] == ["Pod"], "only the reader of the dataset"
+
+
+FULL = "0/4 nodes are available: 4 Insufficient cpu."
+TROUBLES = {
+    "image": ({"waiting": {"reason": "ErrImageNeverPull"}}, {}, "scripts/build.sh --load-kind"),
+    "secret": ({"waiting": {"reason": "CreateContainerConfigError"}}, {}, "ttg kube up"),
+    "out of memory": ({"terminated": {"reason": "OOMKilled", "exitCode": 137}}, {}, "raise --memory"),
+    "nodes full": ({}, {"conditions": [{"reason": "Unschedulable", "message": FULL}]}, "fewer --workers"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_troubles_are_told_once_with_advice(fake: Fake, said: list[str], trouble: str) -> None:
+    state, status, advice = TROUBLES[trouble]
+    pods = [pod("ttg-worker-r1", state, **status)]
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete"), *pods]})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1"), *pods]}, times=3)
+    assert cluster.follow(Kubectl("ttg"), "r1", said.append) == 0
+    told = [line for line in said if line.startswith("trouble: ")]
+    assert len(told) == 1
+    assert advice in told[0]
+
+
+def test_a_quota_is_told(fake: Fake, said: list[str]) -> None:
+    message = (
+        'pods "ttg-worker-r1-0" is forbidden: exceeded quota: team, requested: pods=1, used: pods=10, limited: pods=10'
+    )
+    event = {"message": message, "involvedObject": {"name": "ttg-worker-r1"}}
+    foreign = {"message": message, "involvedObject": {"name": "other"}}
+    fake.answer(["get", "events"], stdout={"items": [event, foreign]})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
+    cluster.follow(Kubectl("ttg"), "r1", said.append)
+    assert len(said) == 1
+    assert said[0].endswith("ask for fewer workers or less memory, or raise the namespace's quota")
+
+
+def test_exit_codes_come_through(fake: Fake, said: list[str], tmp_path: Path) -> None:
+    ended = pod("ttg-coordinator-r1", {"terminated": {"exitCode": 5, "finishedAt": "2026-01-01T00:00:00Z"}})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Failed"), ended]})
+    fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": b"{}"})))
+    sweep = Sweep(run="r1", arguments=("models.sim:f", "x=1,2"))
+    assert cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append) == 5
+    assert (tmp_path / "out" / "run.json").exists(), "a run with dead letters has a dataset"
+
+
+def test_workers_that_give_up_end_the_wait(fake: Fake) -> None:
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1"), job("ttg-worker-r1", "Failed")]})
+    fake.answer(["logs", "job/ttg-worker-r1"], stdout="ttg: target not allowed\n")
+    with pytest.raises(ClusterError, match="workers gave up: ttg: target not allowed"):
+        cluster.follow(Kubectl("ttg"), "r1", print)
+
+
+def test_a_broken_transfer_leaves_no_dataset(fake: Fake, said: list[str], tmp_path: Path) -> None:
+    archive = dataset(tmp_path, "r1", {"run.json": b"{}" * 2000})
+    archive.write_bytes(archive.read_bytes()[:1000])
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
+    fake.answer(["exec"], file=str(archive), code=137)
+    sweep = Sweep(run="r1", arguments=("models.sim:f", "x=1,2"))
+    with pytest.raises(ClusterError, match="try again"):
+        cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append)
+    assert not (tmp_path / "out").exists()
+    assert fake.calls("delete")[-1]["arguments"][3] == "pod/ttg-reader", "the reader is removed, the run is kept"
+
+
+def test_a_dataset_cannot_write_elsewhere(tmp_path: Path) -> None:
+    archive = dataset(tmp_path, "r1", {"../../evil": b"x", "good": b"y"})
+    with archive.open("rb") as stream:
+        unpack(stream, "r1", tmp_path / "target")
+    assert [path.name for path in (tmp_path / "target").rglob("*")] == ["good"]
+
+
+def test_down_touches_only_what_is_labelled(fake: Fake, said: list[str]) -> None:
+    cluster.down(Kubectl("ttg"), said.append)
+    (call,) = fake.calls("delete")
+    position = call["arguments"].index("--selector")
+    assert call["arguments"][position + 1] == "ttg.io/project=distributed-compute"
+    assert "persistentvolumeclaims" not in call["arguments"][3]
+    assert "--data" in said[-1]
+
+
+ERRORS: dict[str, tuple[str, str]] = {
+    "no cluster": (
+        "The connection to the server 127.0.0.1:6443 was refused - connection refused\n",
+        "kubectl get nodes",
+    ),
+    "no context": ('error: context "nope" does not exist\n', "get-contexts"),
+    "forbidden": ('Error from server (Forbidden): jobs is forbidden: User "eve" cannot list\n', "role `edit`"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_are_one_line_with_advice(fake: Fake, capsys: pytest.CaptureFixture[str], case: str) -> None:
+    stderr, advice = ERRORS[case]
+    fake.answer([], stderr=stderr, code=1)
+    assert main(["kube", "status"]) == 3
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert advice in printed
+
+
+def test_without_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="expected kubectl on PATH"):
+        Kubectl("ttg").call("listing", "get", "pods")
+
+
+WRONG: dict[str, tuple[Callable[[], object], str]] = {
+    "backend": (lambda: Cluster(backend="kafka"), "expected redis or rabbitmq, got 'kafka'"),
+    "namespace": (lambda: Cluster(namespace="My_Space"), "lower-case letters"),
+    "memory": (lambda: Sweep("r", ("m:f",), slots=4, memory_mib=256), "at least 448Mi for 4 slots"),
+    "workers": (lambda: Sweep("r", ("m:f",), workers=-1), "--workers 0 or more"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_wishes(what: str) -> None:
+    make, message = WRONG[what]
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_too_much_code_for_a_config_map(fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "big.py").write_bytes(b"#" * 1_100_000)
+    sweep = Sweep(run="r1", arguments=(f"{tmp_path}/big.py:f", "x=1"))
+    with pytest.raises(InputError, match="build an image `FROM ttg-worker`"):
+        cluster.start(Kubectl("ttg"), REDIS, sweep)
