@@ -245,15 +245,15 @@ class Worker:
                 self._drop(await self.patience.call(lambda: self.broker.renew(self._held())))
 
     def _drop(self, lost: Sequence[Delivery]) -> None:
-        """Somebody else has these now. What waits to be settled is refused by the broker itself."""
-        if not lost:
-            return
-        log.warning("%d tasks were lost to other workers: their leases had run out", len(lost))
+        """Somebody else has these now, except for those that were settled while the broker was being asked."""
         gone = set(lost)
         for slot in self.slots:
-            slot.disown([held for held in slot.flight if held.delivery in gone])
-        for delivery in lost:
-            self._observe("lost", delivery=delivery)
+            unlucky = [held for held in slot.flight if held.wanted and held.delivery in gone]
+            if unlucky:
+                log.warning("slot %d lost %d tasks to other workers: their leases ran out", slot.number, len(unlucky))
+                slot.disown(unlucky)
+            for held in unlucky:
+                self._observe("lost", delivery=held.delivery)
 
     # -- runs
 
