@@ -1,0 +1,251 @@
+"""Monitoring of real brokers: every view agrees with the broker's own tools, Prometheus reads it, outages pass."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rabbitmq_server import RabbitMQServer, installed
+from servers import RedisServer, redis_program
+from synthetic import Fleet
+from ttg.brokers import connect
+from ttg.brokers.base import Broker, BrokerConfig, Settlement
+from ttg.clock import unix_time
+from ttg.messages import DeadLetter, Failure, Outcome, ResultHeader, Task
+from ttg.metrics import serve_metrics
+from ttg.monitor.feed import Feed, feeding
+from ttg.monitor.prometheus import render
+from ttg.monitor.snapshot import Snapshot
+from waiting import eventually
+
+Depths = dict[str, int]
+
+QUEUES = ("tasks", "tasks.retry", "tasks.dlq", "results")
+MANAGEMENT_LAG_SECONDS = 60.0  # RabbitMQ's management plugin, which alone knows unacknowledged messages, lags behind
+
+
+@dataclass
+class Server:
+    """A broker and its own tool: what ``depths()`` prints for each queue."""
+
+    config: BrokerConfig
+    depths: Callable[[], Awaitable[Depths]]
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    program = redis_program()
+    if program is None or shutil.which("redis-cli") is None:
+        pytest.skip("no redis-server and redis-cli on PATH")
+    server = RedisServer(program).start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def on_redis(redis_server: RedisServer) -> Server:
+    def cli(*words: str) -> int:
+        done = subprocess.run(
+            ["redis-cli", "-s", redis_server.socket, *words], capture_output=True, text=True, check=True
+        )
+        return int(done.stdout.split()[0])
+
+    async def depths() -> Depths:
+        return {
+            "tasks": cli("XLEN", "ttg.tasks"),
+            "tasks unacknowledged": cli("XPENDING", "ttg.tasks", "ttg-workers"),
+            "tasks.retry": cli("ZCARD", "ttg.tasks.retry"),
+            "tasks.dlq": cli("XLEN", "ttg.tasks.dlq"),
+            "results": cli("XLEN", "ttg.results"),
+        }
+
+    return Server(BrokerConfig(redis_server.url, lease_seconds=60.0), depths)
+
+
+@pytest.fixture
+def on_rabbitmq() -> Iterator[Server]:
+    if not installed():
+        pytest.skip("no rabbitmq-server on PATH")
+    server = RabbitMQServer()
+    asyncio.run(server.start())
+
+    async def depths() -> Depths:
+        lines = await server.control(
+            "-q", "--no-table-headers", "list_queues", "name", "messages", "messages_unacknowledged"
+        )
+        rows = {name: (int(all_), int(held)) for name, all_, held in (line.split() for line in lines.splitlines())}
+        figures = {suffix: rows[f"ttg.{suffix}"][0] for suffix in QUEUES}
+        return {**figures, "tasks unacknowledged": rows["ttg.tasks"][1]}
+
+    yield Server(BrokerConfig(server.url, retry_delay_ms=60_000), depths)
+    server.close()
+
+
+@pytest.fixture(params=["on_redis", "on_rabbitmq"])
+def server(request: pytest.FixtureRequest) -> Server:
+    chosen: Server = request.getfixturevalue(request.param)
+    return chosen
+
+
+@asynccontextmanager
+async def opened(config: BrokerConfig, name: str) -> AsyncIterator[Broker]:
+    broker = connect(config, name)
+    await broker.open()
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+async def work_a_little(broker: Broker) -> None:
+    """Nine chunks: one with results, one to retry, one given up, two held, four waiting."""
+    await broker.submit([Task("r", f"t{number}", ((number, number + 1),)) for number in range(9)])
+    held = []
+    async with asyncio.timeout(20):
+        while len(held) < 5:
+            held += await broker.lease(5 - len(held), 1.0)
+    headers = [ResultHeader("r", delivery.task.id, delivery.task.ranges, 1, "w", 0, 1.0, 0.5) for delivery in held[:1]]
+    failure = Failure(2, "exception", "ValueError", "no")
+    letter = DeadLetter("r", "m:f", held[2].task.ranges[0][0], {}, 4, failure, "w", 1.0)
+    empty = [ResultHeader("r", delivery.task.id, (), 1, "w", 0, 1.0, 0.5, failed=1) for delivery in held[1:2]]
+    gone = [ResultHeader("r", held[2].task.id, (), 1, "w", 0, 1.0, 0.5, dead=(letter,))]
+    again = Task("r", "again", held[1].task.ranges, attempt=2)
+    outcomes = [
+        Outcome(headers[0], b"rows"),
+        Outcome(empty[0], retries=(again,), retry_delay_ms=60_000),
+        Outcome(gone[0]),
+    ]
+    await broker.settle([Settlement(*pair) for pair in zip(held, outcomes, strict=False)])
+
+
+async def test_all_views_agree_with_the_brokers_own_tools(server: Server) -> None:
+    async with opened(server.config, "w1") as worker, opened(server.config, "monitor") as watcher:
+        await work_a_little(worker)
+        expected = {"tasks": 6, "tasks unacknowledged": 2, "tasks.retry": 1, "tasks.dlq": 1}
+        shown = await eventually(server.depths, lambda depths: expected.items() <= depths.items())
+        snapshot = Snapshot()
+        feed = Feed(watcher, snapshot)
+
+        async def seen() -> Depths:
+            await feed.catch_up()
+            queues = {queue.name.removeprefix("ttg."): queue for queue in snapshot.at(unix_time()).queues}
+            held = queues["tasks"].unacknowledged or 0
+            return {name: queues[name].messages for name in QUEUES} | {"tasks unacknowledged": held}
+
+        ours = await eventually(seen, lambda depths: depths == shown, MANAGEMENT_LAG_SECONDS)
+        del ours["tasks unacknowledged"]
+        metrics = render(snapshot.at(unix_time()))
+        for name, messages in ours.items():
+            assert f'ttg_queue_messages{{queue="ttg.{name}"}} {messages}\n' in metrics
+        assert await web_depths(snapshot) == ours
+
+
+async def web_depths(snapshot: Snapshot) -> Depths:
+    """The queues as the dashboard's JSON has them."""
+    pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
+    from ttg.monitor.web.server import serve_dashboard
+
+    async with serve_dashboard(snapshot, port=0) as address:
+        queues = (await asyncio.to_thread(fetched, address + "api/view"))["queues"]
+    return {name: queue["messages"] for queue in queues if (name := queue["name"].removeprefix("ttg.")) != "events"}
+
+
+def fetched(address: str) -> Any:
+    """JSON at ``address``, or ``None`` while nobody answers there."""
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
+
+
+async def test_a_feed_survives_a_restart_of_the_broker(redis_server: RedisServer) -> None:
+    config = BrokerConfig(redis_server.url)
+    fleet, snapshot = Fleet(), Snapshot()
+    fleet.began = fleet.now = unix_time()
+    watcher = connect(config, "monitor")
+    await watcher.open()
+
+    async def view() -> Any:
+        return snapshot.at(unix_time())
+
+    async with feeding(watcher, snapshot), opened(config, "w1") as worker:
+        await worker.publish_events([fleet.progress()])
+        await eventually(view, lambda view: view.connected and view.runs)
+        redis_server.kill()
+        away = await eventually(view, lambda view: view.stale)
+        assert not away.connected
+        assert away.outage
+        redis_server.start()
+        await eventually(view, lambda view: view.connected and not view.stale)
+        fleet.settled_chunks = 50
+        await eventually(lambda: published(worker, fleet))
+        back = await eventually(view, lambda view: view.runs[0].done == 500)
+        assert back.runs[0].status == "running"
+
+
+async def published(worker: Broker, fleet: Fleet) -> bool:
+    await worker.publish_events([fleet.progress()])
+    return True
+
+
+# ---------------------------------------------------------------------------------------------- a real Prometheus
+
+
+@asynccontextmanager
+async def prometheus(folder: Path, target: int) -> AsyncIterator[str]:
+    """A Prometheus that scrapes port ``target`` every second; yields its address."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("no prometheus on PATH")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    rules = Path(__file__).parents[2] / "monitoring" / "rules.yml"
+    (folder / "prometheus.yml").write_text(
+        f"global: {{scrape_interval: 1s}}\nrule_files: [{rules}]\n"
+        f"scrape_configs: [{{job_name: ttg, static_configs: [{{targets: ['127.0.0.1:{target}']}}]}}]\n"
+    )
+    flags = {
+        "config.file": folder / "prometheus.yml",
+        "storage.tsdb.path": folder / "data",
+        "web.listen-address": address,
+    }
+    with (folder / "log").open("w") as log:
+        arguments = [f"--{name}={value}" for name, value in flags.items()]
+        process = await asyncio.create_subprocess_exec("prometheus", *arguments, stdout=log, stderr=log)
+    try:
+        yield f"http://{address}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_real_prometheus_reads_the_figures_of_a_real_broker(redis_server: RedisServer, tmp_path: Path) -> None:
+    config, snapshot = BrokerConfig(redis_server.url, lease_seconds=60.0), Snapshot()
+    watcher = connect(config, "monitor")
+    await watcher.open()
+    async with feeding(watcher, snapshot), opened(config, "w1") as worker:
+        await work_a_little(worker)
+        async with (
+            serve_metrics(0, lambda: render(snapshot.at(unix_time()))) as port,
+            prometheus(tmp_path, port) as address,
+        ):
+            query = urllib.parse.quote('ttg_queue_messages{queue="ttg.tasks"}')
+
+            async def asked() -> Any:
+                answer = await asyncio.to_thread(fetched, f"{address}/api/v1/query?query={query}")
+                return [float(sample["value"][1]) for sample in answer["data"]["result"]] if answer else []
+
+            await eventually(asked, lambda values: values == [6.0], within_seconds=60)

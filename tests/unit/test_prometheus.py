@@ -1,0 +1,124 @@
+"""Metrics: valid for Prometheus, few labels, the same figures as every other view."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from synthetic import BEGAN, Fleet
+from ttg.errors import SettingsError
+from ttg.messages import RunProgress, WorkerHeartbeat
+from ttg.metrics import counter, exposition, run_metrics, serve_metrics, worker_metrics
+from ttg.monitor.prometheus import render
+from ttg.monitor.snapshot import Snapshot
+from ttg.monitor.view import View
+
+ROOT = Path(__file__).parents[2]
+MONITORING = ROOT / "monitoring"
+
+needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool on PATH")
+
+
+def played(fleet: Fleet) -> View:
+    snapshot = Snapshot()
+    for event in fleet.events():
+        snapshot.fold(event)
+    snapshot.fold_stats(fleet.stats("rabbitmq"), fleet.now)
+    return snapshot.at(fleet.now)
+
+
+def samples(text: str) -> dict[str, float]:
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+def promtool(*arguments: str, given: str = "") -> None:
+    done = subprocess.run(["promtool", *arguments], input=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_metrics_are_the_views_figures() -> None:
+    view = played(Fleet(kill_at=0.4, failing=10))
+    found = samples(render(view))
+    run, tasks = view.runs[0], view.queues[0]
+    assert found[f'ttg_run_parameters_done_total{{run="{run.run}"}}'] == run.done
+    assert found[f'ttg_run_parameters_dead_total{{run="{run.run}"}}'] == run.dead
+    assert found['ttg_queue_messages{queue="ttg.tasks"}'] == tasks.messages
+    assert found['ttg_queue_messages_unacknowledged{queue="ttg.tasks"}'] == tasks.unacknowledged
+    assert found['ttg_workers{state="lost"}'] == 1
+    assert found["ttg_tasks_taken_over_total"] == 1
+
+
+def test_figures_of_an_absent_broker_are_left_out() -> None:
+    fleet = Fleet()
+    snapshot = Snapshot()
+    snapshot.fold_stats(fleet.stats(), BEGAN)
+    found = samples(render(snapshot.at(BEGAN + 60)))
+    assert found["ttg_broker_connected"] == 0
+    assert not any(name.startswith("ttg_queue") for name in found)
+
+
+def test_labels_are_few_and_never_a_parameter_or_a_chunk() -> None:
+    text = render(played(Fleet(size=5_000, chunk=10, workers=50, failing=3)))
+    assert set(re.findall(r"(\w+)=\"", text)) == {"queue", "run", "state", "kind"}
+    assert len(text.splitlines()) < 120
+
+
+def test_labels_are_escaped() -> None:
+    metric = counter("ttg_x_total", "X.")
+    metric.add(1, run='a"b\\c\nd')
+    assert exposition([metric]).splitlines()[-1] == r'ttg_x_total{run="a\"b\\c\nd"} 1'
+
+
+@needs_promtool
+def test_promtool_accepts_metrics_rules_and_configuration() -> None:
+    fleet = Fleet(failing=10)
+    heartbeat = fleet.heartbeat("w1")
+    promtool("check", "metrics", given=render(played(Fleet(kill_at=0.4, failing=10))))
+    promtool("check", "metrics", given=worker_metrics(heartbeat) + run_metrics(fleet.progress()))
+    promtool("check", "config", "--syntax-only", str(MONITORING / "prometheus.yml"))
+    promtool("check", "rules", str(MONITORING / "rules.yml"))
+    promtool("test", "rules", str(MONITORING / "rules_test.yml"))
+
+
+def test_the_grafana_dashboard_and_the_alerts_use_only_metrics_that_exist() -> None:
+    fleet = Fleet(kill_at=0.4, failing=10)
+    text = render(played(fleet)) + worker_metrics(fleet.heartbeat("w1")) + run_metrics(fleet.progress())
+    known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    used = (MONITORING / "grafana/dashboards/ttg.json").read_text() + (MONITORING / "rules.yml").read_text()
+    assert set(re.findall(r"\bttg_\w+", used)) <= known
+
+
+# ---------------------------------------------------------------------------------------------- the endpoint
+
+
+async def ask(port: int, request: str) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    answer = await reader.read()
+    writer.close()
+    return answer.decode()
+
+
+async def test_the_endpoint_of_workers_and_coordinators() -> None:
+    async with serve_metrics(0, lambda: "ttg_x 1\n") as port:
+        assert (await ask(port, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")).endswith("\r\n\r\nttg_x 1\n")
+        assert (await ask(port, "GET /healthz HTTP/1.0\r\n\r\n")).startswith("HTTP/1.1 200 OK")
+        assert (await ask(port, "GET /else HTTP/1.1\r\n\r\n")).startswith("HTTP/1.1 404")
+        assert (await ask(port, "POST /metrics HTTP/1.1\r\n\r\n")).startswith("HTTP/1.1 405")
+        assert await ask(port, "GET /" + "x" * 20_000) == ""
+        with pytest.raises(SettingsError, match="expected a free port for metrics"):
+            await serve_metrics(port, str).__aenter__()
+
+
+def test_a_worker_and_a_run_tell_of_themselves() -> None:
+    fleet = Fleet(workers=1, slots=2)
+    beat: WorkerHeartbeat = fleet.heartbeat("w1")
+    assert samples(worker_metrics(beat))['ttg_worker_slots{state="busy"}'] == 2
+    progress: RunProgress = fleet.progress()
+    assert samples(run_metrics(progress))[f'ttg_run_parameters{{run="{fleet.run}"}}'] == fleet.size
