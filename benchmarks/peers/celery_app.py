@@ -16,7 +16,7 @@ BEST_AFTER_A_CRASH: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,
     "broker_transport_options": {"visibility_timeout": 2, "unacked_restore_interval": 1} if "redis" in BROKER else {},
 }
-SETTINGS = {"default": {}, "fast": {"worker_prefetch_multiplier": 16}, "fair": {"worker_prefetch_multiplier": 1}}
+SETTINGS = {"default": {}, "fast": {"worker_prefetch_multiplier": 4}, "fair": {"worker_prefetch_multiplier": 1}}
 
 app = Celery("bench", broker=BROKER, backend=BROKER if "redis" in BROKER else "rpc://")
 app.conf.update(
