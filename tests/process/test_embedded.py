@@ -143,7 +143,7 @@ async def test_the_server_lives_as_long_as_a_worker_holds_the_lifeline(tmp_path:
     starting = asyncio.ensure_future(successor.start())
     assert await tasks_in(server) == 0
     assert not starting.done()
-    await worker.communicate()
+    await worker.communicate(b"")
     await starting
     assert not is_alive(pid)
     assert await tasks_in(successor) == 0
