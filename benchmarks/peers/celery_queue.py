@@ -50,7 +50,7 @@ def settings_of(job: Job) -> str:
 
 
 def pool_of(job: Job) -> str:
-    """The solo pool saves a hop; with prefetch 1 on RabbitMQ it was seen to overlook a delivered message for seconds."""
+    """Solo saves a hop, but with prefetch 1 on RabbitMQ it was seen to overlook a delivered message for seconds."""
     stalls = job.peer == "celery-rabbitmq" and settings_of(job) != "fast"
     return "prefork" if stalls else "solo"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import dramatiq
+import redis
 from dramatiq.broker import Broker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
@@ -27,7 +28,9 @@ def make_broker() -> Broker:
 
 dramatiq.set_encoder(PickleEncoder())
 broker = make_broker()
-results = RedisBackend(url=os.environ["BENCH_RESULTS"], encoder=PickleEncoder())
+# redis-py's default socket timeout of 5 s would cut short every longer wait for a result.
+store = redis.Redis.from_url(os.environ["BENCH_RESULTS"], socket_timeout=None)
+results = RedisBackend(client=store, encoder=PickleEncoder())
 broker.add_middleware(Results(backend=results))
 dramatiq.set_broker(broker)
 

@@ -24,7 +24,7 @@ class Rq(BlockContender):
             self.start_module("rq.cli", "worker", "--quiet", "--worker-class", worker, "--url", self.job.broker or "")
 
     def connect(self) -> None:
-        self.redis = Redis.from_url(self.job.broker or "")
+        self.redis = Redis.from_url(self.job.broker or "", socket_timeout=None)  # results may take longer than 5 s
         self.queue = Queue(connection=self.redis)
 
     def map_blocks(self, function: str, blocks: Blocks) -> Iterable[Piece]:
