@@ -19,7 +19,7 @@ from ttg.brokers.base import Broker
 from ttg.clock import unix_time
 from ttg.monitor.feed import Feed, feeding
 from ttg.monitor.snapshot import Snapshot
-from ttg.monitor.view import FaultView, QueueView, RunView, ThroughputView, View, WorkerView, to_json
+from ttg.monitor.view import CauseView, FaultView, QueueView, RunView, ThroughputView, View, WorkerView, to_json
 from ttg.monitor.words import as_bytes, as_count, as_duration, as_rate
 
 WORKERS_SHOWN = 12
@@ -197,15 +197,18 @@ def _occupation(worker: WorkerView) -> str:
 
 
 def _causes(view: View) -> RenderableType:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(justify="right")
-    table.add_column(overflow="ellipsis", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    for cause in view.causes[:CAUSES_SHOWN]:
-        dead = Text(f"{cause.dead:,} dead" if cause.dead else "", style="red")
-        table.add_row(f"{cause.count:,} ×", f"{cause.error}: {cause.message}", Text(cause.place, style="dim"), dead)
-    return Group(table, *_more(len(view.causes) - CAUSES_SHOWN, "cause"))
+    shown = [line for cause in view.causes[:CAUSES_SHOWN] for line in _cause(cause)]
+    return Group(*shown, *_more(len(view.causes) - CAUSES_SHOWN, "cause"))
+
+
+def _cause(cause: CauseView) -> tuple[Text, Text]:
+    """How often and what; where, and how many were given up."""
+    what = Text(f"{cause.count:>6,} × {cause.error}: {cause.message}", no_wrap=True, overflow="ellipsis")
+    where = Text(f"{'':9}{cause.place}", style="dim", no_wrap=True, overflow="ellipsis")
+    if cause.dead:
+        where = Text.assemble(f"{'':9}", (f"{cause.dead:,} given up", "red"), (f"  {cause.place}", "dim"), no_wrap=True)
+        where.overflow = "ellipsis"
+    return what, where
 
 
 def _faults(faults: Sequence[FaultView]) -> RenderableType:
