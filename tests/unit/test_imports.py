@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "brokers": BROKERS,
     "worker": BESIDE_BROKERS,
     "results": TARGET | {"settings", "brokers.base"},
-    "results.encode": CORE,
+    "results.encode": CORE | {"results.arrow"},
     "monitor": TARGET | {"settings", "brokers.base", "logs", "metrics"},
     "run": COORDINATOR,
     "kube": {"spec", "errors"},

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pyroaring import BitMap64
 
 from ttg.errors import StorageError
 from ttg.results import statistics
+from ttg.results.arrow import pa
 from ttg.results.folder import RunFolder, publish_file, storage_error
 from ttg.results.ledger import Ledger, bitmap_from_text, bitmap_to_text
 from ttg.results.schema import INDEX, TRAILING

@@ -34,9 +34,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from ttg.errors import MessageError
+from ttg.results.arrow import pa
 
 RESULT = "result"
 SECONDS = "__seconds"

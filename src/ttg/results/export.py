@@ -8,11 +8,11 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 import msgspec
-import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from ttg.errors import InputError
+from ttg.results.arrow import pa
 from ttg.results.encode import is_json, json_text
 
 Windows = Iterable[pa.Table]

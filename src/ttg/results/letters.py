@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pyroaring import BitMap64
 
 from ttg.messages import DeadLetter, Ranges, ranges_of
+from ttg.results.arrow import pa
 from ttg.results.dataset import load_ledger, part_paths
 from ttg.results.folder import RunFolder
 

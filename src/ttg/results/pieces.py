@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from pyroaring import BitMap64
 
 from ttg.messages import Ranges, ResultHeader, split_ranges
+from ttg.results.arrow import pa
 from ttg.results.dataset import ROW_GROUP_ROWS, write_part
 from ttg.results.encode import PARAMETER_PREFIX, SECONDS, column_of
 from ttg.results.schema import (

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.dataset as arrow_dataset
 import pyarrow.parquet as pq
 from pyroaring import BitMap64
 
 from ttg.errors import InputError
+from ttg.results.arrow import pa
 from ttg.results.dataset import Part, part_paths, read_parts
 from ttg.results.export import write_windows
 from ttg.results.folder import RunFolder

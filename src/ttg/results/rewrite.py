@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ttg.results.arrow import pa
 from ttg.results.dataset import ROW_GROUP_ROWS, Part, read_parts, write_part
 from ttg.results.schema import INDEX, TRAILING, conform, distinct, merge_fields, parameter_column, retyping, same_type
 

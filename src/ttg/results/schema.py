@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import pyarrow as pa
 from pyarrow import types
 
+from ttg.results.arrow import pa
 from ttg.results.encode import DECIMAL_DIGITS, PARAMETER_PREFIX, RESULT, SECONDS, is_json, json_field, json_text
 
 INDEX = pa.field("index", pa.int64(), nullable=False)

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
+
+from ttg.results.arrow import pa
 
 Number = int | float
 
