@@ -17,8 +17,8 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 LEFT_FOR_LATER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|raise NotImplementedError")
 
-# Where a test may sleep: helpers that poll a condition, and workloads that take time on purpose.
-MAY_SLEEP = re.compile(r"(waiting|polling|workloads?|conftest)\w*\.py$")
+# Where a test may sleep: helpers that poll a condition, workloads that take time on purpose, and virtual time.
+MAY_SLEEP = re.compile(r"(waiting|polling|workloads?|conftest)\w*\.py$|^tests/simulation/")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -66,7 +66,7 @@ def sleeps(path: Path) -> list[int]:
     return [call.lineno for call in sleepers if ast.unparse(call) != "asyncio.sleep(0)"]
 
 
-@pytest.mark.parametrize("path", [path for path in TESTS if not MAY_SLEEP.search(path.name)], ids=relative)
+@pytest.mark.parametrize("path", [path for path in TESTS if not MAY_SLEEP.search(relative(path))], ids=relative)
 def test_tests_wait_for_moments_not_for_a_while(path: Path) -> None:
     found = sleeps(path)
     assert not found, f"{relative(path)} sleeps in lines {found}: wait for a named moment or poll a condition"

@@ -40,6 +40,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--exit-when-idle", metavar="TIME", help="exit after so long without a task")
     parser.add_argument("--grace", default="8s", metavar="TIME", help="time to drain after SIGTERM (default: 8s)")
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="serve Prometheus metrics and /healthz")
+    parser.add_argument("--metrics-host", default="127.0.0.1", metavar="ADDRESS", help="where (default: 127.0.0.1)")
     parser.add_argument("--lifeline-fd", type=int, help=argparse.SUPPRESS)
     parser.set_defaults(call=worker)
 
@@ -70,6 +71,8 @@ def worker(args: argparse.Namespace) -> int:
         grace_seconds=units.seconds(args.grace, "--grace") or 0.0,
         secret=settings.secret,
         lifeline_fd=args.lifeline_fd,
+        metrics_port=args.metrics_port,
+        metrics_host=args.metrics_host,
     )
     broker = connect(settings.broker_config(url), name)
     summary = asyncio.run(run_worker(broker, config))

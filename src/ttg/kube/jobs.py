@@ -149,11 +149,12 @@ def reader_pod(cluster: Cluster) -> Object:
 
 
 def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
+    metrics = ["--metrics-host", "0.0.0.0", "--metrics-port", str(METRICS_PORT)]
     health = {"httpGet": {"path": "/healthz", "port": "metrics"}}
     worker = container(
         "worker",
         cluster.image,
-        args=["worker", "--slots", str(sweep.slots), "--grace", "20s", "--metrics-port", str(METRICS_PORT), *until],
+        args=["worker", "--slots", str(sweep.slots), "--grace", "20s", *metrics, *until],
         env=[*broker_env(cluster), *env({"HOME": "/tmp", "TTG_HOME": "/tmp/ttg"})],
         ports=[{"name": "metrics", "containerPort": METRICS_PORT}],
         livenessProbe={**health, "initialDelaySeconds": 30, "periodSeconds": 15, "failureThreshold": 4},

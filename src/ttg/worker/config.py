@@ -33,7 +33,8 @@ class WorkerConfig:
     ``allow``: the targets it may run (patterns of :func:`ttg.target.allowed`); ``secret`` checks signed functions.
     It ends when the run ``until_run_done`` is over, after ``exit_when_idle_seconds`` without a task, or when the pipe
     ``lifeline_fd`` ends (its coordinator died). ``grace_seconds`` is how long a drain may take before children are
-    killed. ``give_up_seconds`` without a broker end it; ``None`` is never.
+    killed. ``give_up_seconds`` without a broker end it; ``None`` is never. With ``metrics_port`` it serves ``/metrics``
+    and ``/healthz`` on ``metrics_host``.
     """
 
     name: str
@@ -47,6 +48,8 @@ class WorkerConfig:
     grace_seconds: float = 8.0
     give_up_seconds: float | None = None
     heartbeat_seconds: float = 1.0
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from ttg.errors import BrokerError
 from ttg.messages import (
     WorkerHeartbeat,
 )
+from ttg.metrics import serve_metrics, worker_metrics
 from ttg.worker.config import Reason, Summary, WorkerConfig
 from ttg.worker.gazette import Gazette
 from ttg.worker.limits import resident_bytes
@@ -186,8 +187,7 @@ class Worker:
             room = sum(slot.room(now) for slot in self.slots)
             if room and len(self._reception.on_hold) < len(self.slots):
                 return room
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+            await self._change_within(LOOK_SECONDS)
 
     def _assign(self, run: Run, delivery: Delivery) -> None:
         now = loop_time()
@@ -369,9 +369,14 @@ class Worker:
             left = deadline - loop_time()
             if left <= 0 or self._hurry.is_set():
                 return False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+            await self._change_within(left)
         return True
+
+    async def _change_within(self, seconds: float) -> None:
+        # Not wait_for(): until Python 3.12 it swallows a cancellation that comes together with the change.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
 
 async def run_worker(broker: Broker, config: WorkerConfig, *, observer: Observer = _nobody) -> Summary:
@@ -383,7 +388,19 @@ async def run_worker(broker: Broker, config: WorkerConfig, *, observer: Observer
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.request_stop)
     try:
-        return await worker.run()
+        async with _metrics_of(worker):
+            return await worker.run()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def _metrics_of(worker: Worker) -> AsyncIterator[None]:
+    """``/metrics`` and ``/healthz`` of this worker while open, if it is to serve them."""
+    port = worker.config.metrics_port
+    if port is None:
+        yield
+        return
+    async with serve_metrics(port, lambda: worker_metrics(worker.heartbeat()), worker.config.metrics_host):
+        yield
