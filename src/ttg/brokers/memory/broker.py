@@ -54,14 +54,14 @@ class MemoryBroker(Broker):
     @asynccontextmanager
     async def _call(self, verb: str) -> AsyncIterator[Namespace]:
         """One request and its reply; what the block does happens at once, between the two."""
-        await self.server.travel()
+        await self.server.travel(self.consumer)
         fate = Fate.REQUEST_LOST if self.server.down else self.server.fate(self.consumer, verb)
         if fate is Fate.REQUEST_LOST:
             self._break(verb)
         if fate is Fate.FULL:
             raise BrokerFull(f"memory broker: no room ({verb})")
         yield self._here
-        await self.server.travel()
+        await self.server.travel(self.consumer)
         if fate is Fate.REPLY_LOST:
             self._break(verb)
 

@@ -67,7 +67,7 @@ class Bells:
     events: Bell
 
 
-async def _no_delay() -> None:
+async def _no_delay(consumer: str) -> None:
     await asyncio.sleep(0)
 
 
@@ -79,11 +79,11 @@ _named: WeakValueDictionary[str, MemoryServer] = WeakValueDictionary()
 
 
 class MemoryServer:
-    """The state that clients share. ``fate(consumer, verb)`` and ``travel()`` are hooks for faults and delays."""
+    """The state that clients share. ``fate(consumer, verb)`` and ``travel(consumer)`` are hooks for faults and delays."""
 
     def __init__(self) -> None:
         self.fate: Callable[[str, str], Fate] = _always_done
-        self.travel: Callable[[], Awaitable[None]] = _no_delay
+        self.travel: Callable[[str], Awaitable[None]] = _no_delay
         self.down = False
         self._namespaces: dict[str, tuple[Namespace, Bells]] = {}
         self._drops: dict[str, int] = {}
