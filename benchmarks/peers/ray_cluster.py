@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
 import ray
 from ray.util import ActorPool
 
-from benchmarks.functions import PROGRESS_VARIABLE, block
+from benchmarks.functions import block
 from benchmarks.job import Job
 from benchmarks.peers.base import BlockContender, Blocks, Piece
 
@@ -20,15 +19,12 @@ class Ray(BlockContender):
     """Best: one task per range (Ray retries and replaces a dead worker). Default settings: a pool of actors."""
 
     def connect(self) -> None:
-        forwarded = (PROGRESS_VARIABLE, "PYTHONPATH")
-        environment = {name: os.environ[name] for name in forwarded if name in os.environ}
         ray.init(
             num_cpus=self.job.workers,
             include_dashboard=False,
             log_to_driver=False,
             configure_logging=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": environment} if self.job.kill_at else None,
         )
         self.task = ray.remote(num_cpus=1)(block)
         self.actors: ActorPool | None = None
