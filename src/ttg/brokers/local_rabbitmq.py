@@ -191,7 +191,7 @@ class LocalRabbitMQ:
             "RABBITMQ_MNESIA_BASE": self.folder / "data",
             "RABBITMQ_LOG_BASE": self.folder / "log",
             "RABBITMQ_GENERATED_CONFIG_DIR": self.folder / "generated",
-            # The script then becomes the server instead of waiting for it, so that the keeper signals the right process.
+            # The script then becomes the server instead of waiting for it: the keeper signals the right process.
             "RUNNING_UNDER_SYSTEMD": "1",
             # Idle schedulers sleep instead of spinning: this node shares the machine with the workers.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (

@@ -11,13 +11,13 @@ from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, QueueS
 from ttg.brokers.rabbitmq import letters
 from ttg.brokers.rabbitmq.connections import Connections
 from ttg.brokers.rabbitmq.leases import Leases, Received
-from ttg.brokers.rabbitmq.link import QueueGone
+from ttg.brokers.rabbitmq.link import Link, QueueGone
 from ttg.brokers.rabbitmq.management import Management
 from ttg.brokers.rabbitmq.publisher import Letter, Publisher, Stalled
 from ttg.brokers.rabbitmq.rotation import Seen, peek, rotate
 from ttg.brokers.rabbitmq.runs import RunRecords, record_letter, removal_letter
 from ttg.brokers.rabbitmq.streams import Entry, Readers, StreamReader, last_offset
-from ttg.brokers.rabbitmq.topology import Topology, delete_queue
+from ttg.brokers.rabbitmq.topology import Names, Topology, delete_queue
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerUnavailable, MessageError
 from ttg.messages import (
@@ -33,6 +33,7 @@ from ttg.messages import (
     decode_event,
 )
 
+MOST_LOOKS = 10
 HOLDER_SEARCH_EVENTS = 2_000
 HOLDER_SEARCH_SECONDS = 0.1
 
@@ -132,7 +133,7 @@ class RabbitMQBroker(Broker):
             except MessageError as error:
                 await self._set_aside(message, error)
                 continue
-            if self._runs is not None and task.run in self._runs.removed:
+            if self._is_removed(task.run):
                 message.leases.acknowledge([message])
                 continue
             deliveries.append(Delivery(task, message, message.before + 1))
@@ -144,11 +145,21 @@ class RabbitMQBroker(Broker):
         return [delivery for delivery in deliveries if not delivery.token.held]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        held = [settlement.delivery.token.held for settlement in settlements]
+        held = [self._is_ours(settlement.delivery) for settlement in settlements]
         owned = [settlement for settlement, ours in zip(settlements, held, strict=True) if ours]
+        await self._publishing()  # a broker that is down is said to be, even when nothing is ours any more
         await self._publish([letter for settlement in owned for letter in await self._outcome_letters(settlement)])
         self._acknowledge(settlement.delivery.token for settlement in owned)
         return held
+
+    def _is_ours(self, delivery: Delivery) -> bool:
+        """Whether it can be settled: still leased, and its run was not removed (then the task is dropped)."""
+        if self._is_removed(delivery.task.run):
+            self._acknowledge([delivery.token])
+        return bool(delivery.token.held)
+
+    def _is_removed(self, run: str) -> bool:
+        return self._runs is not None and self._runs.is_removed(run)
 
     async def _outcome_letters(self, settlement: Settlement) -> list[Letter]:
         outcome, names = settlement.outcome, self._names
@@ -269,15 +280,28 @@ class RabbitMQBroker(Broker):
 
     async def stats(self) -> BrokerStats:
         link = await self._connections.get("read")
-        lengths = await self._topology.lengths(link)
         unacknowledged = await self._management.unacknowledged()
-        names = self._names
+        lengths, mine = await self._figures(link)
+        unacknowledged[self._names.tasks] = max(unacknowledged.get(self._names.tasks, 0), mine)
+        known, actual = Names.within(self.config.namespace), self._names
         rows = [
-            self._row(names.tasks, [names.tasks], lengths, unacknowledged),
-            self._row(names.retry, list(self._topology.retry_queues), lengths, unacknowledged),
-            *(self._row(name, [name], lengths, unacknowledged) for name in (names.dlq, names.results, names.events)),
+            self._row(known.tasks, [actual.tasks], lengths, unacknowledged),
+            self._row(known.retry, list(self._topology.retry_queues), lengths, unacknowledged),
+            self._row(known.dlq, [actual.dlq], lengths, unacknowledged),
+            self._row(known.results, [actual.results], lengths, unacknowledged),
+            self._row(known.events, [actual.events], lengths, unacknowledged),
         ]
         return BrokerStats(self.backend, link.server_version, tuple(rows))
+
+    async def _figures(self, link: Link) -> tuple[dict[str, tuple[int, int]], int]:
+        """The queues' lengths and how many tasks we hold: seen twice alike, lest a task on its way is missed."""
+        before = None
+        for _ in range(MOST_LOOKS):
+            lengths, mine = await self._topology.lengths(link), len(self._leases.outstanding) if self._leases else 0
+            if not mine or (lengths, mine) == before:
+                break
+            before = (lengths, mine)
+        return lengths, mine
 
     @staticmethod
     def _row(
@@ -289,6 +313,8 @@ class RabbitMQBroker(Broker):
         return QueueStats(name, ready + sum(known), ready, sum(known) if known else None, consumers)
 
     async def purge(self, run: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        if self._leases is not None:
+            await self.release_unclaimed(self._leases)
         if run is None:
             return await self._purge_namespace(dry_run)
         return await self._purge_run(run, dry_run)
@@ -301,23 +327,33 @@ class RabbitMQBroker(Broker):
             for queue in lengths:
                 await delete_queue(link, queue)
             self._publisher = None
+            if self._leases is not None:
+                self._leases.forget_everything()
         return {queue: length for queue, (length, _) in lengths.items()}
 
     async def _purge_run(self, run: str, dry_run: bool) -> dict[str, int]:
         def ours(seen: Seen) -> bool:
-            return letters.run_of(seen) == run
+            return letters.run_of(seen.kind, seen) == run
 
         names = self._names
         counts = {"runs": int(run in await self._known_runs())}
         if not dry_run:
             await self._publish([removal_letter(names.runs, run)])
+            self._drop_held(run)
         for queue in (names.tasks, names.dlq):
             if dry_run:
                 link = await self._connections.get("read")
                 counts[queue] = len(await peek(link, queue, ours, limit=65_535))
             else:
                 counts[queue] = await self._rotate(queue, ours)
+        await self._known_runs()
         return counts
+
+    def _drop_held(self, run: str) -> None:
+        """Remove the tasks of ``run`` that we hold; other workers drop theirs when they hear of the removal."""
+        if self._leases is not None:
+            held = list(self._leases.outstanding.values())
+            self._leases.acknowledge([message for message in held if letters.run_of("task", message) == run])
 
     async def _adopt_retry_queues(self) -> None:
         """Learn the retry queues of other clients' runs, from the runs' specifications."""

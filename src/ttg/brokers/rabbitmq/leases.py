@@ -124,12 +124,20 @@ class Leases:
                 del self.outstanding[message.tag]
                 self.channel.raw.basic_nack(message.tag, requeue=True)
 
+    def forget_everything(self) -> None:
+        """Nothing is ours any more: the channel closed, or the queue was deleted with what we held."""
+        self.outstanding.clear()
+        self._arrived.clear()
+        self._prefetch.clear()
+        self._bell.set()
+
     async def stop(self) -> list[Received]:
         """Consume no more; returns what had arrived and was not taken."""
         async with self._growing:
             tags, self._prefetch = list(self._prefetch), {}
             for tag in tags:
-                await self.channel.call("basic_cancel", tag)
+                if tag in self.channel.raw.consumer_tags:
+                    await self.channel.call("basic_cancel", tag)
         self._bell.set()
         unclaimed, self._arrived = list(self._arrived), deque()
         return unclaimed
@@ -177,12 +185,8 @@ class Leases:
         if not self._wanted and self._watch is None:
             self._watch_unclaimed()
 
-    def _on_cancelled_by_broker(self, frame: Any) -> None:
-        self._prefetch.pop(frame.method.consumer_tag, None)
-        self._bell.set()
+    def _on_cancelled_by_broker(self, _frame: Any) -> None:
+        self.forget_everything()
 
     def _on_close(self, _error: BrokerError) -> None:
-        self.outstanding.clear()
-        self._arrived.clear()
-        self._prefetch.clear()
-        self._bell.set()
+        self.forget_everything()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ttg.brokers.base import ResultMessage
+from ttg.brokers.rabbitmq.leases import Received
 from ttg.brokers.rabbitmq.publisher import Letter
 from ttg.brokers.rabbitmq.rotation import Seen
 from ttg.brokers.rabbitmq.streams import Entry
@@ -74,12 +75,12 @@ def retry_delay_ms(record: RunRecord) -> int:
         return 0
 
 
-def run_of(seen: Seen) -> str | None:
+def run_of(kind: str, message: Seen | Received) -> str | None:
     """The run that a task or a dead letter belongs to; ``None`` if it is neither."""
-    if seen.kind == "dead letter":
-        return str(seen.headers.get("run"))
+    if kind == "dead letter":
+        return str(message.headers.get("run"))
     try:
-        task: Task = decode(seen.body, Task)
+        task: Task = decode(message.body, Task)
     except MessageError:
         return None
     return task.run

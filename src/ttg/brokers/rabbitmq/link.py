@@ -23,11 +23,16 @@ from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks what we translate and raise
 
+ANSWER_SECONDS = 20.0
 NOT_FOUND, PRECONDITION_FAILED, ACCESS_REFUSED, NOT_ALLOWED = 404, 406, 403, 530
 
 
 class QueueGone(BrokerUnavailable):
     """A queue of ours does not exist (any more); declaring it again helps."""
+
+
+class QueueDown(QueueGone):
+    """A queue exists, but the broker has nobody to serve it: for a moment after a restart, or for ever."""
 
 
 class OtherArguments(BrokerRefused):
@@ -63,7 +68,7 @@ def _tls_context(tls: dict[str, str]) -> ssl.SSLContext:
     return context
 
 
-class _Connection(AsyncioConnection):
+class _Connection(AsyncioConnection):  # type: ignore[misc,unused-ignore]
     """Sends what was published within one turn of the event loop as one write: a message is three frames to pika."""
 
     _outgoing: list[bytes]
@@ -194,7 +199,12 @@ class Channel:
             getattr(self.raw, method)(*args, callback=lambda frame: self._resolve(answer, frame), **kwargs)
         except exceptions.AMQPError as error:
             raise translate(error) from error
-        return await answer
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await answer
+        except TimeoutError as error:
+            self.abandon()
+            raise BrokerUnavailable(f"RabbitMQ did not answer {method} in {ANSWER_SECONDS:.0f} s") from error
 
     def check(self) -> None:
         """Raise why this channel is closed, if it is."""
@@ -237,6 +247,8 @@ class Channel:
 def translate(error: BaseException) -> BrokerError:
     """Our error for one of pika's about an open connection or channel."""
     code, text = getattr(error, "reply_code", 0), getattr(error, "reply_text", str(error) or type(error).__name__)
+    if code == NOT_FOUND and "down or inaccessible" in text:
+        return QueueDown(f"RabbitMQ: {text}")
     if code == NOT_FOUND:
         return QueueGone(f"RabbitMQ: {text}")
     if code == PRECONDITION_FAILED and "inequivalent arg" in text:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import ssl
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from ttg.brokers.base import BrokerConfig
 from ttg.clock import loop_time
@@ -33,8 +34,10 @@ def endpoint(config: BrokerConfig) -> Endpoint:
     secure = parts.scheme == "amqps"
     port = parse_qs(parts.query).get("management", ["15671" if secure else "15672"])[0]
     vhost = quote(unquote(parts.path[1:]) or "/", safe="")
+    pattern = f"^{re.escape(config.namespace)}\\."
+    ours = urlencode({"columns": COLUMNS, "page": 1, "page_size": 100, "name": pattern, "use_regex": "true"})
     login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    url = f"http{'s' * secure}://{parts.hostname}:{port}/api/queues/{vhost}?columns={COLUMNS}"
+    url = f"http{'s' * secure}://{parts.hostname}:{port}/api/queues/{vhost}?{ours}"
     return Endpoint(url, "Basic " + base64.b64encode(login.encode()).decode())
 
 
@@ -61,5 +64,5 @@ class Management:
         request = urllib.request.Request(self._endpoint.url, headers={"Authorization": self._endpoint.authorization})
         context = ssl.create_default_context(cafile=self._ca_file) if self._endpoint.url.startswith("https") else None
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as answer:
-            rows: list[dict[str, Any]] = json.load(answer)
+            rows: list[dict[str, Any]] = json.load(answer)["items"]
         return rows

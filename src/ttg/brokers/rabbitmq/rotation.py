@@ -21,6 +21,8 @@ from ttg.errors import BrokerError
 
 LARGEST_PREFETCH = 65_535
 ROTATED_AT_ONCE = 200
+RESTORING_POLL_SECONDS = 0.005
+RESTORING_POLLS = 200
 QUIET_SECONDS = 1.0  # the queue is shorter than it said, or somebody else consumes it
 
 
@@ -43,33 +45,49 @@ class Seen:
 Publish = Callable[[list[Letter]], Awaitable[None]]
 
 
-async def queue_length(link: Link, queue: str) -> int:
-    """Ready messages of ``queue``; 0 if it does not exist."""
-    ready, _ = await inspect_queue(link, queue) or (0, 0)
-    return ready
-
-
 async def peek(link: Link, queue: str, wanted: Callable[[Seen], bool], limit: int) -> list[Seen]:
     """Up to ``limit`` messages that are ``wanted``, oldest first; all of them stay where they are."""
     found: list[Seen] = []
-    count = await queue_length(link, queue)
-    if not count:
+    ready, left = await _lengths(link, queue)
+    if not left:
         return found
-    async with _browsing(link, queue, min(count, LARGEST_PREFETCH)) as (_, next_message):
-        for _ in range(min(count, LARGEST_PREFETCH)):
-            seen = await next_message()
-            if seen is None:
-                break
+    async with _browsing(link, queue, min(left, LARGEST_PREFETCH)) as (_, next_message):
+        while left and len(found) < limit and (seen := await next_message()):
+            left -= 1
             if wanted(seen):
                 found.append(seen)
-            if len(found) == limit:
-                break
+    await _wait_until_restored(link, queue, ready)
     return found
+
+
+async def _lengths(link: Link, queue: str) -> tuple[int, int]:
+    """Ready messages now, and at most when another reader, whose turn it is, gives back what it looks at."""
+    ready, consumers = await inspect_queue(link, queue) or (0, 0)
+    return ready, LARGEST_PREFETCH if consumers else ready
+
+
+async def _wait_until_restored(link: Link, queue: str, ready: int) -> None:
+    """The broker gives messages back some time after it closed a channel."""
+    for _ in range(RESTORING_POLLS):
+        if (await _lengths(link, queue))[0] >= ready:
+            return
+        await asyncio.sleep(RESTORING_POLL_SECONDS)
+
+
+async def _ready_without_readers(link: Link, queue: str) -> int:
+    """Ready messages, after those who look into the queue had time to finish."""
+    ready = 0
+    for _ in range(RESTORING_POLLS):
+        ready, most = await _lengths(link, queue)
+        if most == ready:
+            break
+        await asyncio.sleep(RESTORING_POLL_SECONDS)
+    return ready
 
 
 async def rotate(link: Link, queue: str, unwanted: Callable[[Seen], bool], publish: Publish) -> int:
     """Take the unwanted messages out of ``queue``; returns how many."""
-    removed, left = 0, await queue_length(link, queue)
+    removed, left = 0, await _ready_without_readers(link, queue)
     if not left:
         return removed
     async with _browsing(link, queue, ROTATED_AT_ONCE) as (channel, next_message):

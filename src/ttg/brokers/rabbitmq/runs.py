@@ -29,9 +29,9 @@ class RunRecords:
     """What the stream said so far. Attached to one channel; usable as long as that is."""
 
     def __init__(self, reader: StreamReader) -> None:
-        self.removed: set[str] = set()
         self._reader = reader
         self._records: dict[str, RunRecord] = {}
+        self._removed: set[str] = set()
         self._seen = -1
         self._reading = asyncio.Lock()
 
@@ -44,6 +44,11 @@ class RunRecords:
     def usable(self) -> bool:
         """Whether the channel is open."""
         return self._reader.usable
+
+    def is_removed(self, run: str) -> bool:
+        """Whether somebody removed ``run``, as far as we have heard."""
+        self._fold(self._reader.arrived(BATCH))
+        return run in self._removed
 
     async def catch_up(self, offset: int) -> dict[str, RunRecord]:
         """The newest record of each run, after the entry at ``offset`` was read."""
@@ -61,9 +66,9 @@ class RunRecords:
             self._seen = entry.offset
             run = str(entry.headers.get("run"))
             self._records.pop(run, None)
-            self.removed.discard(run)
+            self._removed.discard(run)
             if entry.headers.get("state") == "removed":
-                self.removed.add(run)
+                self._removed.add(run)
                 continue
             try:
                 self._records[run] = decode(entry.body, RunRecord)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from ttg.brokers.rabbitmq.link import Channel, Link
+from ttg.brokers.rabbitmq.link import Channel, Link, QueueGone
 from ttg.errors import BrokerError
 
 PREFETCH = 128
@@ -46,6 +46,7 @@ class StreamReader:
         self._after = after
         self._entries: deque[tuple[int, Entry]] = deque()
         self._arrived = asyncio.Event()
+        self._deleted = False
         channel.on_close.append(self._on_close)
 
     @classmethod
@@ -64,18 +65,19 @@ class StreamReader:
     async def _attach(cls, link: Link, stream: str, after: int, offset: str | int | datetime) -> StreamReader:
         channel = await link.channel()
         reader = cls(channel, after)
+        channel.raw.add_on_cancel_callback(reader._on_cancelled_by_broker)
         await channel.call("basic_qos", prefetch_count=PREFETCH)
         await channel.call("basic_consume", stream, reader._on_entry, arguments={"x-stream-offset": offset})
         return reader
 
     @property
     def usable(self) -> bool:
-        """Whether the channel is open."""
-        return self._channel.closed is None
+        """Whether the channel is open and the stream there."""
+        return self._channel.closed is None and not self._deleted
 
     async def take(self, limit: int, wait_seconds: float) -> list[Entry]:
         """Up to ``limit`` entries, as soon as there is one; an empty list after ``wait_seconds``."""
-        if not self._entries and wait_seconds > 0:
+        if not self._entries and wait_seconds > 0 and self.usable:
             self._arrived.clear()
             try:
                 async with asyncio.timeout(wait_seconds):
@@ -84,20 +86,22 @@ class StreamReader:
                 pass
         if not self._entries:
             self._channel.check()
-            return []
-        return self._pop(limit)
+            if self._deleted:
+                raise QueueGone("RabbitMQ: a stream of ours was deleted")
+        return self.arrived(limit)
 
     def detach(self) -> None:
         """Close the channel."""
         self._channel.abandon()
 
-    def _pop(self, limit: int) -> list[Entry]:
+    def arrived(self, limit: int) -> list[Entry]:
+        """Up to ``limit`` entries that are here already."""
         taken: list[Entry] = []
         last_tag = 0
         while self._entries and len(taken) < limit:
             last_tag, entry = self._entries.popleft()
             taken.append(entry)
-        if self._channel.closed is None:
+        if taken and self._channel.closed is None:
             self._channel.raw.basic_ack(last_tag, multiple=True)
         return taken
 
@@ -108,6 +112,10 @@ class StreamReader:
             self._after = offset
             self._entries.append((method.delivery_tag, Entry(offset, headers, body)))
             self._arrived.set()
+
+    def _on_cancelled_by_broker(self, _frame: Any) -> None:
+        self._deleted = True
+        self._arrived.set()
 
     def _on_close(self, _error: BrokerError) -> None:
         self._arrived.set()

@@ -9,19 +9,26 @@
 ``<ns>.runs``         stream   one message per state of a run, JSON; the newest one counts
 ===================== ======== =========================================================================
 
+A stream that the broker cannot serve any more is succeeded by ``<name>.2`` and so on: when a node is killed within half
+a second of creating its very first streams, RabbitMQ 3.10 forgets who was to look after them, and refuses for ever to
+serve, to declare or to delete them. Everybody uses the newest one that exists.
+
 A run whose retry delay is not that of ``<ns>.tasks.retry`` (which is decided by whoever created it) uses
 ``<ns>.tasks.retry.<milliseconds>``: messages of different delays in one queue would wait for each other.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.rabbitmq.link import Channel, Link, OtherArguments, QueueGone
+from ttg.brokers.rabbitmq.link import Channel, Link, OtherArguments, QueueDown, QueueGone
 from ttg.brokers.rabbitmq.streams import stream_length
+from ttg.clock import loop_time
 from ttg.errors import BrokerRefused
 
 DELIVERY_LIMIT = 1_000_000  # a backstop only: attempts are counted in our own messages, which blame no bystander
@@ -29,48 +36,39 @@ RESULTS_KEPT_BYTES = 10 * 2**30
 RESULTS_SEGMENT_BYTES = 64 * 2**20
 EVENT_BYTES = 400  # a typical event, to turn a number of events into a size
 RUNS_KEPT_BYTES = 100 * 2**20
+DOWN_PATIENCE_SECONDS = 8.0  # streams come back within a second after a restart, or never
+DOWN_POLL_SECONDS = 0.2
+
+log = logging.getLogger("ttg.broker")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Names:
-    """Our queues' names in one namespace."""
+    """Our queues' names in one namespace; the streams' may get a successor."""
 
-    namespace: str
+    tasks: str
+    retry: str
+    dlq: str
+    results: str
+    events: str
+    runs: str
 
-    @property
-    def tasks(self) -> str:
-        return f"{self.namespace}.tasks"
-
-    @property
-    def dlq(self) -> str:
-        return f"{self.namespace}.tasks.dlq"
-
-    @property
-    def results(self) -> str:
-        return f"{self.namespace}.results"
-
-    @property
-    def events(self) -> str:
-        return f"{self.namespace}.events"
-
-    @property
-    def runs(self) -> str:
-        return f"{self.namespace}.runs"
+    @classmethod
+    def within(cls, namespace: str) -> Names:
+        """The names in ``namespace``."""
+        suffixes = ("tasks", "tasks.retry", "tasks.dlq", "results", "events", "runs")
+        return cls(*(f"{namespace}.{suffix}" for suffix in suffixes))
 
     @property
     def streams(self) -> tuple[str, str, str]:
         return (self.results, self.events, self.runs)
-
-    @property
-    def retry(self) -> str:
-        return f"{self.namespace}.tasks.retry"
 
 
 class Topology:
     """Declares our queues, and knows which retry queue has which delay."""
 
     def __init__(self, config: BrokerConfig) -> None:
-        self.names = Names(config.namespace)
+        self.names = Names.within(config.namespace)
         self._config = config
         self._retry_queues: dict[int, str] = {}
 
@@ -90,9 +88,11 @@ class Topology:
         names, segment = self.names, max(self._config.events_kept * EVENT_BYTES // 4, 64 * 2**10)
         await self._declare(link, names.tasks, self._work_queue())
         await self._declare(link, names.dlq, self._work_queue() | {"x-single-active-consumer": True})
-        await self._declare(link, names.results, _stream(RESULTS_KEPT_BYTES, RESULTS_SEGMENT_BYTES))
-        await self._declare(link, names.events, _stream(4 * segment, segment))
-        await self._declare(link, names.runs, _stream(RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 10))
+        names.results, names.events, names.runs = await asyncio.gather(
+            self._declare_stream(link, names.results, RESULTS_KEPT_BYTES, RESULTS_SEGMENT_BYTES),
+            self._declare_stream(link, names.events, 4 * segment, segment),
+            self._declare_stream(link, names.runs, RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 10),
+        )
         others = [delay_ms for delay_ms, name in self._retry_queues.items() if name != names.retry]
         self._retry_queues.clear()
         await self._declare_shared_retry(link)
@@ -133,11 +133,27 @@ class Topology:
         try:
             await _declare_queue(link, self.names.retry, self._delay_queue(delay_ms))
         except OtherArguments as error:
-            existing = re.search(r"'x-message-ttl' .*current is the value '(\d+)'", str(error))
+            existing = re.search(r"'x-message-ttl' .*current is (?:the value )?'(\d+)'", str(error))
             if not existing:
                 raise _refused(self.names.retry, error) from error
             delay_ms = int(existing[1])
         self._retry_queues[delay_ms] = self.names.retry
+
+    async def _declare_stream(self, link: Link, name: str, kept_bytes: int, segment_bytes: int) -> str:
+        """Declare a stream, or find its newest successor; returns the name to use."""
+        arguments = _stream(kept_bytes, segment_bytes)
+        while await inspect_queue(link, _successor(name)) is not None:
+            name = _successor(name)
+        deadline = loop_time() + DOWN_PATIENCE_SECONDS
+        while True:
+            try:
+                await self._declare(link, name, arguments)
+                return name
+            except QueueDown as error:
+                if loop_time() > deadline:
+                    log.warning("%s: going on with %s", error, _successor(name))
+                    name = _successor(name)
+            await asyncio.sleep(DOWN_POLL_SECONDS)
 
     async def _declare(self, link: Link, name: str, arguments: dict[str, Any]) -> None:
         try:
@@ -160,6 +176,11 @@ class Topology:
         if self._config.queue_type == "quorum":
             arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
         return arguments
+
+
+def _successor(name: str) -> str:
+    stem, _, number = name.rpartition(".")
+    return f"{stem}.{int(number) + 1}" if number.isdecimal() else f"{name}.2"
 
 
 def _stream(kept_bytes: int, segment_bytes: int) -> dict[str, Any]:
