@@ -166,7 +166,7 @@ class Coordinator:
             if stopping.done() and self.status != "active":
                 await self._drain(collecting)
             for task in (*helpers, collecting):
-                if task.done():
+                if task.done() and not task.cancelled():
                     task.result()
         finally:
             await _cancel(*helpers, collecting, stopping)
