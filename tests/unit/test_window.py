@@ -59,6 +59,15 @@ def test_settling_makes_room_and_a_split_piece_counts_for_its_chunk() -> None:
     assert len(wide.cut(slots=1, left=10**6)) == 1
 
 
+def test_what_a_checkpoint_left_counts_for_its_chunk() -> None:
+    wide, _ = window(10**6, 100)
+    name, ((start, stop),) = wide.cut(slots=1, left=10**6)[0]
+    wide.saw(header(name, ((start, start + 40),)))
+    wide.saw(header(f"{name}+1", ((start + 40, start + 90),)))
+    wide.saw(header(f"{name}+2.a", ((start + 90, stop),)))
+    assert name not in wide.out
+
+
 def test_parameters_that_wait_for_a_retry_do_not_hold_up_the_window() -> None:
     wide, _ = window(10**6, 10)
     name, ((start, stop),) = wide.cut(slots=1, left=10**6)[0]

@@ -5,11 +5,14 @@ It is a hint for pacing, not a record: losing it costs repeated work, never a re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ttg.messages import Ranges, ResultHeader, count_indices
 from ttg.planner import Planner
+
+PIECE = re.compile(r"[.+]")  # a task split from chunk 7 is 7.a, 7.a.b, …; what a checkpoint left of it is 7+1, 7+2, …
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Window:
         """A piece was settled. A parameter that waits for a retry no longer occupies anybody, so it leaves too."""
         finished = header.count + len(header.dead) + header.failed
         self.planner.saw(finished, header.seconds)
-        root = header.task.partition(".")[0]
+        root = PIECE.split(header.task, maxsplit=1)[0]
         if header.attempt > 1 or root not in self.out:
             return
         self.out[root] -= finished
