@@ -17,7 +17,7 @@ from runs import TtgRun, apply_oracle, command_of, descendants_of, eventually, i
 
 WORKLOADS = str(Path(__file__).with_name("workloads.py"))
 ROUNDS = range(int(os.environ.get("FAULT_ROUNDS", "2")))
-SIZE = 1500
+SIZE = 3000
 
 
 def start(ttg: TtgRun, *more: str) -> None:

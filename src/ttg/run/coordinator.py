@@ -62,6 +62,7 @@ log = logging.getLogger("ttg.run")
 LOOK_SECONDS = 0.5
 READ_LIMIT = 256
 SILENT_HEARTBEATS = 3.0
+CANCEL_AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +411,11 @@ class Coordinator:
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Cancel, and see to it: a library may lose a cancellation that arrives together with an answer
+    (``asyncio.wait_for`` does before Python 3.12), and a loop that goes on would keep the run from ending."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
