@@ -46,7 +46,8 @@ ALLOWED: dict[str, set[str] | None] = {
 
 # Libraries that have one home each.
 HOMES = {
-    "redis": ("brokers.redis", "brokers.embedded"),
+    "hiredis": ("brokers.redis",),
+    "redis": (),  # a tool of the tests: see brokers/redis/wire.py
     "pika": ("brokers.rabbitmq",),
     "pyarrow": ("results", "space.readers"),
     "starlette": ("monitor",),
@@ -56,7 +57,7 @@ HOMES = {
 }
 
 CHILD = "worker.child"
-NOT_IN_THE_CHILD = {"asyncio", "redis", "pika", "rich", "starlette", "uvicorn"}
+NOT_IN_THE_CHILD = {"asyncio", "hiredis", "pika", "rich", "starlette", "uvicorn"}
 
 
 def module_name(path: Path) -> str:

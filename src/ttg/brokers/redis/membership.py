@@ -16,12 +16,10 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
-
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.link import Link, Words
+from ttg.brokers.redis.wire import Connection, ServerError
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerRefused
 from ttg.messages import WorkerLost
@@ -41,7 +39,7 @@ _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     """``await work`` such that cancelling the caller lets it finish.
 
-    The driver closes a connection whose command was cancelled, and the connection that stands for us must not go.
+    A connection whose command was cancelled is closed, and the connection that stands for us must not go.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -62,19 +60,18 @@ class Membership:
         self._server_run_id = ""
         self._may_list_clients = True
         self._last_round = -math.inf
-        self.line = Link(config, on_connect=self._introduce)
+        self.line = Link(config, introduce=self._introduce)
 
-    async def _introduce(self, connection: AbstractConnection) -> None:
+    async def _introduce(self, connection: Connection) -> None:
         """Register a new connection as the one that stands for this consumer."""
-        await connection.on_connect()
-        await _ask(connection, "CLIENT", "SETNAME", self._name)
-        client_id = await _ask(connection, "CLIENT", "ID")
-        found = _RUN_ID.search(await _ask(connection, "INFO", "server"))
+        await connection.ask("CLIENT", "SETNAME", self._name)
+        client_id = await connection.ask("CLIENT", "ID")
+        found = _RUN_ID.search(await connection.ask("INFO", "server"))
         self._server_run_id = found.group(1).decode() if found else ""
         registration = f"{client_id} {self._server_run_id} {self._name}"
         # Without a registration (no permission, no memory) others wait for the lease: slower, not wrong.
-        with suppress(ResponseError):
-            await _ask(connection, "HSET", self._keys.workers, self._consumer, registration)
+        with suppress(ServerError):
+            await connection.ask("HSET", self._keys.workers, self._consumer, registration)
 
     async def leave(self) -> None:
         """Give back what this consumer holds, and be forgotten."""
@@ -165,11 +162,6 @@ class Membership:
             after_seconds=taken[1] / 1000,
             how=how,
         )
-
-
-async def _ask(connection: AbstractConnection, *words: str) -> Any:
-    await connection.send_command(*words)
-    return await connection.read_response()
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

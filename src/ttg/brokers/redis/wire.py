@@ -1,0 +1,150 @@
+"""One connection to a Redis or Valkey server: words out, the reply back.
+
+It stands where a client library would, because TTG needs so little of one: no cluster, no retries (a write whose reply
+was lost would run twice), no reply parsing, no pub/sub. Importing redis-py took each of TTG's processes longer than
+the rest of its start. The protocol itself (RESP 2) is hiredis' work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import hiredis
+
+DEFAULT_PORT = 6379
+
+
+class ServerError(Exception):
+    """The server answered with an error; the text is its own, code first (``WRONGTYPE Operation against …``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is and who asks. ``path`` is that of a unix socket, else ``host`` and ``port`` count."""
+
+    host: str = ""
+    port: int = DEFAULT_PORT
+    path: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    database: int = 0
+    tls: Mapping[str, str] | None = None
+
+    @classmethod
+    def of(cls, url: str, tls: Mapping[str, str]) -> Address:
+        """From ``redis[s]://[user:password@]host[:port][/db]`` or ``unix://[user:password@]/path[?db=n]``; ``tls`` may
+        name a ``ca_file``, ``cert_file`` and ``key_file``. Raises ``ValueError``."""
+        parts = urlsplit(url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if parts.scheme == "unix":
+            database = parse_qs(parts.query).get("db", ["0"])[-1]
+            return cls(path=unquote(parts.path), user=user, password=password, database=int(database))
+        return cls(
+            host=unquote(parts.hostname or "localhost"),
+            port=parts.port or DEFAULT_PORT,
+            user=user,
+            password=password,
+            database=int(parts.path.strip("/") or 0),
+            tls=tls if parts.scheme == "rediss" else None,
+        )
+
+
+async def connect(address: Address) -> Connection:
+    """A connection, logged in. Raises ``OSError`` and :class:`ServerError`."""
+    loop = asyncio.get_running_loop()
+    if address.path:
+        _, connection = await loop.create_unix_connection(Connection, address.path)
+    else:
+        secure = None if address.tls is None else _tls_context(address.tls)
+        _, connection = await loop.create_connection(Connection, address.host, address.port, ssl=secure)
+    try:
+        await connection.log_in(address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _tls_context(files: Mapping[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=files.get("ca_file"))
+    if "cert_file" in files:
+        context.load_cert_chain(files["cert_file"], files.get("key_file"))
+    return context
+
+
+class Connection(asyncio.Protocol):
+    """Made by :func:`connect`. One command at a time; one whose caller was cancelled makes it useless: close it."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(replyError=ServerError)
+        self._transport: asyncio.Transport | None = None
+        self._reply: asyncio.Future[Any] | None = None
+        self._lost: OSError | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server, or somebody on the way to it, has ended the connection."""
+        return self._lost is not None
+
+    async def ask(self, *words: str | bytes | int) -> Any:
+        """The raw reply: lists, numbers, bytes, ``None``. Raises :class:`ServerError` and ``OSError``."""
+        if self._lost is not None:
+            raise self._lost
+        assert self._transport is not None
+        self._reply = asyncio.get_running_loop().create_future()
+        self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub knows tuples of one
+        reply = await self._reply
+        if isinstance(reply, ServerError):
+            raise reply
+        return reply
+
+    async def log_in(self, address: Address) -> None:
+        """Say who we are, where that is asked for, and choose the database."""
+        if address.password:
+            await self.ask("AUTH", *([address.user] if address.user else []), address.password)
+        if address.database:
+            await self.ask("SELECT", address.database)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._lose(ConnectionError("the connection is closed"))
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- what the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is there."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        line = transport.get_extra_info("socket")
+        if line is not None and line.family != socket.AF_UNIX:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def data_received(self, data: bytes) -> None:
+        """Part of a reply, or all of it."""
+        try:
+            self._reader.feed(data)
+            reply = self._reader.gets()
+        except hiredis.ProtocolError as error:
+            self._lose(ConnectionError(f"it does not speak the Redis protocol: {error}"))
+            self.close()
+            return
+        if reply is not False and self._reply is not None and not self._reply.done():
+            self._reply.set_result(reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The other side hung up, or the network did."""
+        self._lose(error if isinstance(error, OSError) else ConnectionError("the connection was closed"))
+
+    def _lose(self, error: OSError) -> None:
+        self._lost = self._lost or error
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(self._lost)
+            self._reply.exception()  # whoever waited may have been cancelled
