@@ -13,6 +13,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+TURN_SECONDS = 1e-6
+"""What one turn of the loop costs, so that nobody can wait for a moment that floating point never reaches."""
+
+
 class Stuck(AssertionError):
     """Everybody waits for somebody else, for ever."""
 
@@ -21,11 +25,14 @@ class _Clock(selectors.SelectSelector):
     """A selector that never waits: where a real one would sleep, it moves the clock."""
 
     now = 0.0
+    end = 3_000.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Stuck(f"at {self.now:.3f} s nothing is left that could ever happen")
-        self.now += max(0.0, timeout)
+        self.now += max(TURN_SECONDS, timeout)
+        if self.now > self.end:
+            raise Stuck(f"not over after {self.end:g} simulated seconds")
         return []
 
 

@@ -148,10 +148,12 @@ class World:
             self._coordinating = self.loop.create_task(self._coordinate_once(name))
             try:
                 status = await self._coordinating
-            except (TTGError, asyncio.CancelledError) as error:
+            except TTGError as error:
+                status = f"gave up: {error}"
+            except asyncio.CancelledError:
                 if name not in self._killed:
                     raise
-                status = f"killed ({type(error).__name__})"
+                status = "gone"
             self.note(f"{name}: {status}")
             if status.startswith("finished"):
                 return

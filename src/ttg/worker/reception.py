@@ -83,7 +83,11 @@ class Reception:
         name = delivery.task.run
         for _ in range(UNKNOWN_RUN_LOOKS):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            run = await self.patience.call(lambda: self.runs.find(name))
+            try:
+                run = await self.patience.call(lambda: self.runs.find(name))
+            except MessageError as error:
+                self._set_aside(delivery, str(error))
+                return
             if run is not None:
                 self._admit_to(run, delivery)
                 return

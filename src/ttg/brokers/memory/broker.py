@@ -6,6 +6,7 @@ loop's, so an event loop with virtual time makes leases and delays virtual too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -69,8 +70,15 @@ class MemoryBroker(Broker):
         self.server.drop_connection(self.consumer)
         raise BrokerUnavailable(f"memory broker: connection lost ({verb})")
 
-    async def _repeat(self, attempt: Callable[[], Awaitable[list[E]]], bell: Bell, wait_seconds: float) -> list[E]:
-        """``attempt`` until it brings something or ``wait_seconds`` are over; tried again when ``bell`` rings."""
+    async def _repeat(
+        self,
+        attempt: Callable[[], Awaitable[list[E]]],
+        bell: Bell,
+        wait_seconds: float,
+        next_chore: Callable[[], float] = lambda: math.inf,
+    ) -> list[E]:
+        """``attempt`` until it brings something or ``wait_seconds`` are over; tried again when ``bell`` rings, and at
+        the time of ``next_chore()``."""
         deadline = loop_time() + wait_seconds
         while True:
             rings, drops = bell.rings, self.server.drops(self.consumer)
@@ -78,7 +86,7 @@ class MemoryBroker(Broker):
             now = loop_time()
             if found or now >= deadline:
                 return found
-            await bell.wait(min(deadline, self._next_chore()) - now, rings)
+            await bell.wait(min(deadline, next_chore()) - now, rings)
             if self.server.drops(self.consumer) != drops:
                 raise BrokerUnavailable("memory broker: connection lost while waiting")
 
@@ -128,7 +136,7 @@ class MemoryBroker(Broker):
                 self._keep_house(here)
                 return list(islice(self._take(here), limit))
 
-        return await self._repeat(attempt, self._bells.tasks, wait_seconds)
+        return await self._repeat(attempt, self._bells.tasks, wait_seconds, self._next_chore)
 
     def _keep_house(self, here: Namespace) -> None:
         now = loop_time()

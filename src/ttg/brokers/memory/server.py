@@ -35,6 +35,8 @@ class Bell:
 
     def ring(self, count: int | None = None) -> None:
         """Wake ``count`` waiters (``None``: all)."""
+        if count == 0:
+            return
         self.rings += 1
         for _ in range(len(self._waiting) if count is None else min(count, len(self._waiting))):
             waiter = self._waiting.popleft()
