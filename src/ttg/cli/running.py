@@ -30,6 +30,7 @@ def add(subparsers: Subparsers) -> None:
     """Register the sub-commands."""
     _add_run(subparsers)
     _add_resume(subparsers)
+    _add_plan(subparsers)
 
 
 def _add_run(subparsers: Subparsers) -> None:
@@ -39,8 +40,28 @@ def _add_run(subparsers: Subparsers) -> None:
         description=RUN_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_sweep(parser)
+    _add_output(parser)
+    parser.set_defaults(call=run)
+
+
+def _add_plan(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "plan",
+        help="run a small sample and say what the whole would take",
+        description="Run about 100 evenly spread parameters with an embedded broker, and predict duration, chunks, "
+        "broker load, memory and table size of the whole. Takes the arguments of `ttg run`; leaves nothing behind.",
+    )
+    _add_sweep(parser)
+    parser.add_argument("--json", action="store_true", help="the forecast as JSON")
+    parser.set_defaults(call=plan)
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="file.py:function or package.module:function")
-    parser.add_argument("axes", nargs="*", metavar="NAME=EXPRESSION", help="the axes of the space; see above")
+    parser.add_argument(
+        "axes", nargs="*", metavar="NAME=EXPRESSION", help="axes of the space; see `ttg run --help`"
+    )
     space = parser.add_argument_group("space")
     space.add_argument("--zip", action="store_true", help="pair the axes instead of combining them")
     space.add_argument("--params", metavar="FILE", help="rows of a CSV, JSONL or Parquet file as parameters")
@@ -56,8 +77,6 @@ def _add_run(subparsers: Subparsers) -> None:
     _add_workers(execution)
     arguments.add_policies(parser)
     arguments.add_broker(parser)
-    _add_output(parser)
-    parser.set_defaults(call=run)
 
 
 def _add_resume(subparsers: Subparsers) -> None:
@@ -120,6 +139,18 @@ def resume(args: argparse.Namespace) -> int:
         keep_results=units.size_bytes(args.keep_results, "--keep-results"),
     )
     return _conclude(start(request, _reporter(args), **_extras(args)), args)
+
+
+def plan(args: argparse.Namespace) -> int:
+    """``ttg plan``"""
+    import asyncio
+    import json
+
+    from ttg.run.forecast import forecast
+
+    found = asyncio.run(forecast(_request(args)))
+    print(json.dumps(found.as_dict()) if args.json else found)
+    return 0
 
 
 def _request(args: argparse.Namespace) -> RunRequest:

@@ -56,11 +56,27 @@ def add(subparsers: Subparsers) -> None:
 
 def demo(args: argparse.Namespace) -> int:
     """``ttg demo``"""
-    if args.target == "kind":
-        from ttg.cli.cluster import demo_on_kind
+    return _on_kind(args) if args.target == "kind" else _local(args)
 
-        return demo_on_kind(args)
-    return _local(args)
+
+def _on_kind(args: argparse.Namespace) -> int:
+    from ttg.demo.on_kind import show
+    from ttg.demo.workload import SCALES
+    from ttg.kube.kubectl import Kubectl
+    from ttg.kube.layout import Cluster
+    from ttg.run.request import made_up_id
+
+    out = Path(args.report) if args.report else Path("ttg-runs") / made_up_id("demo-kind")
+    where = Cluster(backend=args.backend)
+    fault = bool(args.fault_demo or args.fault)
+    kubectl = Kubectl(namespace=where.namespace, context="kind-ttg-sandbox")
+    check = show(kubectl, where, SCALES[args.scale], args.workers, fault, out, _say)
+    _say(f"Data check: {check}.")
+    if not args.skip_cleanup:
+        from ttg.kube.cluster import down
+
+        down(kubectl, _say)
+    return 0 if check.passed else 1
 
 
 def _local(args: argparse.Namespace) -> int:

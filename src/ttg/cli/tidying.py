@@ -37,6 +37,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--namespace", metavar="NAME", help="prefix of queues and keys (default: $TTG_NAMESPACE or ttg)"
     )
+    parser.add_argument("--kube-namespace", default="ttg", metavar="NAME", help="of the pods (default: ttg)")
     parser.add_argument("--dry-run", action="store_true", help="only list")
     parser.add_argument("--force", action="store_true", help="do not ask")
     parser.set_defaults(call=cleanup)
@@ -111,15 +112,24 @@ def _urls(args: argparse.Namespace) -> list[str]:
 
 
 def _pods(args: argparse.Namespace) -> list[Removal]:
-    from ttg.cli.cluster import removable
+    from ttg.kube import cluster
+    from ttg.kube.kubectl import ClusterError, Kubectl
+    from ttg.run.cleanup import Removal
 
+    kubectl = Kubectl(namespace=args.kube_namespace)
     try:
-        return removable()
-    except InputError as error:
+        names = cluster.removable(kubectl, data=True)
+    except (InputError, ClusterError) as error:
         if args.pods:
             raise
         print(f"skipped Kubernetes: {error}", file=sys.stderr)
         return []
+
+    async def remove() -> None:
+        cluster.down(kubectl, print, data=True)
+
+    what = f"Kubernetes namespace {kubectl.namespace}, what is labelled {cluster.EVERYTHING}"
+    return [Removal(what, tuple(names), remove)] if names else []
 
 
 def _confirmed() -> bool:

@@ -22,6 +22,18 @@ def simulate(i: int) -> float:
     return value_of(i)
 
 
+def simulate_100ms(i: int) -> float:
+    """100 ms of work, wherever it runs: a cluster's workers do not have this machine's environment."""
+    time.sleep(0.1)
+    return value_of(i)
+
+
+def simulate_10ms(i: int) -> float:
+    """As :func:`simulate_100ms`, 10 ms."""
+    time.sleep(0.01)
+    return value_of(i)
+
+
 def simulate_with_poison(i: int) -> float:
     """As :func:`simulate`, but every hundredth parameter fails, so that retries and dead letters can be seen."""
     if i % 100 == 99:

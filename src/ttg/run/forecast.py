@@ -1,0 +1,162 @@
+"""``ttg plan``: run a small sample for real, and say what the whole would take."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ttg.planner import TARGET_SECONDS, Planner
+from ttg.results import reading
+from ttg.results.folder import RunFolder
+from ttg.run.launch import Hooks, Running, execute
+from ttg.run.progress import Progress
+from ttg.run.reporter import Silent, human_count, human_seconds
+from ttg.run.request import RunRequest
+from ttg.space import Space, rows, space_to_json
+
+SAMPLE_SIZE = 100
+RESULT_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run would take. ``seconds_low`` and ``seconds_high``: 95 % interval of the mean call time of the sample,
+    taken over all parameters; a rare slow parameter that the sample missed is not in it."""
+
+    size: int
+    workers: int
+    sampled: int
+    failed: int
+    call_seconds: float
+    seconds: float
+    seconds_low: float
+    seconds_high: float
+    chunk_size: int
+    chunks: int
+    child_bytes: int
+    table_bytes: int
+    broker_messages_per_second: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        fail = f", {self.failed} of them failed" if self.failed else ""
+        return "\n".join(
+            [
+                f"{human_count(self.size)} parameters, sampled {self.sampled}{fail}",
+                f"  one call       {_span(self.call_seconds)}",
+                f"  duration       {human_seconds(self.seconds)} on {self.workers} workers "
+                f"({human_seconds(self.seconds_low)} to {human_seconds(self.seconds_high)})",
+                f"  chunks         about {human_count(self.chunks)} of {human_count(self.chunk_size)}",
+                f"  broker load    about {human_count(self.broker_messages_per_second)} messages/s",
+                f"  memory         {_bytes(self.child_bytes)} per child process",
+                f"  table          about {_bytes(self.table_bytes)} of Parquet",
+            ]
+        )
+
+
+async def forecast(request: RunRequest) -> Forecast:
+    """Run a sample of evenly spread parameters with the same function and policies (without retries), and extrapolate.
+
+    Raises what a run raises. Leaves nothing behind.
+    """
+    picked = _spread(len(request.space))
+    with tempfile.TemporaryDirectory(prefix="ttg-plan-") as folder:
+        out = Path(folder) / "run"
+        peak = _Peak()
+        await execute(_sample_request(request, picked, out), peak, Hooks(on_start=peak.watch))
+        return _extrapolate(request, RunFolder.open(out), peak.child_bytes)
+
+
+def _spread(size: int) -> list[int]:
+    count = min(size, SAMPLE_SIZE)
+    return [(2 * number + 1) * size // (2 * count) for number in range(count)]
+
+
+def _sample_request(request: RunRequest, picked: Sequence[int], out: Path) -> RunRequest:
+    import msgspec
+
+    sample: Space = rows([request.space[index] for index in picked])
+    policy = msgspec.structs.replace(request.spec.retry, max_retries=0)
+    spec = msgspec.structs.replace(
+        request.spec, run=f"plan-{request.spec.run}", space=space_to_json(sample), size=len(sample), retry=policy
+    )
+    settings = replace(request.settings, home=out.parent / "home")
+    return replace(request, spec=spec, space=sample, out=out, broker_url=None, settings=settings)
+
+
+class _Peak(Silent):
+    """Remembers the largest child that a heartbeat told of."""
+
+    def __init__(self) -> None:
+        self.child_bytes = 0
+        self._running: Running | None = None
+
+    def watch(self, running: Running) -> None:
+        """The run has started."""
+        self._running = running
+
+    def __call__(self, progress: Progress) -> None:
+        beats = self._running.coordinator.heard.values() if self._running else ()
+        seen = (slot.memory_bytes for _, beat in beats for slot in beat.slots)
+        self.child_bytes = max(self.child_bytes, *seen, 0)
+
+
+def _extrapolate(request: RunRequest, folder: RunFolder, child_bytes: int) -> Forecast:
+    size, slots = len(request.space), max(1, request.workers * request.slots)
+    seconds = [value for value in reading.table(folder, ["seconds"])["seconds"].to_pylist() if value is not None]
+    mean, margin = _mean_and_margin(seconds)
+    planner = Planner(size, request.options.chunk_size)
+    planner.saw(max(1, len(seconds)) * 1000, max(1, len(seconds)) * 1000 * mean)
+    chunk = max(1, planner.next_size(size, slots))
+    duration = size * mean / slots
+    return Forecast(
+        size=size,
+        workers=request.workers,
+        sampled=folder.info.size,
+        failed=folder.info.dead,
+        call_seconds=mean,
+        seconds=duration,
+        seconds_low=max(0.0, size * (mean - margin) / slots),
+        seconds_high=size * (mean + margin) / slots,
+        chunk_size=chunk,
+        chunks=-(-size // chunk),
+        child_bytes=child_bytes,
+        table_bytes=size * _row_bytes(folder),
+        broker_messages_per_second=min(2 * slots / TARGET_SECONDS, 2 * size / chunk / max(duration, 1e-3)),
+    )
+
+
+def _mean_and_margin(seconds: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half of the 95 % interval of the mean (normal approximation)."""
+    if not seconds:
+        return 0.0, 0.0
+    mean = sum(seconds) / len(seconds)
+    variance = sum((value - mean) ** 2 for value in seconds) / max(1, len(seconds) - 1)
+    return float(mean), float(1.96 * (variance / len(seconds)) ** 0.5)
+
+
+def _row_bytes(folder: RunFolder) -> int:
+    """Bytes of one row in memory: Parquet rarely needs more."""
+    table = reading.table(folder)
+    return max(RESULT_BYTES, table.nbytes // table.num_rows) if table.num_rows else RESULT_BYTES
+
+
+def _span(seconds: float) -> str:
+    for limit, unit, factor in ((1e-6, "ns", 1e9), (1e-3, "µs", 1e6), (1.0, "ms", 1e3)):
+        if seconds < limit:
+            return f"{seconds * factor:.3g} {unit}"
+    return human_seconds(seconds)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} TiB"
