@@ -1,4 +1,4 @@
-"""One headless Chromium for all tests of the page; skipped where there is none."""
+"""One headless Chromium for a module of tests of the page; skipped where there is none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps an event loop in this thread while it is open
 def browser() -> Iterator[Browser]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = shutil.which("chromium") or shutil.which("google-chrome")
