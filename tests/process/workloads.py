@@ -12,8 +12,10 @@ def value(i: int) -> float:
 
 
 def slow(i: int) -> float:
-    """As ``value``, but it takes two milliseconds."""
+    """As ``value``, but it takes two milliseconds, and each call leaves a byte in a file."""
     time.sleep(0.002)
+    with open(os.environ["CALLS_FILE"], "ab") as file:
+        file.write(b".")
     return value(i)
 
 
