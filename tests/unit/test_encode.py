@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ttg.errors import MessageError
 from ttg.results.encode import Unencodable, decode_payload, encode_columns, encode_rows, is_json
+from ttg.results.plain import plain_payload
 
 
 class Pair(NamedTuple):
@@ -196,3 +197,20 @@ plain = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_lea
 @given(st.lists(plain, max_size=8))
 def test_any_plain_values_come_back_equal(values: list[Any]) -> None:
     assert column(values) == values
+
+
+@given(
+    st.one_of(
+        st.lists(st.floats(), min_size=1),
+        st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=1),
+    ),
+    st.booleans(),
+)
+def test_plain_numbers_are_written_as_arrow_writes_them(values: list[Any], timed: bool) -> None:
+    seconds = [0.25] * len(values) if timed else None
+    assert plain_payload(values, seconds) == encode_rows(values, seconds)
+
+
+@pytest.mark.parametrize("values", [[], [1, 2.0], [1.0, None], [True], [1 << 63], ["1"], [np.float64(1)]])
+def test_everything_else_is_left_to_arrow(values: list[Any]) -> None:
+    assert plain_payload(values) is None

@@ -14,7 +14,7 @@ BASE = {"errors", "clock"}
 CORE = BASE | {"messages", "space", "seeds", "spec"}
 TARGET = CORE | {"target"}
 BROKERS = TARGET | {"settings", "brokers", "logs", "metrics"}
-BESIDE_BROKERS = BROKERS | {"results.encode"}
+BESIDE_BROKERS = BROKERS | {"results.encode", "results.plain"}
 COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner", "units"}
 
 # Longest prefix wins. What a module may import of ours, itself and its own subpackage apart; None: everything.

@@ -88,8 +88,6 @@ class Child:
     def serve(self) -> None:
         """Until the supervisor closes the connection."""
         self.channel.send(Ready())
-        import ttg.results.encode  # noqa: F401 - takes a tenth of a second, while nothing is asked of us yet
-
         while True:
             message, bulk = self.channel.receive()
             self._answer(message, bulk)

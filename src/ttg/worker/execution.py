@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from ttg.messages import Failure, Ranges, Task, split_ranges
+from ttg.results.plain import plain_payload
 from ttg.spec import RunSpec
 from ttg.worker.failures import failure_of, readable
 from ttg.worker.protocol import Report
@@ -223,7 +224,11 @@ class Execution:
         return Report(number, self._done_indices(), failures, remaining, busy, mean), payload
 
     def _encode(self) -> bytes:
-        from ttg.results.encode import Unencodable, encode_rows  # Arrow loads while the first call is on its way
+        payload = plain_payload(self.values, self.seconds or None) if self.task.rows is None else None
+        return payload if payload is not None and len(payload) <= MAX_PAYLOAD_BYTES else self._encode_rows()
+
+    def _encode_rows(self) -> bytes:
+        from ttg.results.encode import Unencodable, encode_rows  # imports Arrow, which many runs never need
 
         while self.values:
             try:
