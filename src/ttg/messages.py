@@ -32,7 +32,8 @@ class Task(Message, frozen=True):
 
     ``ranges`` are the indices to execute, ``attempt`` the attempt (1-based) that all of them are on: it rises when a
     *parameter* failed, never because a worker went away. ``suspicion`` counts how often this very piece took a child or
-    a worker down with it; a suspicious piece is split until the culprit stands alone. ``rows`` carries the parameter
+    a worker down with it; a suspicious piece is split until the culprit stands alone. One that took workers down is
+    executed ``alone``: nothing else in its worker's hands, so that nobody is blamed for its neighbour. ``rows`` carries the parameter
     dicts of spaces that cannot be computed, in the order of the indices.
     """
 
@@ -41,6 +42,7 @@ class Task(Message, frozen=True):
     ranges: Ranges
     attempt: int = 1
     suspicion: int = 0
+    alone: bool = False
     rows: tuple[dict[str, Any], ...] | None = None
 
     def __post_init__(self) -> None:

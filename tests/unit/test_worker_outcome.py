@@ -133,15 +133,21 @@ def test_a_task_that_outlives_its_workers_is_split_and_a_single_one_is_charged()
     chunk, single = Task("run", "c", ((0, 100),)), Task("run", "c.0", ((7, 8),))
 
     assert ended_by_lost_workers(chunk, 2) is None
-    assert len(settle(chunk, ended_by_lost_workers(chunk, 3) or Ended()).remainder) == PIECES
-    ended = ended_by_lost_workers(single, 3)
+    pieces = settle(chunk, ended_by_lost_workers(chunk, 3) or Ended()).remainder
+    assert len(pieces) == PIECES
+    assert all(piece.alone for piece in pieces)
+    (alone,) = settle(single, ended_by_lost_workers(single, 3) or Ended()).remainder
+    assert (alone.ranges, alone.alone, alone.attempt) == (single.ranges, True, 1)
+    assert ended_by_lost_workers(alone, 1) is None
+    ended = ended_by_lost_workers(alone, 2)
     assert ended is not None
     assert [failure.kind for failure in ended.failures] == ["worker_lost"]
-    assert settle(single, ended).retries[0].suspicion == 1
+    (retry,) = settle(alone, ended).retries
+    assert (retry.suspicion, retry.alone) == (2, True)
 
 
 def test_a_suspicious_piece_has_one_worker_less_to_lose_and_soon_no_more_attempts() -> None:
-    single = Task("run", "c.0", ((7, 8),), suspicion=3)
+    single = Task("run", "c.0", ((7, 8),), suspicion=3, alone=True)
     ended = ended_by_lost_workers(single, 2)
     assert ended is not None
     assert len(settle(single, ended).header.dead) == 1

@@ -101,14 +101,14 @@ def ended_by_death(task: Task, offset: int, count: int, death: Death) -> Ended:
 def ended_by_lost_workers(task: Task, deliveries: int) -> Ended | None:
     """What to do with a task instead of running it when it was handed out again and again; ``None``: run it.
 
-    Workers died while they held it, perhaps because of it. It is split until single parameters are left; then those are
-    charged an attempt. Pieces under suspicion have one delivery less to lose.
+    Workers died while they held it, perhaps because of it. It is split until single parameters are left, and each piece
+    is executed alone; a single one that is then lost once more, with nothing beside it, is charged an attempt.
     """
-    if deliveries < CRASH_BUDGET - min(task.suspicion, 1):
+    if deliveries < (CRASH_BUDGET - 1 if task.alone else CRASH_BUDGET):
         return None
-    if task.count > 1:
-        return Ended(remainder=tuple(split_suspects(task, task.ranges)))
-    text = f"{deliveries - 1} workers in a row were lost while they held it; it may end whole workers or machines"
+    if task.count > 1 or not task.alone:
+        return Ended(remainder=tuple(split_suspects(task, task.ranges, alone=True)))
+    text = "the worker that executed it, and nothing else, was lost: it may end whole workers or machines"
     return Ended(failures=(_charged(task.ranges[0][0], Death("worker_lost", text)),))
 
 
@@ -117,14 +117,14 @@ def untouched(task: Task) -> Ended:
     return Ended(remainder=(continued(task, task.ranges),))
 
 
-def split_suspects(task: Task, suspects: Ranges) -> Iterator[Task]:
+def split_suspects(task: Task, suspects: Ranges, *, alone: bool = False) -> Iterator[Task]:
     """Up to :data:`PIECES` tasks of about equal size, each under one more suspicion than ``task``."""
     left = sum(stop - start for start, stop in suspects)
     for number in range(min(PIECES, left)):
         size = -(-left // (PIECES - number))
         piece, suspects = split_ranges(suspects, size)
         left -= size
-        yield _part(task, str(number), piece, suspicion=task.suspicion + 1)
+        yield _part(task, str(number), piece, suspicion=task.suspicion + 1, alone=alone or task.alone)
 
 
 # ---------------------------------------------------------------------------------------------- what becomes of it
@@ -186,7 +186,7 @@ def _retry(task: Task, failures: list[Failure]) -> Task:
     lost = any(failure.kind == "worker_lost" for failure in failures)
     suspicion = task.suspicion + 1 if lost else 0
     ranges = ranges_of(sorted(failure.index for failure in failures))
-    return _part(task, "r", ranges, suspicion=suspicion, attempt=task.attempt + 1)
+    return _part(task, "r", ranges, suspicion=suspicion, alone=lost, attempt=task.attempt + 1)
 
 
 def _dead_letter(spec: RunSpec, task: Task, failure: Failure, by: Executor, now: float) -> DeadLetter:
@@ -223,12 +223,14 @@ def continued(task: Task, ranges: Ranges) -> Task:
     """The rest of a task, on the same attempt."""
     base, _, count = task.id.rpartition("+")
     name = f"{base}+{int(count) + 1}" if base and count.isdecimal() else f"{task.id}+1"
-    return Task(task.run, name, ranges, task.attempt, task.suspicion, rows_of(task, ranges))
+    return Task(task.run, name, ranges, task.attempt, task.suspicion, task.alone, rows_of(task, ranges))
 
 
-def _part(task: Task, letter: str, ranges: Ranges, *, suspicion: int = 0, attempt: int | None = None) -> Task:
+def _part(
+    task: Task, letter: str, ranges: Ranges, *, suspicion: int = 0, alone: bool = False, attempt: int | None = None
+) -> Task:
     rows = rows_of(task, ranges)
-    return Task(task.run, f"{task.id}.{letter}", ranges, attempt or task.attempt, suspicion, rows)
+    return Task(task.run, f"{task.id}.{letter}", ranges, attempt or task.attempt, suspicion, alone, rows)
 
 
 def rows_of(task: Task, ranges: Ranges) -> tuple[dict[str, Any], ...] | None:

@@ -78,6 +78,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._started, self._started_unix = loop_time(), unix_time()
         self._busy_at = self._started
+        self._secluded = False
         self._draining = False
 
     # -- life
@@ -174,6 +175,7 @@ class Worker:
         while True:
             limit = await self._room()
             deliveries = await self.patience.call(partial(self.broker.lease, limit, LEASE_WAIT_SECONDS))
+            deliveries = self._isolated(deliveries)
             self._reception.on_hold.update(deliveries)
             for delivery in deliveries:
                 self._observe("leased", delivery=delivery)
@@ -184,7 +186,8 @@ class Worker:
         while True:
             self._changed.clear()
             now = loop_time()
-            room = sum(slot.room(now) for slot in self.slots)
+            self._secluded = self._secluded and not self._is_idle()
+            room = 0 if self._secluded else sum(slot.room(now) for slot in self.slots)
             if room and len(self._reception.on_hold) < len(self.slots):
                 return room
             await self._change_within(LOOK_SECONDS)
@@ -371,6 +374,22 @@ class Worker:
                 return False
             await self._change_within(left)
         return True
+
+    def _is_idle(self) -> bool:
+        return not self._reception.on_hold and not any(slot.flight for slot in self.slots)
+
+    def _isolated(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """A task that may take the worker along is taken by an idle worker only, as its only one; what cannot stay goes
+        back. Nothing more is leased until the worker is idle again."""
+        dangerous = [delivery for delivery in deliveries if delivery.task.alone]
+        if not dangerous:
+            return deliveries
+        kept = dangerous[:1] if self._is_idle() else []
+        self._secluded = True
+        for delivery in deliveries:
+            if delivery not in kept:
+                self._settler.give_back(delivery)
+        return kept
 
     async def _change_within(self, seconds: float) -> None:
         # Not wait_for(): until Python 3.12 it swallows a cancellation that comes together with the change.
