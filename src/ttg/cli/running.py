@@ -42,7 +42,15 @@ def _add_run(subparsers: Subparsers) -> None:
     )
     _add_sweep(parser)
     _add_output(parser)
+    _add_place(parser)
     parser.set_defaults(call=run)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("place")
+    group.add_argument("--on", choices=("here", "kubernetes"), default="here", help="where it runs (default: here)")
+    group.add_argument("--backend", choices=("redis", "rabbitmq"), default="redis", help="the cluster's broker")
+    group.add_argument("--image", default="ttg-worker:latest", metavar="NAME", help="the cluster's worker image")
 
 
 def _add_plan(subparsers: Subparsers) -> None:
@@ -59,9 +67,7 @@ def _add_plan(subparsers: Subparsers) -> None:
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="file.py:function or package.module:function")
-    parser.add_argument(
-        "axes", nargs="*", metavar="NAME=EXPRESSION", help="axes of the space; see `ttg run --help`"
-    )
+    parser.add_argument("axes", nargs="*", metavar="NAME=EXPRESSION", help="axes of the space; see `ttg run --help`")
     space = parser.add_argument_group("space")
     space.add_argument("--zip", action="store_true", help="pair the axes instead of combining them")
     space.add_argument("--params", metavar="FILE", help="rows of a CSV, JSONL or Parquet file as parameters")
@@ -115,6 +121,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """``ttg run``"""
+    if args.on == "kubernetes":
+        from ttg.cli.on_cluster import run_on_kubernetes
+
+        return run_on_kubernetes(args)
     from ttg.run.launch import start
 
     return _conclude(start(_request(args), _reporter(args), **_extras(args)), args)
