@@ -1,0 +1,103 @@
+"""Progress: figures, the line that shows them, and when it is said."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from ttg.run.progress import Progress, RetryCount, Throughput
+from ttg.run.reporter import (
+    PlainReporter,
+    Silent,
+    TerminalReporter,
+    bar,
+    describe,
+    human_count,
+    human_seconds,
+    reporter_for,
+)
+
+
+def progress(done: int = 250, **changes: object) -> Progress:
+    values = {
+        "run": "r",
+        "size": 1000,
+        "done": done,
+        "dead": 0,
+        "retrying": 0,
+        "rate": 50.0,
+        "workers": 2,
+        "elapsed_seconds": 5.0,
+    }
+    return Progress(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_the_line_says_everything_that_is_the_case_and_nothing_else() -> None:
+    assert describe(progress()) == "250/1,000, 50/s, ETA 15.0 s, 2 workers"
+    shown = describe(progress(dead=3, retrying=7, workers=1, note="broker: away"))
+    assert shown.endswith("1 worker, 3 failed, 7 retrying – broker: away")
+    assert "done" in describe(progress(1000))
+
+
+def test_without_a_rate_there_is_no_eta() -> None:
+    assert progress(rate=0.0).eta_seconds is None
+    assert "ETA ?" in describe(progress(rate=0.0))
+
+
+def test_the_bar_is_empty_at_first_and_full_at_last() -> None:
+    assert bar(progress(0)).startswith("─" * 24 + "   0 %")
+    assert bar(progress(1000)).startswith("━" * 24 + " 100 %")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (125, "2 min 05 s"), (9000, "2 h 30 min"), (None, "?")]
+)
+def test_durations_read_well(seconds: float | None, text: str) -> None:
+    assert human_seconds(seconds) == text
+
+
+def test_counts_read_well() -> None:
+    assert [human_count(n) for n in (0, 1.5, 999, 1234567, 2.5e7, 2.5e9, 1e12)] == [
+        "0",
+        "1.5",
+        "999",
+        "1,234,567",
+        "25.00 M",
+        "2.50 G",
+        "1.00 T",
+    ]
+
+
+def test_plain_lines_come_rarely_never_twice_and_always_at_the_end() -> None:
+    stream, now = io.StringIO(), [0.0]
+    report = PlainReporter(stream, clock=lambda: now[0])
+    for now[0], done in ((0.0, 0), (1.0, 100), (5.5, 500), (11.0, 500), (11.1, 1000), (11.2, 1000)):
+        report(progress(done))
+    assert [line.split()[0] for line in stream.getvalue().splitlines()] == ["0", "50", "100"]
+
+
+def test_the_reporter_suits_the_stream() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert isinstance(reporter_for(Terminal()), TerminalReporter)
+    assert isinstance(reporter_for(io.StringIO()), PlainReporter)
+    assert isinstance(reporter_for(Terminal(), quiet=True), Silent)
+
+
+def test_throughput_looks_at_the_last_ten_seconds() -> None:
+    seen = Throughput()
+    for second in range(31):
+        seen.saw(float(second), 10 * second if second < 20 else 200 + 100 * (second - 20))
+    assert seen.rate == pytest.approx(100, rel=0.1)
+
+
+def test_retries_are_counted_in_when_they_fail_and_out_when_they_are_settled() -> None:
+    waiting = RetryCount()
+    waiting.saw(attempt=1, settled=90, failed=10)
+    waiting.saw(attempt=2, settled=4, failed=6)
+    assert waiting.waiting == 6
+    waiting.saw(attempt=4, settled=6, failed=0)
+    assert waiting.waiting == 0
