@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 from ttg.cli import kube, looking, running, showing, tidying, watching, working
 
 if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    from ttg.cli.arguments import Subparsers
 
 
 def add_all(subparsers: Subparsers) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ttg.cli.commands import Subparsers
+    from ttg.cli.arguments import Subparsers
     from ttg.kube.kubectl import Kubectl
     from ttg.kube.layout import Cluster
 

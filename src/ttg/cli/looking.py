@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ttg.cli.commands import Subparsers
+    from ttg.cli.arguments import Subparsers
     from ttg.results.folder import RunFolder
 
 RUN_HELP = "id, beginning of an id, folder or 'last' (default: last)"

@@ -11,7 +11,7 @@ from ttg import units
 from ttg.cli import arguments
 
 if TYPE_CHECKING:
-    from ttg.cli.commands import Subparsers
+    from ttg.cli.arguments import Subparsers
     from ttg.run.report import Finished
     from ttg.run.request import RunRequest
 

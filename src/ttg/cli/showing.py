@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ttg.cli.commands import Subparsers
+    from ttg.cli.arguments import Subparsers
     from ttg.demo.perform import DemoConfig
     from ttg.demo.tables import DemoResult
     from ttg.settings import Settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ttg.errors import BrokerError, InputError, SettingsError
 
 if TYPE_CHECKING:
-    from ttg.cli.commands import Subparsers
+    from ttg.cli.arguments import Subparsers
     from ttg.run.cleanup import Removal
     from ttg.settings import Settings
 

@@ -13,7 +13,7 @@ from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
     from ttg.brokers.base import BrokerConfig
-    from ttg.cli.commands import Subparsers
+    from ttg.cli.arguments import Subparsers
     from ttg.settings import Settings
 
 

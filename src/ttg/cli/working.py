@@ -11,7 +11,7 @@ from ttg.cli import arguments
 from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ttg.cli.commands import Subparsers
+    from ttg.cli.arguments import Subparsers
 
 DESCRIPTION = """\
 Work on the tasks of whatever runs this broker knows. Ends with a JSON summary as its last lines, also after SIGTERM:

@@ -1,0 +1,130 @@
+"""Tasks, what became of them, and the runs they belong to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ttg.messages.codec import Message
+from ttg.messages.ranges import Ranges, check_ranges, count_indices, indices_of
+
+
+class Task(Message, frozen=True):
+    """A piece of a run that one slot works on at once.
+
+    ``ranges`` are the indices to execute, ``attempt`` the attempt (1-based) that all of them are on: it rises when a
+    *parameter* failed, never because a worker went away. ``suspicion`` counts how often this very piece took a child or
+    a worker down with it; a suspicious piece is split until the culprit stands alone. One that took workers down is
+    executed ``alone``: nothing else in its worker's hands, so that nobody is blamed for its neighbour. ``rows`` carries
+    the parameter dicts of spaces that cannot be computed, in the order of the indices.
+    """
+
+    run: str
+    id: str
+    ranges: Ranges
+    attempt: int = 1
+    suspicion: int = 0
+    alone: bool = False
+    rows: tuple[dict[str, Any], ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_ranges(self.ranges)
+        if self.rows is not None and len(self.rows) != self.count:
+            raise ValueError(f"expected {self.count} rows for {self.count} indices, got {len(self.rows)}")
+
+    @property
+    def count(self) -> int:
+        """Number of parameters in this task."""
+        return count_indices(self.ranges)
+
+
+class Failure(Message, frozen=True):
+    """Why one parameter failed in one attempt.
+
+    ``kind`` is how it ended: ``exception``, ``exit``, ``signal``, ``timeout``, ``memory``, ``encoding`` or
+    ``worker_lost``.
+    ``place`` is ``file:line`` (function) of the innermost frame of the user's code; failures with equal ``error`` and
+    ``place`` have the same cause.
+    """
+
+    index: int
+    kind: str
+    error: str
+    message: str
+    place: str = ""
+    traceback: str = ""
+    seconds: float = 0.0
+    exit_code: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+class DeadLetter(Message, frozen=True):
+    """A parameter given up after its last attempt, with its story: readable in a broker's UI."""
+
+    run: str
+    target: str
+    index: int
+    parameters: dict[str, Any]
+    attempts: int
+    failure: Failure
+    worker: str
+    at: float
+
+
+class ResultHeader(Message, frozen=True):
+    """What a settled task leaves in the results log, beside its Arrow payload.
+
+    ``ranges`` are the indices whose rows are in the payload, in the payload's order. ``failed`` counts failures of this
+    attempt that will be tried again; ``dead`` are the parameters given up. ``started`` is Unix time in seconds,
+    ``seconds`` the time the child was busy with the piece, ``call_seconds`` the mean time of a call.
+    """
+
+    run: str
+    task: str
+    ranges: Ranges
+    attempt: int
+    worker: str
+    slot: int
+    started: float
+    seconds: float
+    call_seconds: float = 0.0
+    failed: int = 0
+    dead: tuple[DeadLetter, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of rows in the payload."""
+        return count_indices(self.ranges)
+
+
+class Outcome(Message, frozen=True):
+    """What became of one leased task, whichever way it ended; :meth:`Broker.settle` makes it true in one step.
+
+    ``retries`` come back after the run's retry delay, ``remainder`` at once (nothing charged). Results, retries, dead
+    letters and remainder together are exactly the indices of the task: ``check_complete`` says so.
+    """
+
+    header: ResultHeader
+    payload: bytes = b""
+    retries: tuple[Task, ...] = ()
+    retry_delay_ms: int = 0
+    remainder: tuple[Task, ...] = ()
+
+    def check_complete(self, task: Task) -> None:
+        """Raise ``AssertionError`` unless this outcome accounts for each index of ``task`` exactly once."""
+        parts = [*indices_of(self.header.ranges), *(letter.index for letter in self.header.dead)]
+        for piece in (*self.retries, *self.remainder):
+            parts.extend(indices_of(piece.ranges))
+        assert sorted(parts) == list(indices_of(task.ranges)), f"outcome of task {task.id} does not cover it"
+
+
+class RunRecord(Message, frozen=True):
+    """What the broker knows of a run: its frozen specification (JSON of :class:`ttg.spec.RunSpec`) and its state.
+
+    ``state`` is ``active``, ``cancelled`` or ``finished``. Workers drop tasks of runs that are not active.
+    """
+
+    run: str
+    spec: msgspec.Raw
+    state: str = "active"
