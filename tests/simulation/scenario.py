@@ -112,7 +112,7 @@ class Scenario:
             slice_size=draw.choice((1, 4)),
             keep_result_bytes=draw.choice((0, 1 << 20)),
             travel_seconds=draw.choice((0.0, 0.001, 0.02)),
-            loss=draw.choice((0.0, 0.0, 0.01, 0.03)),
+            loss=draw.choice((0.0, 0.0, 0.001, 0.01)),
             poisons=_poisons(draw, size),
             faults=tuple(_fault(draw) for _ in range(draw.randint(0, 5))),
         )

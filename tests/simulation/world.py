@@ -85,6 +85,8 @@ class World:
         self._calls: Counter[int] = Counter()
         self._workers = 0
         self._clock_error = 0.0
+        self.losses = 0
+        self._hired: list[Member] = []
         self._over = False
         self._coordinating: asyncio.Task[str] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -135,10 +137,7 @@ class World:
         await asyncio.gather(*self._background, return_exceptions=True)
         for name in list(self.members):
             self.kill_worker(name)
-        await asyncio.gather(*(member.task for member in self._all_members() if member.task), return_exceptions=True)
-
-    def _all_members(self) -> list[Member]:
-        return list(self._everybody)
+        await asyncio.gather(*(member.task for member in self._hired if member.task), return_exceptions=True)
 
     # -- the coordinator
 
@@ -225,7 +224,7 @@ class World:
         self._workers += 1
         name = f"worker-{self._workers}"
         member = self.members[name] = Member(name, SimulatedBroker(self.config, name, self.server))
-        self._everybody.append(member)
+        self._hired.append(member)
         config = WorkerConfig(name, slots=self.scenario.slots, allow=("*",), host="simulated", grace_seconds=1.0)
 
         def spawn(owner: ChildOwner, label: str) -> SimulatedChild:
@@ -242,14 +241,9 @@ class World:
         member.task = self.loop.create_task(member.worker.run(), name=name)
         member.task.add_done_callback(lambda task: self.members.pop(name, None))
 
-    @property
-    def _everybody(self) -> list[Member]:
-        if not hasattr(self, "_hired"):
-            self._hired: list[Member] = []
-        return self._hired
-
     def kill_worker(self, name: str) -> None:
         """SIGKILL to a worker; its children die with it."""
+        self.losses += 1
         member = self.members.pop(name, None)
         if member is None or member.task is None:
             return
@@ -289,6 +283,7 @@ class World:
             return Fate.FULL
         self._live_through(f"{verb}!", consumer)
         if consumer in self._killed or self._is_lost():
+            self.losses += 1
             return self.draw.choice((Fate.REQUEST_LOST, Fate.REPLY_LOST))
         return Fate.DONE
 
@@ -351,6 +346,7 @@ class World:
         elif kind is Kind.KILL_CHILD and member.children:
             member.children[-1].kill()
         elif kind is Kind.FREEZE_WORKER:
+            self.losses += 1
             self._frozen[member.name] = asyncio.Event()
             await asyncio.sleep(seconds)
             self._thaw(member.name)
@@ -365,9 +361,11 @@ class World:
 
     def _drop_a_connection(self, fault: Fault) -> None:
         names = [*self.members, f"coordinator-{self.coordinators}"]
+        self.losses += 1
         self.server.drop_connection(names[int(fault.pick * len(names))])
 
     async def _stop_broker(self, seconds: float) -> None:
+        self.losses += len(self.members)
         self.server.stop()
         await asyncio.sleep(seconds)
         self.server.start()

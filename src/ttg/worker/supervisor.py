@@ -376,7 +376,7 @@ class Worker:
         return True
 
     def _is_idle(self) -> bool:
-        return not self._reception.on_hold and not any(slot.flight for slot in self.slots)
+        return not self._held() and not any(slot.flight for slot in self.slots)
 
     def _isolated(self, deliveries: list[Delivery]) -> list[Delivery]:
         """A task that may take the worker along is taken by an idle worker only, as its only one; what cannot stay goes
