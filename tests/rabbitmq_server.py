@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ class RabbitMQServer(LocalRabbitMQ):
     def __init__(self) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="ttg-test-")))
 
+    @classmethod
+    def started(cls) -> RabbitMQServer:
+        """A running node, for code without an event loop."""
+        server = cls()
+        asyncio.run(server.start())
+        return server
+
     async def kill(self) -> None:
         """SIGKILL, without being started again: the keeper is killed, and the kernel kills its server with it."""
         for process in self._keepers:
@@ -42,7 +50,18 @@ class RabbitMQServer(LocalRabbitMQ):
     def close(self) -> None:
         """End it and remove its folder."""
         asyncio.run(self.stop())
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the folder of a stopped node."""
         shutil.rmtree(self.folder)
+
+    async def queues(self, namespace: str) -> dict[str, dict[str, Any]]:
+        """What ``rabbitmqctl list_queues`` says, by the name's suffix."""
+        columns = ("name", "type", "messages", "consumers", "messages_ready", "messages_unacknowledged")
+        rows = json.loads(await self.control("list_queues", *columns, "--formatter", "json", "--quiet"))
+        prefix = f"{namespace}."
+        return {row["name"].removeprefix(prefix): row for row in rows if row["name"].startswith(prefix)}
 
     @contextmanager
     def channel(self) -> Iterator[Any]:
@@ -72,6 +91,18 @@ class RabbitMQServer(LocalRabbitMQ):
         with self.channel() as channel:
             count = channel.queue_declare(queue, passive=True).method.message_count
             return [channel.basic_get(queue)[2] for _ in range(count)]
+
+    def first_of_stream(self, queue: str) -> Any:
+        """The properties of the first message of a stream."""
+        with self.channel() as channel:
+            channel.basic_qos(prefetch_count=1)
+            consumed = channel.consume(queue, arguments={"x-stream-offset": "first"}, inactivity_timeout=10)
+            _, properties, _ = next(consumed)
+            return properties
+
+    async def set(self, setting: str, value: int) -> None:
+        """Change a setting of the running server, for channels opened from now on."""
+        await self.control("eval", f"application:set_env(rabbit, {setting}, {value}).")
 
     def delete(self, queue: str) -> None:
         """Delete a queue, whatever is in it."""

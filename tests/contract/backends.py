@@ -169,8 +169,7 @@ class RabbitMQBackend(Backend):
     lease_expires = False
 
     def __init__(self, queue_type: str = "quorum") -> None:
-        self.server = RabbitMQServer()
-        asyncio.run(self.server.start())
+        self.server = RabbitMQServer.started()
         self.url = self.server.url
         self.queue_type = queue_type
 

@@ -11,13 +11,13 @@ from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, QueueS
 from ttg.brokers.rabbitmq import letters
 from ttg.brokers.rabbitmq.connections import Connections
 from ttg.brokers.rabbitmq.leases import Leases, Received
-from ttg.brokers.rabbitmq.link import Link, QueueGone
+from ttg.brokers.rabbitmq.link import Link, QueueBusy, QueueGone
 from ttg.brokers.rabbitmq.management import Management
 from ttg.brokers.rabbitmq.publisher import Letter, Publisher, Stalled
-from ttg.brokers.rabbitmq.rotation import Seen, peek, rotate
+from ttg.brokers.rabbitmq.rotation import LARGEST_PREFETCH, TURN_SECONDS, Seen, peek, rotate, turn
 from ttg.brokers.rabbitmq.runs import RunRecords, record_letter, removal_letter
 from ttg.brokers.rabbitmq.streams import Entry, Readers, StreamReader, last_offset
-from ttg.brokers.rabbitmq.topology import Names, Topology, delete_queue
+from ttg.brokers.rabbitmq.topology import Lengths, Names, Topology, delete_queue
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerUnavailable, MessageError
 from ttg.messages import (
@@ -34,6 +34,7 @@ from ttg.messages import (
 )
 
 MOST_LOOKS = 10
+MOST_TURNS = 500
 HOLDER_SEARCH_EVENTS = 2_000
 HOLDER_SEARCH_SECONDS = 0.1
 
@@ -58,6 +59,7 @@ class RabbitMQBroker(Broker):
         self._leases_lock = asyncio.Lock()
         self._runs: RunRecords | None = None
         self._runs_lock = asyncio.Lock()
+        self._turn_lock = asyncio.Lock()
         self._chores: set[asyncio.Task[None]] = set()
 
     # -- lifecycle
@@ -256,7 +258,7 @@ class RabbitMQBroker(Broker):
         async def look() -> list[Seen]:
             return await peek(await self._connections.get("read"), self._names.dlq, wanted, limit)
 
-        return [decode(seen.body, DeadLetter) for seen in await self._with_queues(look)]
+        return [decode(seen.body, DeadLetter) for seen in await self._in_turn(look)]
 
     async def take_dead_letters(self, run: str, indices: Iterable[int] | None = None) -> int:
         chosen = None if indices is None else set(indices)
@@ -271,18 +273,35 @@ class RabbitMQBroker(Broker):
         return await self._rotate(self._names.dlq, unwanted)
 
     async def _rotate(self, queue: str, unwanted: Callable[[Seen], bool]) -> int:
-        async def turn() -> int:
-            return await rotate(await self._connections.get("read"), queue, unwanted, self._publish)
+        async def pass_through() -> int:
+            link = await self._connections.get("read")
+            return await rotate(link, queue, unwanted, self._publish)
 
-        return await self._with_queues(turn)
+        return await self._in_turn(pass_through)
+
+    async def _in_turn(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """``attempt``, which looks through a queue, while nobody else does."""
+        async with self._turn_lock:
+            for _ in range(MOST_TURNS):
+                try:
+                    return await self._with_queues(lambda: self._take_turn(attempt))
+                except QueueBusy:
+                    await asyncio.sleep(TURN_SECONDS)
+            return await self._with_queues(lambda: self._take_turn(attempt))
+
+    async def _take_turn(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        async with turn(await self._connections.get("read"), self._names.dlq):
+            return await attempt()
 
     # -- looking and cleaning
 
     async def stats(self) -> BrokerStats:
         link = await self._connections.get("read")
-        unacknowledged = await self._management.unacknowledged()
-        lengths, mine = await self._figures(link)
+        (work, mine), streams, unacknowledged = await asyncio.gather(
+            self._work_figures(link), self._topology.stream_lengths(link), self._management.unacknowledged()
+        )
         unacknowledged[self._names.tasks] = max(unacknowledged.get(self._names.tasks, 0), mine)
+        lengths = work | streams
         known, actual = Names.within(self.config.namespace), self._names
         rows = [
             self._row(known.tasks, [actual.tasks], lengths, unacknowledged),
@@ -293,20 +312,21 @@ class RabbitMQBroker(Broker):
         ]
         return BrokerStats(self.backend, link.server_version, tuple(rows))
 
-    async def _figures(self, link: Link) -> tuple[dict[str, tuple[int, int]], int]:
-        """The queues' lengths and how many tasks we hold: seen twice alike, lest a task on its way is missed."""
+    async def _work_figures(self, link: Link) -> tuple[Lengths, int]:
+        """The work queues' lengths and how many tasks we hold: seen twice alike, lest one on its way is missed."""
         before = None
         for _ in range(MOST_LOOKS):
-            lengths, mine = await self._topology.lengths(link), len(self._leases.outstanding) if self._leases else 0
+            lengths, mine = (
+                await self._topology.work_lengths(link),
+                len(self._leases.outstanding) if self._leases else 0,
+            )
             if not mine or (lengths, mine) == before:
                 break
             before = (lengths, mine)
         return lengths, mine
 
     @staticmethod
-    def _row(
-        name: str, queues: list[str], lengths: dict[str, tuple[int, int]], unacknowledged: dict[str, int]
-    ) -> QueueStats:
+    def _row(name: str, queues: list[str], lengths: Lengths, unacknowledged: dict[str, int]) -> QueueStats:
         ready = sum(lengths[queue][0] for queue in queues if queue in lengths)
         consumers = sum(lengths[queue][1] for queue in queues if queue in lengths)
         known = [unacknowledged[queue] for queue in queues if queue in unacknowledged]
@@ -322,7 +342,7 @@ class RabbitMQBroker(Broker):
     async def _purge_namespace(self, dry_run: bool) -> dict[str, int]:
         await self._adopt_retry_queues()
         link = await self._connections.get("publish")
-        lengths = await self._topology.lengths(link)
+        lengths = await self._topology.work_lengths(link) | await self._topology.stream_lengths(link)
         if not dry_run:
             for queue in lengths:
                 await delete_queue(link, queue)
@@ -340,10 +360,10 @@ class RabbitMQBroker(Broker):
         if not dry_run:
             await self._publish([removal_letter(names.runs, run)])
             self._drop_held(run)
-        for queue in (names.tasks, names.dlq):
+        for queue in (names.tasks, *self._topology.retry_queues, names.dlq):
             if dry_run:
                 link = await self._connections.get("read")
-                counts[queue] = len(await peek(link, queue, ours, limit=65_535))
+                counts[queue] = len(await peek(link, queue, ours, limit=LARGEST_PREFETCH))
             else:
                 counts[queue] = await self._rotate(queue, ours)
         await self._known_runs()

@@ -24,7 +24,7 @@ from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks what we translate and raise
 
 ANSWER_SECONDS = 20.0
-NOT_FOUND, PRECONDITION_FAILED, ACCESS_REFUSED, NOT_ALLOWED = 404, 406, 403, 530
+NOT_FOUND, PRECONDITION_FAILED, ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 404, 406, 403, 405, 530
 
 
 class QueueGone(BrokerUnavailable):
@@ -33,6 +33,10 @@ class QueueGone(BrokerUnavailable):
 
 class QueueDown(QueueGone):
     """A queue exists, but the broker has nobody to serve it: for a moment after a restart, or for ever."""
+
+
+class QueueBusy(BrokerUnavailable):
+    """Somebody else has the queue for himself at the moment."""
 
 
 class OtherArguments(BrokerRefused):
@@ -255,6 +259,8 @@ def translate(error: BaseException) -> BrokerError:
         return OtherArguments(f"RabbitMQ: {text}")
     if code == PRECONDITION_FAILED and "larger than configured max size" in text:
         return BrokerRefused(f"RabbitMQ: {text}: raise max_message_size in rabbitmq.conf, or use smaller chunks")
+    if code == RESOURCE_LOCKED:
+        return QueueBusy(f"RabbitMQ: {text}")
     if code in (ACCESS_REFUSED, NOT_ALLOWED):
         return BrokerRefused(f"RabbitMQ refused: {text}: give the account configure, write and read permission")
     if isinstance(error, exceptions.ConnectionBlockedTimeout):

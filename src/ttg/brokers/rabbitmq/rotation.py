@@ -23,6 +23,7 @@ LARGEST_PREFETCH = 65_535
 ROTATED_AT_ONCE = 200
 RESTORING_POLL_SECONDS = 0.005
 RESTORING_POLLS = 200
+TURN_SECONDS = 0.02
 QUIET_SECONDS = 1.0  # the queue is shorter than it said, or somebody else consumes it
 
 
@@ -45,14 +46,32 @@ class Seen:
 Publish = Callable[[list[Letter]], Awaitable[None]]
 
 
+@asynccontextmanager
+async def turn(link: Link, queue: str) -> AsyncIterator[None]:
+    """Have ``queue`` for oneself among all readers, or ``QueueBusy``.
+
+    The lock is a queue that belongs to our connection, and so ends with it. (Quorum queues ignore exclusive consumers;
+    with a single active consumer the management UI could not get messages from them.)
+    """
+    lock = f"{queue}.lock"
+    channel = await link.channel()
+    await channel.call("queue_declare", lock, exclusive=True)
+    try:
+        yield
+    finally:
+        await channel.call("queue_delete", lock)
+        await channel.close()
+
+
 async def peek(link: Link, queue: str, wanted: Callable[[Seen], bool], limit: int) -> list[Seen]:
     """Up to ``limit`` messages that are ``wanted``, oldest first; all of them stay where they are."""
     found: list[Seen] = []
-    ready, left = await _lengths(link, queue)
-    if not left:
+    ready, _ = await inspect_queue(link, queue) or (0, 0)
+    if not ready:
         return found
-    async with _browsing(link, queue, min(left, LARGEST_PREFETCH)) as (_, next_message):
-        while left and len(found) < limit and (seen := await next_message()):
+    left = min(ready, LARGEST_PREFETCH)
+    async with _browsing(link, queue, left) as browser:
+        while left and len(found) < limit and (seen := await browser.next()):
             left -= 1
             if wanted(seen):
                 found.append(seen)
@@ -60,76 +79,68 @@ async def peek(link: Link, queue: str, wanted: Callable[[Seen], bool], limit: in
     return found
 
 
-async def _lengths(link: Link, queue: str) -> tuple[int, int]:
-    """Ready messages now, and at most when another reader, whose turn it is, gives back what it looks at."""
-    ready, consumers = await inspect_queue(link, queue) or (0, 0)
-    return ready, LARGEST_PREFETCH if consumers else ready
-
-
 async def _wait_until_restored(link: Link, queue: str, ready: int) -> None:
     """The broker gives messages back some time after it closed a channel."""
     for _ in range(RESTORING_POLLS):
-        if (await _lengths(link, queue))[0] >= ready:
+        now, consumers = await inspect_queue(link, queue) or (ready, 0)
+        if consumers or now >= ready:
             return
         await asyncio.sleep(RESTORING_POLL_SECONDS)
 
 
-async def _ready_without_readers(link: Link, queue: str) -> int:
-    """Ready messages, after those who look into the queue had time to finish."""
-    ready = 0
-    for _ in range(RESTORING_POLLS):
-        ready, most = await _lengths(link, queue)
-        if most == ready:
-            break
-        await asyncio.sleep(RESTORING_POLL_SECONDS)
-    return ready
-
-
 async def rotate(link: Link, queue: str, unwanted: Callable[[Seen], bool], publish: Publish) -> int:
     """Take the unwanted messages out of ``queue``; returns how many."""
-    removed, left = 0, await _ready_without_readers(link, queue)
+    removed, (left, _) = 0, await inspect_queue(link, queue) or (0, 0)
     if not left:
         return removed
-    async with _browsing(link, queue, ROTATED_AT_ONCE) as (channel, next_message):
-        while left > 0:
-            batch: list[Seen] = []
-            while len(batch) < min(left, ROTATED_AT_ONCE) and (seen := await next_message()):
-                batch.append(seen)
-            if not batch:
-                break
+    async with _browsing(link, queue, ROTATED_AT_ONCE) as browser:
+        while batch := await browser.next_batch(min(left, ROTATED_AT_ONCE)):
             kept = [seen.again(queue) for seen in batch if not unwanted(seen)]
             await publish(kept)
-            channel.raw.basic_ack(batch[-1].tag, multiple=True)
+            browser.channel.raw.basic_ack(batch[-1].tag, multiple=True)
             left -= len(batch)
             removed += len(batch) - len(kept)
     return removed
 
 
-@asynccontextmanager
-async def _browsing(
-    link: Link, queue: str, prefetch: int
-) -> AsyncIterator[tuple[Channel, Callable[[], Awaitable[Seen | None]]]]:
-    channel = await link.channel()
-    arrived: asyncio.Queue[Seen | BrokerError] = asyncio.Queue()
-    channel.on_close.append(arrived.put_nowait)
+class _Browser:
+    """A consumer that looks at messages before deciding what becomes of them."""
 
-    def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._arrived: asyncio.Queue[Seen | BrokerError] = asyncio.Queue()
+        channel.on_close.append(self._arrived.put_nowait)
+
+    def on_message(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         kind, content_type = properties.type or "", properties.content_type or ""
-        arrived.put_nowait(Seen(method.delivery_tag, kind, properties.headers or {}, body, content_type))
+        self._arrived.put_nowait(Seen(method.delivery_tag, kind, properties.headers or {}, body, content_type))
 
-    async def next_message() -> Seen | None:
+    async def next(self) -> Seen | None:
+        """The next message; ``None`` when there is none after all."""
         try:
             async with asyncio.timeout(QUIET_SECONDS):
-                seen = await arrived.get()
+                seen = await self._arrived.get()
         except TimeoutError:
             return None
         if isinstance(seen, BrokerError):
             raise seen
         return seen
 
+    async def next_batch(self, size: int) -> list[Seen]:
+        """Up to ``size`` messages."""
+        batch: list[Seen] = []
+        while len(batch) < size and (seen := await self.next()):
+            batch.append(seen)
+        return batch
+
+
+@asynccontextmanager
+async def _browsing(link: Link, queue: str, prefetch: int) -> AsyncIterator[_Browser]:
+    channel = await link.channel()
+    browser = _Browser(channel)
     try:
         await channel.call("basic_qos", prefetch_count=prefetch)
-        await channel.call("basic_consume", queue, on_message)
-        yield channel, next_message
+        await channel.call("basic_consume", queue, browser.on_message)
+        yield browser
     finally:
         await channel.close()

@@ -3,7 +3,7 @@
 ===================== ======== =========================================================================
 ``<ns>.tasks``        work     quorum (or classic); consumed with acknowledgements: the channel is the lease
 ``<ns>.tasks.retry``  delay    one fixed time to live, then back to ``<ns>.tasks``; never consumed
-``<ns>.tasks.dlq``    letters  dead letters as JSON; single active consumer, so that two readers take turns
+``<ns>.tasks.dlq``    letters  dead letters as JSON; looked at by an exclusive consumer at a time
 ``<ns>.results``      stream   one message per settled task: header as JSON, newline, Arrow payload
 ``<ns>.events``       stream   one message per event, JSON
 ``<ns>.runs``         stream   one message per state of a run, JSON; the newest one counts
@@ -40,6 +40,10 @@ DOWN_PATIENCE_SECONDS = 8.0  # streams come back within a second after a restart
 DOWN_POLL_SECONDS = 0.2
 
 log = logging.getLogger("ttg.broker")
+
+
+Lengths = dict[str, tuple[int, int]]
+"""Queue name: (ready messages, consumers)."""
 
 
 @dataclass(slots=True)
@@ -87,7 +91,7 @@ class Topology:
         """Create what is missing. ``BrokerRefused`` when a queue exists with other arguments."""
         names, segment = self.names, max(self._config.events_kept * EVENT_BYTES // 4, 64 * 2**10)
         await self._declare(link, names.tasks, self._work_queue())
-        await self._declare(link, names.dlq, self._work_queue() | {"x-single-active-consumer": True})
+        await self._declare(link, names.dlq, self._work_queue())
         names.results, names.events, names.runs = await asyncio.gather(
             self._declare_stream(link, names.results, RESULTS_KEPT_BYTES, RESULTS_SEGMENT_BYTES),
             self._declare_stream(link, names.events, 4 * segment, segment),
@@ -119,14 +123,16 @@ class Topology:
         if delay_ms not in self._retry_queues and await inspect_queue(link, name) is not None:
             self._retry_queues[delay_ms] = name
 
-    async def lengths(self, link: Link) -> dict[str, tuple[int, int]]:
-        """Ready messages and consumers of each queue of ours that exists."""
-        lengths = {}
-        for name in self.all_queues:
-            figures = await inspect_queue(link, name)
-            if figures is not None:
-                lengths[name] = (await stream_length(link, name), figures[1]) if name in self.names.streams else figures
-        return lengths
+    async def work_lengths(self, link: Link) -> Lengths:
+        """Ready messages and consumers of each work queue of ours that exists."""
+        names = [name for name in self.all_queues if name not in self.names.streams]
+        found = await asyncio.gather(*(inspect_queue(link, name) for name in names))
+        return {name: figures for name, figures in zip(names, found, strict=True) if figures is not None}
+
+    async def stream_lengths(self, link: Link) -> Lengths:
+        """Entries of each of our streams, 0 if it does not exist."""
+        found = await asyncio.gather(*(_stream_figures(link, name) for name in self.names.streams))
+        return dict(zip(self.names.streams, found, strict=True))
 
     async def _declare_shared_retry(self, link: Link) -> None:
         delay_ms = self._config.retry_delay_ms
@@ -206,6 +212,12 @@ async def inspect_queue(link: Link, name: str) -> tuple[int, int] | None:
         return None
     await channel.close()
     return answer.method.message_count, answer.method.consumer_count
+
+
+async def _stream_figures(link: Link, name: str) -> tuple[int, int]:
+    """Entries and consumers; only the consumers' number in the broker's answer is up to date."""
+    figures = await inspect_queue(link, name)
+    return (await stream_length(link, name), figures[1]) if figures else (0, 0)
 
 
 async def delete_queue(link: Link, name: str) -> None:

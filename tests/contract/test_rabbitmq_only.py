@@ -1,0 +1,296 @@
+"""What only RabbitMQ has: queue arguments, a management UI, alarms, channels that the server closes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from making import died, done, header, letter, task, tasks
+
+from rabbitmq_server import RabbitMQServer, installed
+from ttg.brokers.base import BrokerConfig, Delivery, Settlement
+from ttg.brokers.rabbitmq import RabbitMQBroker
+from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
+from ttg.messages import BrokerTrouble, Outcome, RunRecord, WorkerLost
+from waiting import eventually
+
+pytestmark = pytest.mark.skipif(not installed(), reason="no rabbitmq-server on PATH")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RabbitMQServer]:
+    server = RabbitMQServer.started()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def broker(server: RabbitMQServer, config: BrokerConfig) -> AsyncIterator[RabbitMQBroker]:
+    broker = RabbitMQBroker(config, "worker")
+    await broker.open()
+    yield broker
+    await broker.purge()
+    await broker.close()
+
+
+@pytest.fixture
+def config(server: RabbitMQServer, request: pytest.FixtureRequest) -> BrokerConfig:
+    return BrokerConfig(server.url, request.node.name[:40], retry_delay_ms=300)
+
+
+async def work_off(broker: RabbitMQBroker, count: int) -> set[str]:
+    """Settle tasks until ``count`` different ones have results, however often the broker fails; returns their ids."""
+    done_so_far: set[str] = set()
+
+    async def settle_some() -> int:
+        try:
+            deliveries: list[Delivery] = await broker.lease(10, 0.2)
+            await broker.settle([done(delivery) for delivery in deliveries])
+            done_so_far.update(message.header.task for message in await broker.read_results(None, 1000, 0))
+        except BrokerError:
+            return -1
+        return len(done_so_far)
+
+    await eventually(settle_some, lambda results: results == count, within_seconds=40.0)
+    return done_so_far
+
+
+async def troubles(broker: RabbitMQBroker) -> list[str]:
+    events = await broker.read_events(None, 1000, 0.5)
+    return [event.text for _, event in events if isinstance(event, BrokerTrouble)]
+
+
+# ------------------------------------------------------------------------------------------------ what people see
+
+
+async def test_messages_are_readable_and_results_tell_by_their_headers(
+    server: RabbitMQServer, broker: RabbitMQBroker
+) -> None:
+    await broker.submit([task(7)])
+    (body,) = server.contents(f"{broker.config.namespace}.tasks")
+    assert json.loads(body)["id"] == "t7"
+    (delivery,) = await broker.lease(1, 5.0)
+    await broker.settle([died(delivery)])
+    (body,) = server.contents(f"{broker.config.namespace}.tasks.dlq")
+    assert json.loads(body)["failure"]["traceback"] == "Traceback …"
+    headers = server.first_of_stream(f"{broker.config.namespace}.results").headers
+    assert headers | {"run": "r", "task": "t7", "worker": "w", "done": 0, "dead": 1, "milliseconds": 500} == headers
+
+
+async def test_the_servers_own_list_of_queues(server: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    await broker.submit(tasks(3))
+    (delivery,) = await broker.lease(1, 5.0)
+    listed = await eventually(  # its figures are some seconds old
+        lambda: server.queues(broker.config.namespace), lambda listed: listed["tasks"]["messages_ready"] == 2
+    )
+    assert {name: row["type"] for name, row in listed.items()} == {
+        "tasks": "quorum",
+        "tasks.retry": "quorum",
+        "tasks.dlq": "quorum",
+        "results": "stream",
+        "events": "stream",
+        "runs": "stream",
+    }
+    assert (listed["tasks"]["consumers"], listed["tasks"]["messages_unacknowledged"]) == (1, 1)
+    await broker.settle([done(delivery)])
+
+
+async def test_a_consumer_per_slot(broker: RabbitMQBroker) -> None:
+    await broker.submit(tasks(8))
+    held = await eventually(lambda: broker.lease(4, 1.0))
+    while len(held) < 4:
+        held += await broker.lease(4 - len(held), 1.0)
+    assert (await broker.stats()).queue("tasks").consumers == 4
+    assert (await broker.stats()).queue("tasks").ready == 4
+
+
+# ------------------------------------------------------------------------------------------------ queues
+
+
+async def test_a_queue_with_other_arguments_is_refused(server: RabbitMQServer, config: BrokerConfig) -> None:
+    server.create(f"{config.namespace}.tasks")
+    broker = RabbitMQBroker(config, "worker")
+    with pytest.raises(BrokerRefused, match=r"queue .*\.tasks exists with other arguments .* TTG_NAMESPACE"):
+        await broker.open()
+    await broker.close()
+    server.delete(f"{config.namespace}.tasks")
+
+
+async def test_classic_queues(config: BrokerConfig) -> None:
+    broker = RabbitMQBroker(replace(config, queue_type="classic"), "worker")
+    await broker.open()
+    await broker.submit(tasks(20))
+    assert len(await work_off(broker, 20)) == 20
+    await broker.purge()
+    await broker.close()
+
+
+async def test_another_retry_delay_has_a_queue_of_its_own(broker: RabbitMQBroker) -> None:
+    stranger = RabbitMQBroker(replace(broker.config, retry_delay_ms=60_000), "stranger")
+    await stranger.open()
+    await broker.submit(tasks(2))
+    deliveries = [*(await broker.lease(1, 5.0)), *(await broker.lease(1, 5.0))]
+    for client, delivery, delay_ms in zip((broker, broker), deliveries, (60_000, 900), strict=True):
+        outcome = Outcome(header(delivery.task, ()), retries=(delivery.task,), retry_delay_ms=delay_ms)
+        assert await client.settle([Settlement(delivery, outcome)]) == [True]
+    assert (await broker.stats()).queue("tasks.retry").messages == 2
+    (delivery,) = await broker.lease(1, 5.0)
+    assert delivery.task == deliveries[1].task
+    assert (await broker.stats()).queue("tasks.retry").messages == 1
+    await stranger.close()
+
+
+async def test_deleted_queues_are_made_again(server: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    await broker.submit(tasks(1))
+    held = await broker.lease(1, 5.0)
+    for name in ("tasks", "tasks.retry", "tasks.dlq", "results", "events", "runs"):
+        server.delete(f"{broker.config.namespace}.{name}")
+    await eventually(lambda: broker.renew(held), lambda lost: lost == held)
+    await broker.submit(tasks(5))
+    assert len(await work_off(broker, 5)) == 5
+    await broker.publish_run(RunRecord("again", b"{}"))
+    assert await broker.find_run("again")
+
+
+# ------------------------------------------------------------------------------------------------ the server's moods
+
+
+async def test_closed_connections_are_made_again(server: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    await broker.submit(tasks(30))
+    held = await broker.lease(3, 5.0)
+    await server.control("close_all_connections", "a test")
+    await eventually(lambda: broker.renew(held), lambda lost: lost == held)
+    assert await broker.settle([done(delivery) for delivery in held]) == [False] * len(held)
+    assert len(await work_off(broker, 30)) == 30
+    assert any("regained" in text for text in await troubles(broker))
+
+
+async def test_a_memory_alarm_is_waited_out(server: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    await broker.submit(tasks(3))
+    (held,) = await broker.lease(1, 5.0)
+    await server.control("set_vm_memory_high_watermark", "0.0001")
+
+    try:
+        await eventually(lambda: full(broker))
+        assert await broker.renew([held]) == []
+        with pytest.raises(BrokerFull):
+            await broker.settle([done(held)])
+    finally:
+        await server.control("set_vm_memory_high_watermark", "0.4")
+    assert await eventually(lambda: settled_at_last(broker, held)) == [True]
+    assert await eventually(lambda: troubles(broker), lambda texts: any("again" in text for text in texts))
+
+
+async def full(broker: RabbitMQBroker) -> bool:
+    try:
+        async with asyncio.timeout(0.2):  # the broker blocks whoever publishes, and says so
+            await broker.submit(tasks(1))
+    except BrokerFull:
+        return True
+    except TimeoutError:
+        return False
+    return False
+
+
+async def settled_at_last(broker: RabbitMQBroker, delivery: Delivery) -> Any:
+    try:
+        return await broker.settle([done(delivery)])
+    except BrokerFull:
+        return None
+
+
+async def test_the_acknowledgement_timeout_loses_the_lease_and_nothing_else(
+    server: RabbitMQServer, config: BrokerConfig
+) -> None:
+    await server.set("consumer_timeout", 1000)
+    await server.set("channel_tick_interval", 500)
+    broker = RabbitMQBroker(config, "worker")
+    await broker.open()
+    try:
+        await broker.submit(tasks(2))
+        held = await broker.lease(1, 5.0)
+        await eventually(lambda: broker.renew(held), lambda lost: lost == held)
+    finally:
+        await server.set("consumer_timeout", 1_800_000)
+        await server.set("channel_tick_interval", 60_000)
+    assert len(await work_off(broker, 2)) == 2
+    await broker.purge()
+    await broker.close()
+
+
+async def test_large_payloads(broker: RabbitMQBroker) -> None:
+    await broker.submit([task()])
+    (delivery,) = await broker.lease(1, 5.0)
+    payload = bytes(range(256)) * (20 * 2**12)
+    assert await broker.settle([done(delivery, payload)]) == [True]
+    (message,) = await broker.read_results(None, 1, 10.0)
+    assert message.payload == payload
+
+
+async def test_wrong_credentials_are_refused_without_showing_them(config: BrokerConfig) -> None:
+    wrong = replace(config, url=config.url.replace("ttg:", "ttg:secret"))
+    with pytest.raises(BrokerRefused, match="user or the password") as refusal:
+        await RabbitMQBroker(wrong, "worker").open()
+    assert "secret" not in str(refusal.value)
+
+
+async def test_killed_right_after_the_first_queues_were_made() -> None:
+    server = RabbitMQServer()
+    await server.start()
+    broker = RabbitMQBroker(BrokerConfig(server.url), "worker")
+    try:
+        await broker.open()
+        await broker.submit(tasks(10))
+        await server.crash_and_restart()
+        await eventually(lambda: submitted(broker), within_seconds=60.0)
+        assert await work_off(broker, 10) == {f"t{number}" for number in range(10)}
+    finally:
+        await broker.close()
+        await server.stop()
+        server.remove()
+
+
+async def submitted(broker: RabbitMQBroker) -> bool:
+    try:
+        await broker.submit(tasks(10))
+    except BrokerUnavailable:
+        return False
+    return True
+
+
+async def test_dead_letters_survive_being_looked_at(server: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    await broker.submit(tasks(5))
+    for _ in range(5):
+        (delivery,) = await broker.lease(1, 5.0)
+        await broker.settle([died(delivery)])
+    for _ in range(30):
+        assert [found.index for found in await broker.dead_letters()] == list(range(5))
+    assert await broker.take_dead_letters("r", [1, 3]) == 2
+    assert await broker.dead_letters() == [letter(index) for index in (0, 2, 4)]
+
+
+async def test_readers_of_dead_letters_take_turns(config: BrokerConfig, broker: RabbitMQBroker) -> None:
+    other = RabbitMQBroker(config, "other")
+    await other.open()
+    await broker.submit(tasks(3))
+    for _ in range(3):
+        (delivery,) = await broker.lease(1, 5.0)
+        await broker.settle([died(delivery)])
+    found = await asyncio.gather(*(reader.dead_letters() for reader in (broker, other, broker, other)))
+    assert [[letter.index for letter in letters] for letters in found] == [[0, 1, 2]] * 4
+    await other.close()
+
+
+async def test_a_redelivery_after_the_broker_was_away_blames_no_worker(
+    server: RabbitMQServer, broker: RabbitMQBroker
+) -> None:
+    await broker.submit(tasks(3))
+    await broker.lease(3, 5.0)
+    await server.control("close_all_connections", "a test")
+    assert len(await work_off(broker, 3)) == 3
+    events = [event for _, event in await broker.read_events(None, 100, 0.5)]
+    assert not [event for event in events if isinstance(event, WorkerLost)]
