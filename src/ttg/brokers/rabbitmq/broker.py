@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, QueueStats, ResultMessage, Settlement
 from ttg.brokers.rabbitmq import letters
 from ttg.brokers.rabbitmq.connections import Connections
+from ttg.brokers.rabbitmq.holders import find_holder
 from ttg.brokers.rabbitmq.leases import Leases, Received
 from ttg.brokers.rabbitmq.link import Link, QueueBusy, QueueGone
 from ttg.brokers.rabbitmq.management import Management
 from ttg.brokers.rabbitmq.publisher import Letter, Publisher, Stalled
 from ttg.brokers.rabbitmq.rotation import LARGEST_PREFETCH, TURN_SECONDS, Seen, peek, rotate, turn
 from ttg.brokers.rabbitmq.runs import RunRecords, record_letter, removal_letter
-from ttg.brokers.rabbitmq.streams import Entry, Readers, StreamReader, last_offset
+from ttg.brokers.rabbitmq.streams import Entry, Readers, last_offset
 from ttg.brokers.rabbitmq.topology import Lengths, Names, Topology, delete_queue
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerUnavailable, MessageError
@@ -27,16 +27,12 @@ from ttg.messages import (
     MessageSetAside,
     RunRecord,
     Task,
-    WorkerHeartbeat,
     WorkerLost,
     decode,
-    decode_event,
 )
 
 MOST_LOOKS = 10
 MOST_TURNS = 500
-HOLDER_SEARCH_EVENTS = 2_000
-HOLDER_SEARCH_SECONDS = 0.1
 
 T = TypeVar("T")
 
@@ -242,7 +238,7 @@ class RabbitMQBroker(Broker):
             return
 
     async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
-        return list(_decoded_events(await self._read(self._names.events, after, limit, wait_seconds)))
+        return list(letters.read_events(await self._read(self._names.events, after, limit, wait_seconds)))
 
     async def _read(
         self, stream: str, after: str | None, limit: int, wait_seconds: float, run: str = ""
@@ -451,7 +447,9 @@ class RabbitMQBroker(Broker):
         if loop_time() - self._connections.regained_at < self.config.lease_seconds:
             return
         tasks = {f"{delivery.task.run}/{delivery.task.id}" for delivery in taken_over}
-        worker, last_heard = await self._holder_of(tasks)
+        link = await self._connections.get("read")
+        since = unix_time() - 2 * self.config.heartbeat_seconds
+        worker, last_heard = await find_holder(link, self._names.events, tasks, since, besides=self.consumer)
         now = unix_time()
         lost = WorkerLost(
             at=now,
@@ -462,23 +460,3 @@ class RabbitMQBroker(Broker):
             how="redelivered",
         )
         await self.publish_events([lost])
-
-    async def _holder_of(self, tasks: set[str]) -> tuple[str, float]:
-        """The worker whose heartbeat last named one of ``tasks``, and when; ``("unknown", 0)`` if none did."""
-        since = datetime.fromtimestamp(unix_time() - 2 * self.config.heartbeat_seconds, UTC)
-        reader = await StreamReader.attach_at(await self._connections.get("read"), self._names.events, since)
-        holder = ("unknown", 0.0)
-        while entries := await reader.take(HOLDER_SEARCH_EVENTS, HOLDER_SEARCH_SECONDS):
-            for _, event in _decoded_events(entries):
-                if isinstance(event, WorkerHeartbeat) and event.worker != self.consumer and tasks & set(event.holding):
-                    holder = (event.worker, event.at)
-        reader.detach()
-        return holder
-
-
-def _decoded_events(entries: list[Entry]) -> Iterator[tuple[str, AnyEvent]]:
-    for entry in entries:
-        try:
-            yield entry.cursor, decode_event(entry.body)
-        except MessageError:
-            continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ttg.brokers.base import ResultMessage
 from ttg.brokers.rabbitmq.leases import Received
@@ -10,7 +10,7 @@ from ttg.brokers.rabbitmq.publisher import Letter
 from ttg.brokers.rabbitmq.rotation import Seen
 from ttg.brokers.rabbitmq.streams import Entry
 from ttg.errors import MessageError
-from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, RunRecord, Task, decode, encode
+from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, RunRecord, Task, decode, decode_event, encode
 from ttg.spec import decode_spec
 
 
@@ -54,6 +54,15 @@ def set_aside_letter(queue: str, body: bytes, reason: str) -> Letter:
 def event_letter(queue: str, event: AnyEvent) -> Letter:
     """An event."""
     return Letter(queue, encode(event), "event", {"source": event.source})
+
+
+def read_events(entries: Iterable[Entry]) -> Iterator[tuple[str, AnyEvent]]:
+    """Cursors and events; what is none is skipped."""
+    for entry in entries:
+        try:
+            yield entry.cursor, decode_event(entry.body)
+        except MessageError:
+            continue
 
 
 def outcome_letters(outcome: Outcome, results: str, retry: str, dlq: str, tasks: str) -> Iterator[Letter]:
