@@ -26,6 +26,9 @@ STARTED_VARIABLE = "BENCH_STARTED"
 
 PROGRESS_POLL_SECONDS = 0.002
 
+KILL_PAUSE_SECONDS = 0.05
+"""Half a call: workers run nearly in step, and one that is killed between two calls has nothing to lose."""
+
 
 class Events:
     """The driver's answers, on the original standard output."""
@@ -81,6 +84,7 @@ def in_background(action: Callable[[], None]) -> None:
 def kill_when_due(job: Job, contender: Contender, events: Events) -> None:
     while executions() < job.count * (job.kill_at or 0):
         time.sleep(PROGRESS_POLL_SECONDS)
+    time.sleep(KILL_PAUSE_SECONDS)
     contender.kill_one_worker()
     events.say("killed", seconds=events.elapsed(), executions=executions())
 

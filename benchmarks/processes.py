@@ -99,6 +99,8 @@ class PeakMemory:
             self._thread.join()
 
     def _sample(self) -> None:
-        while not self._stopped.wait(SAMPLE_SECONDS):
+        last = False
+        while not last:
+            last = self._stopped.wait(SAMPLE_SECONDS)  # one more sample when stopped: short cases end between two
             total = sum(pss_kib(pid) for pid in members(self._mark))
             self.mib = max(self.mib, total / 1024)

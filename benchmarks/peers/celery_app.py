@@ -10,11 +10,12 @@ from celery import Celery
 from benchmarks.functions import block
 
 BROKER = os.environ["BENCH_BROKER"]
+QUICK_RESTORE = {"visibility_timeout": 2, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
 BEST_AFTER_A_CRASH: dict[str, Any] = {
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
     "worker_prefetch_multiplier": 1,
-    "broker_transport_options": {"visibility_timeout": 2, "unacked_restore_interval": 1} if "redis" in BROKER else {},
+    "broker_transport_options": QUICK_RESTORE if "redis" in BROKER else {},
 }
 SETTINGS = {"default": {}, "fast": {"worker_prefetch_multiplier": 4}, "fair": {"worker_prefetch_multiplier": 1}}
 
