@@ -8,6 +8,7 @@ self-scheduling (Polychronopoulos and Kuck, 1987): a chunk never holds more than
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 TARGET_SECONDS = 1.0
@@ -15,9 +16,12 @@ TAIL_SECONDS = 0.01
 PILOT_SIZE = 1
 PILOT_GROWTH = 4096
 TAIL_FRACTION = 2.0
-MAX_CHUNK = 1 << 23
+MAX_CHUNK = 1 << 18
+"""A column of it (2 MiB) fits the caches, and copies of it on its way do not fill the memory; still, all work per chunk
+together is about a hundredth of the calls."""
 WINDOW_SECONDS = 4.0
 MIN_WINDOW_PER_SLOT = 3
+PRIORITY_STEP = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +70,30 @@ class Planner:
             return MAX_CHUNK
         return max(1, int(seconds / self.speed.call_seconds))
 
-    def window(self, slots: int) -> int:
+    def window(self, slots: int, weight: float | None = None) -> int:
         """How many tasks may wait or run at once: enough that nobody waits for the coordinator, never O(N).
 
         Automatic chunks get a small window, so that later chunks profit from what earlier ones taught. Fixed chunks may
-        be very short; their window covers :data:`WINDOW_SECONDS` of work.
+        be very short; their window covers :data:`WINDOW_SECONDS` of work. With ``weight`` (see :func:`weight_among`)
+        other runs wait in the same queue: who has more tasks in it gets more of the workers.
         """
         slots = max(1, slots)
+        if weight is not None:
+            return max(1, int(MIN_WINDOW_PER_SLOT * slots * weight))
         if self.chunk_size is None:
             return MIN_WINDOW_PER_SLOT * slots
         seconds = self.speed.call_seconds * self.chunk_size
         wanted = int(WINDOW_SECONDS * slots / seconds) if seconds > 0 else 1000 * slots
         return max(MIN_WINDOW_PER_SLOT * slots, 1000, min(wanted, 10_000))
+
+
+def weight_among(priority: int, rivals: Sequence[int]) -> float | None:
+    """The part of the usual window that a run keeps while runs of the priorities ``rivals`` share the queue.
+
+    The queue is first in, first out, so shares of the workers are as the windows: equal for equal priorities, and a
+    quarter for each step that a run is below the highest. Nobody starves. ``None``: there is nobody else.
+    """
+    if not rivals:
+        return None
+    steps = max(0, max(rivals) - priority)
+    return float(PRIORITY_STEP) ** -min(steps, 30)

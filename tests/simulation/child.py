@@ -17,7 +17,7 @@ from ttg.messages import Failure, indices_of, split_ranges
 from ttg.results.encode import encode_rows
 from ttg.worker.execution import without
 from ttg.worker.process import ChildOwner, Exit
-from ttg.worker.protocol import Announced, Assignment, Ready, Report, Setup, SetUp, StopEarly, ToChild
+from ttg.worker.protocol import Announced, Assignment, Ready, Report, SetUp, Setup, StopEarly, ToChild
 
 START_SECONDS = 0.05
 CHECKPOINT_SECONDS = 0.5

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
+
 from simulation.child import value
 from simulation.scenario import Scenario
 from simulation.virtual_time import VirtualLoop, run_virtually

@@ -13,6 +13,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+
 from simulation.oracle import Broken, play
 from simulation.scenario import Kind, Scenario
 

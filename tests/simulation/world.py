@@ -16,12 +16,11 @@ from typing import Any
 from simulation.child import Poison, SimulatedChild
 from simulation.scenario import FAULTY_SECONDS, Fault, Kind, Scenario
 from simulation.virtual_time import VirtualLoop
-
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.memory import MemoryBroker, MemoryServer
 from ttg.brokers.memory.server import Fate
 from ttg.brokers.memory.state import Namespace
-from ttg.clock import loop_time, use_unix_time
+from ttg.clock import use_unix_time
 from ttg.errors import StorageError, TTGError
 from ttg.messages import Task, encode
 from ttg.results.collector import Collector

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +94,18 @@ def _add_resume(subparsers: Subparsers) -> None:
     )
     parser.add_argument("run", nargs="?", default="last", metavar="RUN", help="id, folder or 'last' (default: last)")
     parser.add_argument("--force", action="store_true", help="go on even though the function changed")
+    add_execution(parser)
+    parser.set_defaults(call=resume)
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """How to go on with a run that there is already."""
     execution = parser.add_argument_group("execution")
     execution.add_argument("--chunk-size", type=int, metavar="N", help="parameters per task (default: automatic)")
     execution.add_argument("--max-failures", metavar="N|%", help="stop when more parameters failed for good")
     _add_workers(execution)
     arguments.add_broker(parser)
     _add_output(parser)
-    parser.set_defaults(call=resume)
 
 
 def _add_workers(group: Any) -> None:
@@ -132,6 +138,11 @@ def run(args: argparse.Namespace) -> int:
 
 def resume(args: argparse.Namespace) -> int:
     """``ttg resume``"""
+    return go_on(args, force=args.force)
+
+
+def go_on(args: argparse.Namespace, *, force: bool, revive: Iterable[int] = ()) -> int:
+    """Go on with ``args.run``; the dead letters of ``revive`` are tried again."""
     from ttg.run.launch import start
     from ttg.run.request import resume_request
 
@@ -139,7 +150,8 @@ def resume(args: argparse.Namespace) -> int:
     request = resume_request(
         args.run,
         settings,
-        force=args.force,
+        force=force,
+        revive=revive,
         broker=args.broker,
         workers=args.workers,
         slots=args.slots,

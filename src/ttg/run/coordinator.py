@@ -30,6 +30,7 @@ from ttg.errors import (
     BrokerError,
     BrokerFull,
     BrokerUnavailable,
+    MessageError,
     RunStopped,
     TargetError,
 )
@@ -48,20 +49,21 @@ from ttg.messages import (
     WorkerStopped,
     indices_of,
 )
-from ttg.planner import Planner
+from ttg.planner import Planner, weight_among
 from ttg.results.collector import Collector
 from ttg.run.harvest import Harvest
 from ttg.run.local_workers import LocalWorkers, log_tail
 from ttg.run.progress import Progress, RetryCount, Throughput
 from ttg.run.window import Window
 from ttg.space import Space
-from ttg.spec import RunSpec, encode_spec
+from ttg.spec import RunSpec, decode_spec, encode_spec
 
 log = logging.getLogger("ttg.run")
 
 LOOK_SECONDS = 0.5
 READ_LIMIT = 256
 SILENT_HEARTBEATS = 3.0
+RIVALS_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.2
 
 
@@ -94,6 +96,7 @@ class Coordinator:
     workers: LocalWorkers | None = None
     revive_broker: Callable[[], Awaitable[None]] | None = None
     generation: int = 0
+    revived: tuple[int, ...] = ()
 
     window: Window = field(init=False)
     throughput: Throughput = field(default_factory=Throughput)
@@ -114,7 +117,7 @@ class Coordinator:
         self._patience = Patience(self.broker.consumer, self._on_trouble, remedy=self.revive_broker)
         keep = self.options.keep_result_bytes
         self.harvest = Harvest(self.collector, self.broker, self.spec.run, keep, self._patience)
-        self._started = self._last_news = loop_time()
+        self._started = self._last_news = self._rivals_due = loop_time()
 
     # ------------------------------------------------------------------------------------------ the run
 
@@ -128,6 +131,7 @@ class Coordinator:
             await self._announce()
             await self._work()
             if self.status == "active":
+                await self.harvest.flush()  # patiently: a disk that is full now is no reason to call the run failed
                 self.status = "finished_with_dead_letters" if self.collector.dead_count else "finished"
         except BaseException:
             self.status = "failed"
@@ -145,6 +149,8 @@ class Coordinator:
     async def _announce(self) -> None:
         await self.broker.open()
         await self.broker.publish_run(self._record("active"))
+        if self.revived:
+            await self.broker.take_dead_letters(self.spec.run, self.revived)
         await self._tell(
             RunStarted(
                 **self._signed(),
@@ -307,6 +313,7 @@ class Coordinator:
             if await self._cancelled():
                 self.stop("cancelled")
             await self._look_for_lost_tasks()
+            await self._look_for_rivals()
             self._wake.set()
 
     def progress(self) -> Progress:
@@ -364,6 +371,18 @@ class Coordinator:
             return False
         return record is not None and record.state == "cancelled"
 
+    async def _look_for_rivals(self) -> None:
+        """Other runs that are active here: the queue is shared with them, by priority."""
+        if loop_time() < self._rivals_due:
+            return
+        self._rivals_due = loop_time() + RIVALS_SECONDS
+        try:
+            records = await self.broker.list_runs()
+        except BrokerError:
+            return
+        rivals = [record for record in records if record.state == "active" and record.run != self.spec.run]
+        self.window.weight = weight_among(self.spec.priority, [priority_of(record) for record in rivals])
+
     async def _look_for_lost_tasks(self) -> None:
         """Nothing arrives, nobody holds a task of this run, the queues are empty: then what is missing is lost."""
         if loop_time() - self._last_news < self.options.lost_after_seconds or self._held():
@@ -408,6 +427,14 @@ class Coordinator:
 
     def _record(self, state: str) -> RunRecord:
         return RunRecord(self.spec.run, msgspec.Raw(encode_spec(self.spec)), state)
+
+
+def priority_of(record: RunRecord) -> int:
+    """The priority of a run; 0 if its specification cannot be read."""
+    try:
+        return decode_spec(record.spec).priority
+    except MessageError:
+        return 0
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

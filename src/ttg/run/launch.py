@@ -144,6 +144,7 @@ def _local_workers(
         **os.environ,
         "TTG_BROKER": url,
         "TTG_NAMESPACE": request.settings.namespace,
+        "TTG_LEASE_SECONDS": str(request.settings.lease_seconds),
         "TTG_RETRY_DELAY_MS": str(spec.retry.delay_ms),
     }
     if request.settings.secret:
@@ -179,6 +180,7 @@ def _coordinator(
         workers=workers,
         revive_broker=server.ensure if server else None,
         generation=_generation(folder) if request.resume else 0,
+        revived=tuple(request.revive),
     )
 
 
@@ -194,10 +196,10 @@ async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> st
     finally:
         reporter.close()
         seconds = folder.info.seconds + asyncio.get_running_loop().time() - started
-        collector = coordinator.collector
-        if collector.complete:
+        collector, on_disk = coordinator.collector, coordinator.collector.ledger
+        if on_disk.complete:
             await asyncio.to_thread(collector.finalise)
-        folder.update(state=coordinator.status, seconds=seconds, done=collector.done_count, dead=collector.dead_count)
+        folder.update(state=coordinator.status, seconds=seconds, done=on_disk.done_count, dead=on_disk.dead_count)
 
 
 def _drain_on_signals(coordinator: Coordinator) -> None:

@@ -20,6 +20,7 @@ class Window:
     """Cuts chunks from what is missing, and remembers how much of each is still out.
 
     ``missing(start, limit)`` gives up to ``limit`` unsettled indices at or after ``start`` (the ledger's view).
+    ``weight`` is the share of the window that other runs leave to this one.
     """
 
     planner: Planner
@@ -28,12 +29,13 @@ class Window:
     cursor: int = 0
     submitted: int = 0
     serial: int = 0
+    weight: float | None = None
     out: dict[str, int] = field(default_factory=dict)
 
     def cut(self, slots: int, left: int) -> list[tuple[str, Ranges]]:
         """Chunks to submit now, as ``(task id, ranges)``; ``left`` is how many indices no task holds yet."""
         chunks = []
-        while len(self.out) < self.planner.window(slots) and left > 0:
+        while len(self.out) < self.planner.window(slots, self.weight) and left > 0:
             ranges = self.missing(self.cursor, self.planner.next_size(left, slots))
             if not ranges:
                 break

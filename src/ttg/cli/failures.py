@@ -1,0 +1,251 @@
+"""``ttg failed``, ``ttg retry`` and ``ttg cancel``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ttg.cli import arguments, running
+from ttg.errors import InputError
+
+if TYPE_CHECKING:
+    from ttg.cli.arguments import Subparsers
+    from ttg.results.folder import RunFolder
+    from ttg.results.letters import Cause
+
+RUN_HELP = "id, beginning of an id, folder or 'last' (default: last)"
+SHOWN = 20
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the sub-commands."""
+    _add_failed(subparsers)
+    _add_retry(subparsers)
+    _add_cancel(subparsers)
+
+
+def _add_failed(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "failed",
+        help="the parameters that were given up, and why",
+        description="List the dead letters of a run. `ttg failed show INDEX [RUN]` tells the whole story of one.",
+    )
+    parser.add_argument("words", nargs="*", metavar="[show INDEX] [RUN]", help=RUN_HELP)
+    parser.add_argument("--group", action="store_true", help="group them by cause: the error and where it was raised")
+    parser.add_argument("--export", metavar="FILE", help="write all of them to a .jsonl or .csv file")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.set_defaults(call=failed)
+
+
+def _add_retry(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "retry",
+        help="run dead letters again, after the function was mended",
+        description="Run dead letters again, all or some. Those that succeed now become rows of the run's table.",
+    )
+    parser.add_argument("run", metavar="RUN", help="id, beginning of an id, folder or 'last'")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--index", metavar="1,2,5-9", help="only these")
+    chosen.add_argument("--group", metavar="N|TEXT", help="only those of one cause, as `ttg failed --group` lists them")
+    running.add_execution(parser)
+    parser.set_defaults(call=retry)
+
+
+def _add_cancel(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
+        "cancel",
+        help="stop a run everywhere and remove its messages",
+        description="Stop a run on all workers within seconds and remove its messages, and no others, from the broker. "
+        "What was collected stays in its table; `ttg resume` goes on with the rest.",
+    )
+    parser.add_argument("run", metavar="RUN", help="id of the run")
+    arguments.add_broker(parser)
+    parser.set_defaults(call=cancel)
+
+
+# ---------------------------------------------------------------------------------------------- failed
+
+
+def failed(args: argparse.Namespace) -> int:
+    """``ttg failed``"""
+    show = args.words[:1] == ["show"]
+    words = args.words[1:] if show else args.words
+    index = _index(words.pop(0)) if show and words else None
+    if len(words) > 1 or (show and index is None):
+        raise InputError(f"expected `ttg failed [RUN]` or `ttg failed show INDEX [RUN]`, got {' '.join(args.words)}")
+    folder = _find(words[0] if words else "last")
+    if index is not None:
+        print(_story(folder, index, as_json=args.json))
+    elif args.export:
+        print(f"{_export(folder, Path(args.export)):,} dead letters written to {args.export}", file=sys.stderr)
+    elif args.group:
+        _print_causes(folder, as_json=args.json)
+    else:
+        _print_letters(folder, as_json=args.json)
+    return 0
+
+
+def _index(text: str) -> int:
+    if not text.isdecimal():
+        raise InputError(f"ttg failed show: expected the index of a parameter, got {text!r}")
+    return int(text)
+
+
+def _find(text: str) -> RunFolder:
+    from ttg.results.folder import find_run
+    from ttg.settings import read_settings
+
+    return find_run(text, read_settings().home)
+
+
+def _story(folder: RunFolder, index: int, *, as_json: bool) -> str:
+    from ttg.results.letters import dead_letters
+
+    letter = next((letter for letter in dead_letters(folder) if letter["index"] == index), None)
+    if letter is None:
+        raise InputError(f"parameter {index} of run {folder.spec.run} is no dead letter: `ttg failed` lists them")
+    return json.dumps(letter) if as_json else _told(letter)
+
+
+def _told(letter: Mapping[str, Any]) -> str:
+    facts = {
+        "parameters": json.dumps(letter["parameters"]),
+        "error": f"{letter['error']}: {letter['message']}",
+        "place": letter["place"],
+        "attempts": letter["attempts"],
+        "worker": letter["worker"],
+        "exit code": letter["exit_code"],
+        "peak memory": f"{letter['peak_memory_bytes'] >> 20} MiB" if letter["peak_memory_bytes"] else None,
+    }
+    lines = [f"{name:<12} {value}" for name, value in facts.items() if value not in (None, "")]
+    return "\n".join(
+        [f"parameter {letter['index']}", *lines, *(["", letter["traceback"]] if letter["traceback"] else [])]
+    )
+
+
+def _print_letters(folder: RunFolder, *, as_json: bool) -> None:
+    from ttg.results.letters import dead_letters
+
+    count = 0
+    for count, letter in enumerate(dead_letters(folder), 1):
+        if as_json:
+            print(json.dumps(letter))
+        elif count <= SHOWN:
+            print(f"{letter['index']:>12}  {letter['error']}: {_first_line(letter['message'])}  {letter['place']}")
+    if not as_json:
+        print(_conclusion(folder, count))
+
+
+def _conclusion(folder: RunFolder, count: int) -> str:
+    run = folder.spec.run
+    if not count:
+        return f"run {run} has no dead letters"
+    more = f", {SHOWN} of them shown" if count > SHOWN else ""
+    return f"{count:,} dead letters{more}: `ttg failed show INDEX {run}` tells more, `ttg retry {run}` tries them again"
+
+
+def _print_causes(folder: RunFolder, *, as_json: bool) -> None:
+    from ttg.results.letters import causes
+
+    found = causes(folder)
+    for number, cause in enumerate(found, 1):
+        print(json.dumps(_cause_facts(number, cause)) if as_json else _cause_lines(number, cause))
+    if not found and not as_json:
+        print(_conclusion(folder, 0))
+
+
+def _cause_facts(number: int, cause: Cause) -> dict[str, Any]:
+    return {
+        "group": number,
+        "count": cause.count,
+        "error": cause.error,
+        "place": cause.place,
+        "ranges": cause.ranges,
+        "sample": cause.sample,
+    }
+
+
+def _cause_lines(number: int, cause: Cause) -> str:
+    sample = cause.sample
+    return (
+        f"{number:>3}  {cause.count:>9,}  {cause.error}  {cause.place}\n"
+        f"                {_first_line(sample['message'])}\n"
+        f"                for example parameter {sample['index']}: {json.dumps(sample['parameters'])}"
+    )
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0][:100]
+
+
+def _export(folder: RunFolder, path: Path) -> int:
+    from ttg.results.letters import dead_letters
+
+    writers: dict[str, Callable[[Any, Iterable[dict[str, Any]]], int]] = {".jsonl": _write_jsonl, ".csv": _write_csv}
+    if path.suffix not in writers:
+        raise InputError(f"--export: expected a .jsonl or .csv file, got {path}")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        return writers[path.suffix](file, dead_letters(folder))
+
+
+def _write_jsonl(file: Any, letters: Iterable[dict[str, Any]]) -> int:
+    return sum(bool(file.write(json.dumps(letter) + "\n")) for letter in letters)
+
+
+def _write_csv(file: Any, letters: Iterable[dict[str, Any]]) -> int:
+    import csv
+
+    from ttg.results.letters import SCHEMA
+
+    writer = csv.DictWriter(file, SCHEMA.names)
+    writer.writeheader()
+    rows = (letter | {"parameters": json.dumps(letter["parameters"])} for letter in letters)
+    return sum(bool(writer.writerow(row)) for row in rows)
+
+
+# ---------------------------------------------------------------------------------------------- retry and cancel
+
+
+def retry(args: argparse.Namespace) -> int:
+    """``ttg retry``. The function may have changed: that is what a retry is for."""
+    from ttg.results.letters import causes
+    from ttg.run.replay import chosen_indices
+
+    chosen = chosen_indices(causes(_find(args.run)), args.index, args.group)
+    return running.go_on(args, force=True, revive=chosen)
+
+
+def cancel(args: argparse.Namespace) -> int:
+    """``ttg cancel``"""
+    settings = arguments.read_settings(args)
+    url = args.broker or settings.broker_url
+    if url is None:
+        return _interrupt(_find(args.run))
+    counts = asyncio.run(_cancel_at(url, args.run, settings))
+    removed = ", ".join(f"{name}: {count}" for name, count in sorted(counts.items()) if count) or "nothing was left"
+    print(f"run {args.run} is cancelled; removed {removed}", file=sys.stderr)
+    return 0
+
+
+async def _cancel_at(url: str, run: str, settings: Any) -> Mapping[str, int]:
+    from ttg.brokers import connect
+    from ttg.run.cancel import cancel as cancel_run
+
+    broker = connect(settings.broker_config(url), "cancel")
+    try:
+        return await cancel_run(broker, run)
+    finally:
+        await broker.close()
+
+
+def _interrupt(folder: RunFolder) -> int:
+    from ttg.run.cancel import interrupt
+
+    interrupt(folder)
+    print(f"run {folder.spec.run} is told to stop; `ttg resume {folder.spec.run}` goes on with it", file=sys.stderr)
+    return 0
