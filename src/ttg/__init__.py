@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ttg.run.api import resume as resume
     from ttg.run.api import run as run
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "ttg.run.api": ("Run", "open_run", "resume", "run"),
     "ttg.space": (

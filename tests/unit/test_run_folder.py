@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from results_fakes import spec_of
 
+import ttg
 from ttg.errors import InputError, RunConflictError, StorageError
 from ttg.results.folder import RunFolder, find_run, forget_run, list_runs
 
@@ -90,3 +92,8 @@ def test_runs_are_found_by_id_prefix_path_and_last(tmp_path: Path) -> None:
     assert not second.path.exists()
     with pytest.raises(InputError, match="no runs are known"):
         find_run("last", tmp_path / "nowhere")
+
+
+def test_the_version_recorded_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert ttg.__version__ == project["version"]

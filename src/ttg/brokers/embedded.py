@@ -54,10 +54,15 @@ class EmbeddedServer:
         return int((self.folder / "server.pid").read_text(encoding="ascii"))
 
     async def start(self) -> None:
-        """Start keeper and server; returns when the server answers, with what an earlier one left in the folder.
+        """:meth:`begin`, and wait until it is :meth:`ready`."""
+        await self.begin()
+        await self.ready()
+
+    async def begin(self) -> None:
+        """Start keeper and server, which takes up what an earlier one left in the folder; the URL is known now.
 
         Waits for a server that still runs in this folder (its workers are draining). Raises ``SettingsError`` when
-        there is no server program, ``BrokerUnavailable`` when it does not come up.
+        there is no server program.
         """
         program = find_server()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -65,10 +70,16 @@ class EmbeddedServer:
         self._socket = Path(_private_folder()) / "valkey.sock"
         await self._start_keeper(program)
 
+    async def ready(self) -> None:
+        """Wait until the server answers. Raises ``BrokerUnavailable`` when it does not come up."""
+        assert self._keeper is not None
+        await self._wait_until_ready(self._keeper)
+
     async def ensure(self) -> None:
         """Start keeper and server again if they are gone. (A server that died alone is started again by its keeper.)"""
         if self._keeper is not None and self._keeper.poll() is not None:
             await self._start_keeper(find_server())
+            await self.ready()
 
     async def stop(self, *, discard: bool = False) -> None:
         """Let go of the server, and see that it ends; ``discard``: remove its files too. Idempotent, never raises."""
@@ -89,7 +100,6 @@ class EmbeddedServer:
             self._keeper = self._spawn(program, lock)
         finally:
             os.close(lock)
-        await self._wait_until_ready(self._keeper)
 
     def _spawn(self, program: str, lock: int) -> subprocess.Popen[bytes]:
         # The keeper gets its own session: Ctrl-C is for the coordinator, whose workers still need the server.
@@ -114,6 +124,8 @@ class EmbeddedServer:
             "save": "",
             "appendonly": "yes",
             "appendfsync": "everysec",
+            "auto-aof-rewrite-min-size": "256mb",
+            "rdbcompression": "no",
             "maxmemory-policy": "noeviction",
         }
         return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]

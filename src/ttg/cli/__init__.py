@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ttg import __version__
 from ttg.errors import TTGError
 
 EPILOG = """\
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(arguments)
     if args.version:
-        print(f"ttg {_version()}")
+        print(f"ttg {__version__}")
         return 0
     if args.command is None:
         parser.print_help()
@@ -63,9 +64,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 4
     return code
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("ttg")

@@ -9,8 +9,8 @@ import os
 import platform
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ttg.messages import Message, decode
 from ttg.spec import RunSpec
 
 RUN_FILE = "run.json"
-_LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "redis", "pika")
+_LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "hiredis", "pika")
 
 
 class RunInfo(Message, frozen=True, kw_only=True):
@@ -112,7 +112,8 @@ class RunFolder:
 
     def update(self, **changes: Any) -> None:
         """Replace fields of :class:`RunInfo` and write ``run.json`` atomically."""
-        self.info = msgspec.structs.replace(self.info, updated=unix_time(), **changes)
+        versions = self.info.versions | _versions()
+        self.info = msgspec.structs.replace(self.info, updated=unix_time(), versions=versions, **changes)
         with disk_errors(self.path):
             self._write()
 
@@ -207,11 +208,9 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    """Of Python and of those libraries that this process uses."""
+    used = {name: sys.modules[name].__version__ for name in _LIBRARIES if name in sys.modules}
+    return {"python": platform.python_version(), **used}
 
 
 # ---------------------------------------------------------------------------------------------- finding runs again

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any
 
-import pyarrow.compute as pc
-
 from ttg.results.arrow import pa
 
 Number = int | float
@@ -49,26 +47,32 @@ def describe(values: pa.Array | pa.ChunkedArray) -> ColumnStatistics:
     counted = ColumnStatistics(count=len(values) - values.null_count, nulls=values.null_count)
     if not counted.count or not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         return counted
-    lowest, highest = _extremes(values)
-    return replace(counted, sum=_sum(values, lowest, highest), min=lowest, max=highest)
+    found = None if values.null_count else _of_numbers(values.to_numpy())
+    total, lowest, highest = found or _of_arrow(values)
+    return replace(counted, sum=total, min=lowest, max=highest)
 
 
-def _extremes(values: pa.Array | pa.ChunkedArray) -> tuple[Number, Number]:
-    """NumPy is several times as fast as Arrow here, but knows neither nulls nor what to do with NaN."""
-    if not values.null_count:
-        numbers = values.to_numpy()
-        lowest, highest = numbers.min().item(), numbers.max().item()
-        if lowest == lowest:
-            return lowest, highest
+def _of_numbers(numbers: Any) -> tuple[Number, Number, Number] | None:
+    """Sum and extremes of a NumPy array; ``None`` where Arrow and NumPy differ: about NaN."""
+    lowest, highest = numbers.min().item(), numbers.max().item()
+    if lowest != lowest:
+        return None
+    exact = numbers.dtype.kind in "iu" and not _is_wide(len(numbers), lowest, highest)
+    return numbers.sum(dtype=None if exact else "f8").item(), lowest, highest
+
+
+def _of_arrow(values: pa.Array | pa.ChunkedArray) -> tuple[Number, Number, Number]:
+    import pyarrow.compute as pc  # takes as long to import as the rest of pyarrow, and most runs do not need it
+
     found = pc.min_max(values).as_py()
-    return found["min"], found["max"]
-
-
-def _sum(values: pa.Array | pa.ChunkedArray, lowest: Number, highest: Number) -> Number:
-    """Exact for integers, unless they might overflow 64 bit: then as a float."""
-    wide = pa.types.is_integer(values.type) and len(values) * max(abs(lowest), abs(highest)) >= 1 << 63
+    wide = pa.types.is_integer(values.type) and _is_wide(len(values), found["min"], found["max"])
     total: Number = pc.sum(values.cast(pa.float64()) if wide else values).as_py()
-    return total
+    return total, found["min"], found["max"]
+
+
+def _is_wide(count: int, lowest: Number, highest: Number) -> bool:
+    """Whether a sum of integers might overflow 64 bit: then it is a float."""
+    return count * max(abs(lowest), abs(highest)) >= 1 << 63
 
 
 def merge_all(parts: Iterable[Mapping[str, ColumnStatistics]]) -> dict[str, ColumnStatistics]:

@@ -53,6 +53,7 @@ from ttg.planner import Planner, weight_among
 from ttg.results.collector import Collector
 from ttg.run.harvest import Harvest
 from ttg.run.local_workers import LocalWorkers, log_tail
+from ttg.run.options import RunOptions
 from ttg.run.progress import Progress, RetryCount, Throughput
 from ttg.run.window import Window
 from ttg.space import Space
@@ -65,22 +66,6 @@ READ_LIMIT = 256
 SILENT_HEARTBEATS = 3.0
 RIVALS_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How a coordinator goes about it; nothing here changes the table.
-
-    ``max_failures`` ends the run (resumably) when more parameters than that are dead. ``keep_result_bytes`` is how much
-    of the collected results stays in the broker for inspection. ``lost_after_seconds``: how long the queue must have
-    been empty, with nobody holding a task of this run, before what is missing is submitted again.
-    """
-
-    chunk_size: int | None = None
-    max_failures: int | None = None
-    keep_result_bytes: int = 64 << 20
-    lost_after_seconds: float = 5.0
-    expected_slots: int = 1
 
 
 @dataclass

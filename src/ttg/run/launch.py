@@ -10,15 +10,16 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ttg.clock import unix_time
 from ttg.errors import BrokerError, TargetError
 from ttg.results.folder import RunFolder, forget_run
-from ttg.run.coordinator import Coordinator
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
 from ttg.run.report import Finished
@@ -27,8 +28,11 @@ from ttg.run.request import RunRequest
 if TYPE_CHECKING:
     from ttg.brokers.base import Broker
     from ttg.brokers.embedded import EmbeddedServer
+    from ttg.run.coordinator import Coordinator
 
 log = logging.getLogger("ttg.run")
+
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,10 @@ async def _execute(request: RunRequest, folder: RunFolder, reporter: Any, hooks:
 async def _broker(
     request: RunRequest, folder: RunFolder
 ) -> AsyncIterator[tuple[Broker, EmbeddedServer | None, LocalWorkers | None]]:
-    """The broker and the local workers, started; ended in the reverse order whatever happens."""
+    """The broker and the local workers, started; ended in the reverse order whatever happens.
+
+    The workers need not wait for the server: it is there before they have imported what they need.
+    """
     server = await _embedded(request, folder)
     url = server.url if server else request.broker_url
     assert url is not None
@@ -108,6 +115,8 @@ async def _broker(
     try:
         from ttg.brokers import connect
 
+        if server is not None:
+            await server.ready()
         config = request.settings.broker_config(url, retry_delay_ms=request.spec.retry.delay_ms)
         broker = connect(config, f"coordinator-{request.spec.run}")
         try:
@@ -129,7 +138,7 @@ async def _embedded(request: RunRequest, folder: RunFolder) -> EmbeddedServer | 
     from ttg.brokers.embedded import EmbeddedServer
 
     server = EmbeddedServer(folder.path)
-    await server.start()
+    await server.begin()
     return server
 
 
@@ -164,8 +173,10 @@ def _coordinator(
     workers: LocalWorkers | None,
     reporter: Callable[[Progress], None],
 ) -> Coordinator:
-    from ttg.results.collector import Collector
-    from ttg.results.dataset import open_ledger
+    with _without_linear_algebra():
+        from ttg.results.collector import Collector
+        from ttg.results.dataset import open_ledger
+        from ttg.run.coordinator import Coordinator
 
     collector = Collector(folder, request.spec, request.space, open_ledger(folder))
     if request.revive:
@@ -182,6 +193,20 @@ def _coordinator(
         generation=_generation(folder) if request.resume else 0,
         revived=tuple(request.revive),
     )
+
+
+@contextmanager
+def _without_linear_algebra() -> Iterator[None]:
+    """Where this process is ours alone, NumPy need not start a thread per core that spins for work it never gets."""
+    ours = threading.current_thread() is threading.main_thread() and "numpy" not in sys.modules
+    before = os.environ.get(BLAS_THREADS)
+    try:
+        if ours:
+            os.environ[BLAS_THREADS] = "1"
+        yield
+    finally:
+        if ours:
+            os.environ.pop(BLAS_THREADS) if before is None else os.environ.update({BLAS_THREADS: before})
 
 
 def _generation(folder: RunFolder) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from ttg.clock import unix_time
 from ttg.errors import InputError, RunConflictError, SpaceError
 from ttg.results.folder import RunFolder, find_run
-from ttg.run.coordinator import RunOptions
+from ttg.run.options import RunOptions
 from ttg.settings import Settings
 from ttg.space import Space, space_to_json
 from ttg.spec import Limits, RetryPolicy, RunSpec, Target

@@ -32,6 +32,7 @@ DYING_SECONDS = 0.5
 LINES_KEPT = 40
 LINE_CHARACTERS = 500
 MAX_READS_AFTER_DEATH = 256
+THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class ChildProcess:
                 stderr=output,
                 pass_fds=(theirs.fileno(), lifeline),
                 start_new_session=True,
+                env=_environment(),
             )
         finally:
             theirs.close()
@@ -235,3 +237,12 @@ class ChildProcess:
         self._connection.close()
         os.close(self._output)
         os.close(self._lifeline)
+
+
+def _environment() -> dict[str, str]:
+    """The slots are the parallelism: linear algebra in a child has one thread, unless the environment says otherwise.
+
+    A thread per core in every child fights over the cores, and NumPy's spin from the moment it is imported.
+    """
+    said = any(name in os.environ for name in THREAD_COUNTS)
+    return dict(os.environ) if said else {**os.environ, **dict.fromkeys(THREAD_COUNTS, "1")}

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ttg.brokers.base import Broker
 from ttg.messages import RunRecord, Task, indices_of
-from ttg.space import Space, space_from_json
 from ttg.spec import RunSpec, decode_spec
 from ttg.target import allowed
 from ttg.worker.protocol import Report
+
+if TYPE_CHECKING:
+    from ttg.space import Space
 
 ACTIVE = "active"
 SPEED_WEIGHT = 0.25
@@ -52,6 +54,8 @@ class Run:
         if task.rows is not None:
             return dict(task.rows[list(indices_of(task.ranges)).index(index)])
         if self._space is None:
+            from ttg.space import space_from_json  # only a dead letter needs it here
+
             self._space = space_from_json(self.spec.space)
         return dict(self._space[index])
 

@@ -1,0 +1,21 @@
+"""How a coordinator goes about a run; apart from it, for a request is checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a coordinator goes about it; nothing here changes the table.
+
+    ``max_failures`` ends the run (resumably) when more parameters than that are dead. ``keep_result_bytes`` is how much
+    of the collected results stays in the broker for inspection. ``lost_after_seconds``: how long the queue must have
+    been empty, with nobody holding a task of this run, before what is missing is submitted again.
+    """
+
+    chunk_size: int | None = None
+    max_failures: int | None = None
+    keep_result_bytes: int = 64 << 20
+    lost_after_seconds: float = 5.0
+    expected_slots: int = 1
