@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ttg.errors import MessageError
 from ttg.results.encode import Unencodable, decode_payload, encode_columns, encode_rows, is_json
-from ttg.results.plain import plain_payload
+from ttg.results.plain import Numbers
 
 
 class Pair(NamedTuple):
@@ -208,9 +208,23 @@ def test_any_plain_values_come_back_equal(values: list[Any]) -> None:
 )
 def test_plain_numbers_are_written_as_arrow_writes_them(values: list[Any], timed: bool) -> None:
     seconds = [0.25] * len(values) if timed else None
-    assert plain_payload(values, seconds) == encode_rows(values, seconds)
+    numbers = Numbers()
+    assert numbers.take(values[:3])
+    assert len(values) <= 3 or numbers.take(values[3:])
+    assert numbers.payload(seconds) == encode_rows(values, seconds)
+    assert repr(numbers.give_back()) == repr(values)
+    assert numbers.count == 0
 
 
 @pytest.mark.parametrize("values", [[], [1, 2.0], [1.0, None], [True], [1 << 63], ["1"], [np.float64(1)]])
 def test_everything_else_is_left_to_arrow(values: list[Any]) -> None:
-    assert plain_payload(values) is None
+    numbers = Numbers()
+    assert not numbers.take(values)
+    assert numbers.count == 0
+
+
+def test_floats_and_ints_do_not_share_a_column() -> None:
+    numbers = Numbers()
+    assert numbers.take([1, 2])
+    assert not numbers.take([1.0])
+    assert numbers.give_back() == [1, 2]

@@ -9,49 +9,69 @@ few lengths to fill in. Format: https://arrow.apache.org/docs/format/Columnar.ht
 from __future__ import annotations
 
 import operator
-import sys
-from array import array
+import struct
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from struct import pack
 from typing import Any
 
 _CODES: dict[Any, str] = {float: "d", int: "q"}
+_ITEM_BYTES = 8
 
 
-def plain_payload(values: Sequence[Any], call_seconds: Sequence[float] | None = None) -> bytes | None:
-    """What :func:`ttg.results.encode.encode_rows` makes of plain numbers; ``None`` if these are not."""
-    kind = type(values[0]) if values else None
-    code = _CODES.get(kind)
-    if code is None or sys.byteorder != "little" or operator.countOf(map(type, values), kind) != len(values):
-        return None
-    try:
-        columns = [array(code, values)]
-    except OverflowError:
-        return None
-    if call_seconds is not None:
-        columns.append(array("f", call_seconds))
-    return _stream(_SCHEMAS[code, call_seconds is not None], len(values), columns)
+@dataclass
+class Numbers:
+    """A growing column of floats, or of ints of 64 bit, never of both; in a list they take four times the room."""
+
+    count: int = 0
+    _code: str = ""
+    _blocks: list[bytes] = field(default_factory=list)
+
+    def take(self, values: Sequence[Any]) -> bool:
+        """Put all ``values`` at the end; ``False`` (and nothing is changed) if they do not belong here."""
+        kind = type(values[0]) if values else None
+        code = _CODES.get(kind, "")
+        if not code or (self.count and code != self._code):
+            return False
+        if operator.countOf(map(type, values), kind) != len(values):
+            return False
+        try:
+            self._blocks.append(pack(f"<{len(values)}{code}", *values))
+        except struct.error:  # an int of more than 64 bit
+            return False
+        self._code = code
+        self.count += len(values)
+        return True
+
+    def give_back(self) -> list[Any]:
+        """All of them, as they came; the column is empty afterwards."""
+        values = [number for block in self._blocks for (number,) in struct.iter_unpack(f"<{self._code}", block)]
+        self.count, self._blocks = 0, []
+        return values
+
+    def payload(self, call_seconds: Sequence[float] | None = None) -> bytes:
+        """What :func:`ttg.results.encode.encode_rows` makes of them."""
+        sizes = [self.count * _ITEM_BYTES]
+        body = list(self._blocks)
+        if call_seconds is not None:
+            seconds = pack(f"<{self.count}f", *call_seconds)
+            sizes.append(len(seconds))
+            body += [seconds, bytes(-len(seconds) % 8)]
+        schema = _SCHEMAS[self._code, call_seconds is not None]
+        return b"".join((schema, _batch_message(self.count, sizes), *body, _END_OF_STREAM))
 
 
-def _stream(schema: bytes, rows: int, columns: Sequence[array[Any]]) -> bytes:
-    parts: list[Any] = []
-    buffers, body_bytes = b"", 0
-    for column in columns:
-        size = column.itemsize * rows
-        padding = -size % 8
-        buffers += pack("<4q", body_bytes, 0, body_bytes, size)  # no validity bitmap: there are no nulls
-        body_bytes += size + padding
-        parts += [column, bytes(padding)]
-    return b"".join((schema, _batch_message(rows, len(columns), buffers, body_bytes), *parts, _END_OF_STREAM))
-
-
-def _batch_message(rows: int, columns: int, buffers: bytes, body_bytes: int) -> bytes:
+def _batch_message(rows: int, sizes: Sequence[int]) -> bytes:
     """The flatbuffer of a record batch: what varies is how many columns there are, and their lengths."""
+    buffers, position, columns = b"", 0, len(sizes)
+    for size in sizes:
+        buffers += pack("<4q", position, 0, position, size)  # no validity bitmap: there are no nulls
+        position += size + -size % 8
     return b"".join(
         (
             pack("<Ii", 0xFFFFFFFF, 88 + 48 * columns),
             bytes.fromhex("14000000000000000c0016000600050008000c000c0000000003040018000000"),
-            pack("<q", body_bytes),
+            pack("<q", position),
             bytes.fromhex("00000a0018000c00040008000a000000"),
             pack("<iiqii", 28 + 32 * columns, 16, rows, 0, 2 * columns),
             buffers,

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from ttg.messages import Failure, Ranges, Task, split_ranges
-from ttg.results.plain import plain_payload
+from ttg.results.plain import Numbers
 from ttg.spec import RunSpec
 from ttg.worker.failures import failure_of, readable
 from ttg.worker.protocol import Report
@@ -25,6 +25,8 @@ TIMED_CALL_SECONDS = 1e-4
 MAX_FAILURES = 1_000
 MAX_PAYLOAD_BYTES = 15 << 20
 """Below the 16 MiB that RabbitMQ accepts by default, with room for headers."""
+MAX_ROWS_BYTES = MAX_PAYLOAD_BYTES - (64 << 10)
+"""What rows may take of it: Arrow's own headers must not make a full payload too large, or half of it is done again."""
 
 Columns = Sequence[Sequence[Any]]
 
@@ -92,13 +94,17 @@ def rough_bytes(value: Any) -> int:
 
 @dataclass
 class Execution:
-    """One task being executed. The function takes one item of each column, or whole columns if ``vectorized``."""
+    """One task being executed. The function takes one item of each column, or whole columns if ``vectorized``.
+
+    The rows so far are ``numbers``, as long as there is nothing else, or ``values``.
+    """
 
     task: Task
     work: Work
     vectorized: bool = False
     executed: int = 0
     values: list[Any] = field(default_factory=list)
+    numbers: Numbers = field(default_factory=Numbers)
     seconds: list[float] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
@@ -125,24 +131,38 @@ class Execution:
     def _slice_size(self) -> int:
         if self.task.suspicion:
             return 1
-        return self.work.pace.next_size(MAX_PAYLOAD_BYTES - len(self.values) * self.work.pace.row_bytes)
+        return self.work.pace.next_size(MAX_ROWS_BYTES - self.rows * self.work.pace.row_bytes)
 
     def _is_full(self) -> bool:
-        full = len(self.values) * self.work.pace.row_bytes >= MAX_PAYLOAD_BYTES
+        full = self.rows * self.work.pace.row_bytes >= MAX_ROWS_BYTES
         return full or len(self.failures) >= MAX_FAILURES
 
     def _run_slice(self, start: int, count: int) -> int:
         """Execute ``count`` indices from ``start``; returns how many were, before the failures became too many."""
-        before = len(self.values)
+        before, rows = len(self.values), self.rows
         began = perf_counter()
         columns = self.work.columns_of(self.task, start, start + count)
         taken = self._call_all(columns, start, count)
         elapsed = perf_counter() - began
-        self._note_times(len(self.values) - before, elapsed / max(taken, 1))
+        self._note_times(self.rows - rows, elapsed / max(taken, 1))
         self.work.pace.saw(max(taken, 1), elapsed, self.values[before : before + 1] + self.values[-1:])
+        if not before:
+            self._pack()
         self.call_seconds += elapsed
         self.executed += taken
         return taken
+
+    @property
+    def rows(self) -> int:
+        """How many calls have returned a value."""
+        return self.numbers.count + len(self.values)
+
+    def _pack(self) -> None:
+        """Plain numbers are packed while they are warm; the first slice of another kind unpacks them all."""
+        if self.task.rows is None and self.numbers.take(self.values):
+            self.values = []
+        elif self.numbers.count:
+            self.values = [*self.numbers.give_back(), *self.values]
 
     def _call_all(self, columns: Columns, start: int, count: int) -> int:
         if self.vectorized:
@@ -203,13 +223,13 @@ class Execution:
 
     def _fill_times(self) -> None:
         """From now on each row has a time of its own; those before get the mean of theirs."""
-        missing = len(self.values) - len(self.seconds)
+        missing = self.rows - len(self.seconds)
         if missing:
             self.seconds.extend([self.call_seconds / max(self.executed, 1)] * missing)
 
     def _note_times(self, rows: int, mean_seconds: float) -> None:
         """Rows of an untimed slice in a task that is timed get their slice's mean."""
-        if self.seconds and len(self.seconds) < len(self.values):
+        if self.seconds and len(self.seconds) < self.rows:
             self.seconds.extend([mean_seconds] * rows)
 
     # -- reporting
@@ -224,8 +244,12 @@ class Execution:
         return Report(number, self._done_indices(), failures, remaining, busy, mean), payload
 
     def _encode(self) -> bytes:
-        payload = plain_payload(self.values, self.seconds or None) if self.task.rows is None else None
-        return payload if payload is not None and len(payload) <= MAX_PAYLOAD_BYTES else self._encode_rows()
+        if self.numbers.count:
+            payload = self.numbers.payload(self.seconds or None)
+            if len(payload) <= MAX_PAYLOAD_BYTES:
+                return payload
+            self.values = self.numbers.give_back()
+        return self._encode_rows()
 
     def _encode_rows(self) -> bytes:
         from ttg.results.encode import Unencodable, encode_rows  # imports Arrow, which many runs never need
