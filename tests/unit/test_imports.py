@@ -161,4 +161,4 @@ def test_the_rules_see_a_violation() -> None:
     assert our_module("ttg.spec.RunSpec") == "spec"
     assert our_module("numpy.random") is None
     assert "errors" in our_imports("messages.codec")
-    assert "msgspec" in libraries("messages")
+    assert "msgspec" in libraries("messages.codec")
