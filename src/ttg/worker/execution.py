@@ -21,6 +21,8 @@ from ttg.worker.protocol import Report
 
 SLICE_SECONDS = 0.02
 SLICE_GROWTH = 8
+BLOCK_ROWS = 1 << 13
+"""Calls in one go: their results fit the processor's cache until they are packed."""
 TIMED_CALL_SECONDS = 1e-4
 MAX_FAILURES = 1_000
 MAX_PAYLOAD_BYTES = 15 << 20
@@ -68,10 +70,13 @@ class Pace:
         by_time = SLICE_SECONDS / max(self.call_seconds, 1e-9)
         return max(1, int(min(by_time, room_bytes / self.row_bytes, self._last * SLICE_GROWTH)))
 
-    def saw(self, count: int, seconds: float, rows: Sequence[Any]) -> None:
-        """A slice of ``count`` calls took ``seconds`` and gave ``rows``."""
+    def saw(self, count: int, seconds: float) -> None:
+        """A slice of ``count`` calls took ``seconds``."""
         self._last = max(count, self._last // SLICE_GROWTH)
         self.call_seconds = seconds / count
+
+    def saw_rows(self, rows: Sequence[Any]) -> None:
+        """The first and the last of some rows."""
         if rows:
             self.row_bytes = max(8.0, (rough_bytes(rows[0]) + rough_bytes(rows[-1])) / 2)
 
@@ -139,17 +144,28 @@ class Execution:
 
     def _run_slice(self, start: int, count: int) -> int:
         """Execute ``count`` indices from ``start``; returns how many were, before the failures became too many."""
-        before, rows = len(self.values), self.rows
+        rows, taken = self.rows, 0
+        block = count if self.vectorized or self.work.pace.slow else BLOCK_ROWS
         began = perf_counter()
-        columns = self.work.columns_of(self.task, start, start + count)
-        taken = self._call_all(columns, start, count)
+        while taken < count:
+            size = min(block, count - taken)
+            done = self._run_block(start + taken, size)
+            taken += done
+            if done < size:
+                break
         elapsed = perf_counter() - began
         self._note_times(self.rows - rows, elapsed / max(taken, 1))
-        self.work.pace.saw(max(taken, 1), elapsed, self.values[before : before + 1] + self.values[-1:])
-        if not before:
-            self._pack()
+        self.work.pace.saw(max(taken, 1), elapsed)
         self.call_seconds += elapsed
         self.executed += taken
+        return taken
+
+    def _run_block(self, start: int, count: int) -> int:
+        before = len(self.values)
+        taken = self._call_all(self.work.columns_of(self.task, start, start + count), start, count)
+        self.work.pace.saw_rows(self.values[before : before + 1] + self.values[-1:])
+        if not before:
+            self._pack()
         return taken
 
     @property
@@ -158,7 +174,7 @@ class Execution:
         return self.numbers.count + len(self.values)
 
     def _pack(self) -> None:
-        """Plain numbers are packed while they are warm; the first slice of another kind unpacks them all."""
+        """Plain numbers are packed while they are warm; the first block of another kind unpacks them all."""
         if self.task.rows is None and self.numbers.take(self.values):
             self.values = []
         elif self.numbers.count:
