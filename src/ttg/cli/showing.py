@@ -5,22 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
+    from ttg.demo.own_function import OwnFunction
     from ttg.demo.perform import DemoConfig
     from ttg.demo.tables import DemoResult
-    from ttg.settings import Settings
 
 DESCRIPTION = """\
 Run the demonstration: 1,000 parameters of 100 ms (small), 10,000 of 10 ms (medium) or 1,000,000 trivial ones (large) on
 three local workers, optionally break something on purpose at about 30 %, and check every parameter afterwards.
 
   ttg demo --scale small --fault-demo
+  ttg demo --backend rabbitmq --fault broker --monitor both
   ttg demo --compare              both backends, with and without a killed worker
+  ttg demo --fault child --target-function sim.py:price spot='linspace(80,120,1000)' vol=0.1,0.2
+
+The broker is the one that REDIS_HOST or RABBITMQ_HOST names (see `ttg run --help`), else a private one.
 """
 
 
@@ -35,6 +39,30 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--backend", choices=("redis", "rabbitmq"), default="redis", help="(default: redis)")
     parser.add_argument("--scale", choices=("small", "medium", "large"), default="small", help="(default: small)")
     parser.add_argument("--workers", type=int, default=3, metavar="N", help="(default: 3)")
+    _add_faults(parser)
+    parser.add_argument("--monitor", choices=("cli", "web", "both", "none"), default="cli", help="(default: cli)")
+    parser.add_argument(
+        "--target", choices=("local", "kind"), default="local", help="where workers run (default: local)"
+    )
+    parser.add_argument(
+        "--target-function",
+        nargs="+",
+        metavar=("FILE.py:FUNCTION", "NAME=EXPRESSION"),
+        help="show this function over this space instead of --scale",
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="all four runs: both backends, with and without the fault"
+    )
+    parser.add_argument("--report", metavar="DIR", help="where reports go (default: ttg-runs/demo-<time>)")
+    parser.add_argument(
+        "--skip-cleanup",
+        action="store_true",
+        help="keep the runs' tables and the broker's data; a private RabbitMQ stays up until Enter is pressed",
+    )
+    parser.set_defaults(call=demo)
+
+
+def _add_faults(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fault-demo", action="store_true", help="break something at --fault-at")
     parser.add_argument(
         "--fault",
@@ -42,16 +70,6 @@ def add(subparsers: Subparsers) -> None:
         help="what to break (default: worker); implies --fault-demo",
     )
     parser.add_argument("--fault-at", type=float, default=30.0, metavar="PERCENT", help="when (default: 30)")
-    parser.add_argument("--monitor", choices=("cli", "web", "both", "none"), default="cli", help="(default: cli)")
-    parser.add_argument(
-        "--target", choices=("local", "kind"), default="local", help="where workers run (default: local)"
-    )
-    parser.add_argument(
-        "--compare", action="store_true", help="all four runs: both backends, with and without the fault"
-    )
-    parser.add_argument("--report", metavar="DIR", help="where reports go (default: ttg-runs/demo-<time>)")
-    parser.add_argument("--skip-cleanup", action="store_true", help="keep the runs' folders and the broker's data")
-    parser.set_defaults(call=demo)
 
 
 def demo(args: argparse.Namespace) -> int:
@@ -66,6 +84,11 @@ def _on_kind(args: argparse.Namespace) -> int:
     from ttg.kube.layout import Cluster
     from ttg.run.request import made_up_id
 
+    if args.compare or args.target_function or args.fault not in (None, "worker"):
+        raise SettingsError(
+            "--target kind shows one run of the stand-in and deletes a pod: it goes with --backend, --scale, "
+            "--workers, --fault-demo and --skip-cleanup; leave the other options out"
+        )
     out = Path(args.report) if args.report else Path("ttg-runs") / made_up_id("demo-kind")
     where = Cluster(backend=args.backend)
     fault = bool(args.fault_demo or args.fault)
@@ -80,22 +103,59 @@ def _on_kind(args: argparse.Namespace) -> int:
 
 
 def _local(args: argparse.Namespace) -> int:
-    import asyncio
+    from ttg.demo.perform import check_config
 
-    from ttg.demo.perform import check_config, perform, write_report
-    from ttg.run.reporter import reporter_for
-    from ttg.run.request import made_up_id
-
-    out = Path(args.report) if args.report else Path("ttg-runs") / made_up_id("demo")
-    settings = _settings()
-    configs = [_config(args, out, settings, backend, fault) for backend, fault in _runs(args)]
+    configs = _configs(args)
     for config in configs:
         check_config(config)
     results: list[DemoResult] = []
-    for config in configs:
-        quiet = args.monitor in ("web", "none")
-        results.append(asyncio.run(perform(config, _say, reporter_for(sys.stderr, quiet=quiet))))
-    return _conclude(args, results, out, write_report(results, out))
+    try:
+        for number, config in enumerate(configs, 1):
+            if len(configs) > 1:
+                _say(f"\n━━━ {number} of {len(configs)}: {config.backend}, fault: {config.fault or 'none'} ━━━")
+            results.append(_perform(config, quiet=args.monitor in ("web", "none")))
+    finally:
+        if results:  # also when a later run was interrupted
+            _conclude(results, configs[0])
+    return 0 if all(result.check.passed for result in results) else 1
+
+
+def _perform(config: DemoConfig, *, quiet: bool) -> DemoResult:
+    import asyncio
+
+    from ttg.demo.perform import perform
+    from ttg.run.reporter import reporter_for
+
+    return asyncio.run(perform(config, _say, reporter_for(sys.stderr, quiet=quiet)))
+
+
+def _configs(args: argparse.Namespace) -> list[DemoConfig]:
+    from ttg.demo.perform import DemoConfig
+    from ttg.demo.workload import SCALES, Scale
+    from ttg.logs import configure_logging
+    from ttg.run.request import made_up_id
+    from ttg.settings import read_settings
+
+    settings = read_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    own = _own_function(args)
+    scale = Scale(args.target_function[0], len(own.space), None, 0.0) if own else SCALES[args.scale]
+    out = Path(args.report) if args.report else Path("ttg-runs") / made_up_id("demo")
+    return [
+        DemoConfig(
+            backend=backend,
+            scale=scale,
+            workers=args.workers,
+            fault=fault,
+            fault_share=args.fault_at / 100,
+            out=out,
+            settings=settings,
+            dashboard=args.monitor in ("web", "both"),
+            keep=args.skip_cleanup,
+            own=own,
+        )
+        for backend, fault in _runs(args)
+    ]
 
 
 def _runs(args: argparse.Namespace) -> list[tuple[str, str | None]]:
@@ -105,45 +165,28 @@ def _runs(args: argparse.Namespace) -> list[tuple[str, str | None]]:
     return [(backend, breaking) for backend in ("redis", "rabbitmq") for breaking in (None, fault or "worker")]
 
 
-def _config(args: argparse.Namespace, out: Path, settings: Settings, backend: str, fault: str | None) -> DemoConfig:
-    from ttg.demo.perform import DemoConfig
-    from ttg.demo.workload import SCALES
+def _own_function(args: argparse.Namespace) -> OwnFunction | None:
+    if not args.target_function:
+        return None
+    from ttg.demo.own_function import OwnFunction
+    from ttg.space.expressions import parse_space
+    from ttg.target import target_of_text
 
-    if not 0 < args.fault_at < 100:
-        raise SettingsError(f"--fault-at: expected a percentage between 0 and 100, got {args.fault_at:g}")
-    return DemoConfig(
-        backend=backend,
-        scale=SCALES[args.scale],
-        workers=args.workers,
-        fault=fault,
-        fault_share=args.fault_at / 100,
-        out=out,
-        settings=settings,
-        dashboard=args.monitor in ("web", "both"),
-    )
+    target, *axes = args.target_function
+    space = parse_space(axes)
+    return OwnFunction(target_of_text(target, space.names), space)
 
 
-def _settings() -> Any:
-    from ttg.logs import configure_logging
-    from ttg.settings import read_settings
-
-    settings = read_settings()
-    configure_logging(settings.log_level, settings.log_format)
-    return settings
-
-
-def _conclude(args: argparse.Namespace, results: list[DemoResult], out: Path, files: list[Path]) -> int:
+def _conclude(results: list[DemoResult], config: DemoConfig) -> None:
+    from ttg.demo.report import write_report
     from ttg.demo.tables import COMPARISON_HEADER, as_text, comparison_rows
 
     if len(results) > 1:
-        _say("\n" + as_text(COMPARISON_HEADER, comparison_rows(results)) + "\n")
-    _say("Report: " + ", ".join(str(file) for file in files))
-    if not args.skip_cleanup:
-        _say(f"The runs' tables stay in {out}; `ttg cleanup --runs` removes them.")
-    incomplete = [result for result in results if not result.status.startswith("finished")]
-    if incomplete:
-        return 4
-    return 0 if all(result.check.passed for result in results) else 1
+        _say("\n" + as_text(COMPARISON_HEADER, comparison_rows(results)))
+    files = write_report(results, config.out)
+    _say("\nReport: " + ", ".join(str(file) for file in files))
+    if config.keep:
+        _say(f"Kept for you to look at: {', '.join(result.folder or '' for result in results)} (`ttg cleanup --runs`)")
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ttg.errors import BrokerError, InputError, SettingsError
+from ttg.errors import BrokerError, SettingsError, TTGError
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -38,6 +38,7 @@ def add(subparsers: Subparsers) -> None:
         "--namespace", metavar="NAME", help="prefix of queues and keys (default: $TTG_NAMESPACE or ttg)"
     )
     parser.add_argument("--kube-namespace", default="ttg", metavar="NAME", help="of the pods (default: ttg)")
+    parser.add_argument("--kube-context", metavar="NAME", help="the cluster (default: kubectl's current context)")
     parser.add_argument("--dry-run", action="store_true", help="only list")
     parser.add_argument("--force", action="store_true", help="do not ask")
     parser.set_defaults(call=cleanup)
@@ -54,44 +55,59 @@ def cleanup(args: argparse.Namespace) -> int:
     import asyncio
 
     from ttg.cli import arguments
+    from ttg.run.cleanup import carry_out
 
     if not (args.all or args.pods or args.redis or args.rabbitmq or args.runs or args.broker):
         raise SettingsError("nothing chosen: expected --all, or some of --pods --redis --rabbitmq --runs --broker URL")
-    settings = arguments.read_settings(args)
-    removals = asyncio.run(_find(args, settings))
-    if not removals:
-        print("nothing of TTG's was found: nothing to do")
-        return 0
+    removals, refusals = asyncio.run(_find(args, arguments.read_settings(args)))
+    for refusal in refusals:
+        print(f"left alone: {refusal}", file=sys.stderr)
+    _list(removals, "would remove" if args.dry_run else "to remove")
+    failed = 0
+    if removals and not args.dry_run:
+        if not args.force and not _confirmed():
+            print("nothing was removed")
+            return 0
+        failed = asyncio.run(carry_out(removals, print))
+    return 3 if refusals or failed else 0
+
+
+def _list(removals: list[Removal], heading: str) -> None:
     for removal in removals:
-        print(f"{'would remove' if args.dry_run else 'to remove'}: {removal.what}")
+        print(f"{heading}: {removal.what}")
         for detail in removal.details:
             print(f"    {detail}")
-    if args.dry_run:
-        return 0
-    if not args.force and not _confirmed():
-        print("nothing was removed")
-        return 0
-    from ttg.run.cleanup import carry_out
-
-    return 3 if asyncio.run(carry_out(removals, print)) else 0
+    if not removals:
+        print("nothing of TTG's was found: nothing to do")
 
 
-async def _find(args: argparse.Namespace, settings: Settings) -> list[Removal]:
+async def _find(args: argparse.Namespace, settings: Settings) -> tuple[list[Removal], list[TTGError]]:
+    """What can be removed, and why something else could not be looked at."""
     from ttg.run.cleanup import find_in_broker, find_runs
 
     removals: list[Removal] = []
+    refusals: list[TTGError] = []
     for url in _urls(args):
         try:
             found = await find_in_broker(settings, url)
+            removals += [found] if found else []
         except BrokerError as error:
-            print(f"skipped a broker: {error}", file=sys.stderr)
-            continue
-        removals += [found] if found else []
-    if args.pods or args.all:
-        removals += _pods(args)
+            refusals.append(error)
+    if args.pods or _has_kubectl(args):
+        try:
+            removals += _pods(args)
+        except TTGError as error:
+            refusals.append(error)
     if args.runs or args.all:
         removals += find_runs(settings.home)
-    return removals
+    return removals, refusals
+
+
+def _has_kubectl(args: argparse.Namespace) -> bool:
+    """With ``--all``, a machine without kubectl has no pods of ours."""
+    import shutil
+
+    return bool(args.all and shutil.which("kubectl"))
 
 
 def _urls(args: argparse.Namespace) -> list[str]:
@@ -113,22 +129,17 @@ def _urls(args: argparse.Namespace) -> list[str]:
 
 def _pods(args: argparse.Namespace) -> list[Removal]:
     from ttg.kube import cluster
-    from ttg.kube.kubectl import ClusterError, Kubectl
+    from ttg.kube.kubectl import Kubectl
     from ttg.run.cleanup import Removal
 
-    kubectl = Kubectl(namespace=args.kube_namespace)
-    try:
-        names = cluster.removable(kubectl, data=True)
-    except (InputError, ClusterError) as error:
-        if args.pods:
-            raise
-        print(f"skipped Kubernetes: {error}", file=sys.stderr)
-        return []
+    kubectl = Kubectl(namespace=args.kube_namespace, context=args.kube_context)
+    names = cluster.removable(kubectl, data=True)
+    context = args.kube_context or kubectl.call("asking for the context", "config", "current-context").strip()
 
     async def remove() -> None:
         cluster.down(kubectl, print, data=True)
 
-    what = f"Kubernetes namespace {kubectl.namespace}, what is labelled {cluster.EVERYTHING}"
+    what = f"Kubernetes context {context}, namespace {kubectl.namespace}, what is labelled {cluster.EVERYTHING}"
     return [Removal(what, tuple(names), remove)] if names else []
 
 

@@ -1,35 +1,50 @@
-"""The faults that the demonstration and the fault tests inject: one list, so that what is shown is what is tested.
+"""The faults that the demonstration injects, each with what must happen then.
 
 A fault is done to processes that this program started itself, found by pid; nothing else is ever signalled.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+import subprocess
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from ttg.errors import RunStopped
 
 
 @dataclass(frozen=True, slots=True)
 class Victims:
-    """What may be broken: pids of local workers by name, and how to hit the broker and the network."""
+    """What may be broken: pids of local workers by name, and how to kill the broker and cut the one worker's network.
+
+    ``distant`` names the worker whose network can be cut.
+    """
 
     workers: Mapping[str, int]
-    kill_broker: Callable[[], Awaitable[None]] | None = None
-    cut_network: Callable[[], Awaitable[None]] | None = None
+    kill_broker: Callable[[], None] | None = None
+    cut_network: Callable[[], None] | None = None
+    distant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What was done: to which worker (if to one), and in words."""
+
+    victim: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One way to break a run. ``inject`` returns what it did, in words."""
+    """One way to break a run. ``takes_worker``: the run goes on with one worker less."""
 
     name: str
     text: str
     promise: str
-    inject: Callable[[Victims], Awaitable[str]]
+    inject: Callable[[Victims], Harm]
+    takes_worker: bool = False
 
 
 def children_of(pid: int) -> list[int]:
@@ -37,71 +52,64 @@ def children_of(pid: int) -> list[int]:
     listing = Path(f"/proc/{pid}/task/{pid}/children")
     if listing.exists():
         return [int(child) for child in listing.read_text().split()]
-    return _children_by_ps(pid)
-
-
-def _children_by_ps(pid: int) -> list[int]:
-    import subprocess
-
     answer = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
     pairs = (line.split() for line in answer.stdout.splitlines())
     return [int(child) for child, parent in pairs if int(parent) == pid]
 
 
 def _first(victims: Victims) -> tuple[str, int]:
-    return next(iter(victims.workers.items()))
+    if not victims.workers:
+        raise RunStopped("the demonstration found no worker to break: see the logs in the run's folder")
+    return min(victims.workers.items())
 
 
-async def _kill_worker(victims: Victims) -> str:
+def _kill_worker(victims: Victims) -> Harm:
     name, pid = _first(victims)
     os.kill(pid, signal.SIGKILL)
-    return f"SIGKILL to worker {name} (pid {pid})"
+    return Harm(name, f"SIGKILL to worker {name} (pid {pid})")
 
 
-async def _freeze_worker(victims: Victims) -> str:
+def _freeze_worker(victims: Victims) -> Harm:
     name, pid = _first(victims)
     os.kill(pid, signal.SIGSTOP)
-    return f"SIGSTOP to worker {name} (pid {pid}): frozen, its connection stays open"
+    return Harm(name, f"SIGSTOP to worker {name} (pid {pid}): frozen, its connection stays open")
 
 
-async def _kill_child(victims: Victims) -> str:
+def _kill_child(victims: Victims) -> Harm:
     name, pid = _first(victims)
     children = children_of(pid)
     if not children:
-        return f"worker {name} has no child process now: nothing was killed"
+        raise RunStopped(f"worker {name} has no child process to kill at this moment: run the demonstration again")
     os.kill(children[0], signal.SIGKILL)
-    return f"SIGKILL to the child process of worker {name} (pid {children[0]})"
+    return Harm(name, f"SIGKILL to the child process of worker {name} (pid {children[0]})")
 
 
-async def _kill_broker(victims: Victims) -> str:
-    if victims.kill_broker is None:
-        return "this broker is not ours to break: nothing was done"
-    await victims.kill_broker()
-    return "SIGKILL to the broker; started again"
+def _kill_broker(victims: Victims) -> Harm:
+    assert victims.kill_broker is not None, "checked before the start"
+    victims.kill_broker()
+    return Harm("", "SIGKILL to the broker; its keeper starts it again")
 
 
-async def _cut_network(victims: Victims) -> str:
-    if victims.cut_network is None:
-        return "no proxy between worker and broker: nothing was done"
-    await victims.cut_network()
-    return "one worker's network connection forwards nothing any more (half-open)"
+def _cut_network(victims: Victims) -> Harm:
+    assert victims.cut_network is not None, "checked before the start"
+    victims.cut_network()
+    return Harm(victims.distant, f"the network of worker {victims.distant} forwards nothing any more (half-open)")
 
 
 FAULTS = {
     fault.name: fault
     for fault in (
         Fault(
-            "worker", "kill a worker (SIGKILL)", "its chunks finish on the others within a second or two", _kill_worker
+            "worker", "kill a worker (SIGKILL)", "others take its chunks over within about a second", _kill_worker, True
         ),
-        Fault("freeze", "freeze a worker (SIGSTOP)", "its lease runs out, then others take over", _freeze_worker),
+        Fault("freeze", "freeze a worker (SIGSTOP)", "its lease runs out, then others take over", _freeze_worker, True),
         Fault("child", "kill a worker's child process", "the worker starts a fresh child and goes on", _kill_child),
-        Fault("broker", "kill the broker and restart it", "everybody reconnects; the ledger fills gaps", _kill_broker),
-        Fault("network", "cut a worker's network", "its lease runs out, then others take over", _cut_network),
+        Fault("broker", "kill the broker", "it comes back with its data, and everybody reconnects", _kill_broker),
+        Fault("network", "cut a worker's network", "its lease runs out, then others take over", _cut_network, True),
     )
 }
 
 
-async def inject(name: str, victims: Victims) -> str:
-    """Break something now; returns what was done, in words."""
-    await asyncio.sleep(0)
-    return await FAULTS[name].inject(victims)
+def inject(name: str, victims: Victims) -> Harm:
+    """Break something now; says what was done, and to whom."""
+    return FAULTS[name].inject(victims)

@@ -14,11 +14,13 @@ from ttg.errors import BrokerError
 from ttg.messages import AnyEvent, TaskSettled, TasksSettled, WorkerLost
 
 SAMPLE_SECONDS = 0.25
+TAKEOVERS = ("worker", "freeze", "network")
+"""Faults after which other workers have to take over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One settled task on the timeline of a worker."""
+    """One settled task on the timeline of a worker; ``taken_over`` from another one. Times since the run began."""
 
     worker: str
     slot: int
@@ -26,6 +28,7 @@ class Bar:
     seconds: float
     done: int
     failed: int
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """The oracle: every index once, every value right."""
+    """The oracle: every index once, every value right. ``verified`` rows were recomputed (``None``: all)."""
 
     size: int
     present: int
@@ -51,6 +54,7 @@ class DataCheck:
     duplicates: int
     missing: int
     wrong: int
+    verified: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -58,25 +62,32 @@ class DataCheck:
         return not (self.duplicates or self.missing or self.wrong) and self.present + self.dead == self.size
 
     def __str__(self) -> str:
-        verdict = "values verified" if not self.wrong else f"{self.wrong} values WRONG"
-        text = f"{self.present} of {self.size} present once, {verdict}"
-        return (
-            text
-            + (f"; {self.missing} MISSING" if self.missing else "")
-            + (f"; {self.duplicates} TWICE" if self.duplicates else "")
-        )
+        parts = [f"{self.present:,} of {self.size:,} present once", self._values()]
+        for count, word in ((self.dead, "dead letters"), (self.missing, "MISSING"), (self.duplicates, "TWICE")):
+            if count:
+                parts.append(f"{count:,} {word}")
+        return ", ".join(parts)
+
+    def _values(self) -> str:
+        if self.wrong:
+            return f"{self.wrong:,} values WRONG"
+        return "values verified" if self.verified in (None, self.present) else f"{self.verified:,} values verified"
 
 
 @dataclass(slots=True)
 class Observation:
-    """Everything a report needs, gathered by :class:`Observer`."""
+    """Everything a report needs, gathered by :class:`Observer`. ``victim`` is the worker that was hit; recovery is
+    the first work after the fault that proves it: a task taken over from the victim, the victim's next task after its
+    child was killed, the first result after the broker was."""
 
     samples: list[Sample] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
+    fault: str | None = None
+    victim: str = ""
     fault_at: float | None = None
     fault_share: float | None = None
     fault_text: str = ""
-    takeover_seconds: float | None = None
+    recovery_seconds: float | None = None
     began: float = 0.0
 
     @property
@@ -96,13 +107,25 @@ class Observation:
 
 
 class Observer:
-    """Watches one run through the broker's own figures and the events log, as any monitor would."""
+    """Watches one run through the broker's own figures and the events log, as any monitor would.
 
-    def __init__(self, broker: Broker, settled: Callable[[], tuple[int, int]]) -> None:
+    ``progress`` gives the parameters settled and the workers alive now; ``on_recovery`` hears of it, once.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        run: str,
+        progress: Callable[[], tuple[int, int]],
+        on_recovery: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self.broker = broker
+        self.run = run
         self.seen = Observation(began=unix_time())
-        self._settled = settled
-        self._after: str | None = "$"
+        self._progress = progress
+        self._on_recovery = on_recovery
+        self._after: str | None = None
+        self._settled_at_fault = 0
 
     async def watch(self) -> None:
         """Sample until cancelled."""
@@ -111,36 +134,62 @@ class Observer:
             await asyncio.sleep(SAMPLE_SECONDS)
 
     async def look(self) -> BrokerStats | None:
-        """One sample, now."""
+        """One sample, now; ``None`` when the broker does not answer."""
         try:
             stats = await self.broker.stats()
             events = await self.broker.read_events(self._after, 1000, 0.0)
         except BrokerError:
             return None
         for self._after, event in events:
-            self._on_event(event)
-        settled, workers = self._settled()
+            if event.at >= self.seen.began - 1.0:
+                self._on_event(event)
+        self._sample(stats)
+        return stats
+
+    def _sample(self, stats: BrokerStats) -> None:
+        settled, workers = self._progress()
         tasks, retry, letters, results = (
             stats.queue(name).messages for name in ("tasks", "tasks.retry", "tasks.dlq", "results")
         )
-        at = unix_time() - self.seen.began
-        self.seen.samples.append(Sample(at, settled, tasks, retry, letters, results, workers))
-        return stats
+        self.seen.samples.append(Sample(self._now(), settled, tasks, retry, letters, results, workers))
+        if self.seen.fault == "broker" and settled > self._settled_at_fault:
+            self._recovered(self._now())
 
-    def fault_injected(self, share: float, text: str) -> None:
+    def fault_injected(self, fault: str, victim: str, share: float, text: str) -> None:
         """Remember what was broken, and when."""
-        self.seen.fault_at = unix_time() - self.seen.began
-        self.seen.fault_share = share
-        self.seen.fault_text = text
+        self._settled_at_fault = self._progress()[0]
+        seen = self.seen
+        seen.fault, seen.victim, seen.fault_share, seen.fault_text = fault, victim, share, text
+        seen.fault_at = self._now()
+
+    def _now(self) -> float:
+        return unix_time() - self.seen.began
 
     def _on_event(self, event: AnyEvent) -> None:
         if isinstance(event, TasksSettled):
-            self.seen.bars.extend(self._bar(event.worker, task) for task in event.tasks)
-        if isinstance(event, WorkerLost) and self.seen.fault_at is not None and self.seen.takeover_seconds is None:
-            self.seen.takeover_seconds = max(0.0, event.at - self.seen.began - self.seen.fault_at)
+            for task in event.tasks:
+                if task.run == self.run:
+                    self._on_settled(self._bar(event.worker, task))
+        elif isinstance(event, WorkerLost) and self.seen.fault in TAKEOVERS:
+            self._recovered(event.at - self.seen.began)
+
+    def _on_settled(self, bar: Bar) -> None:
+        seen = self.seen
+        seen.bars.append(bar)
+        if seen.fault_at is None or bar.started < seen.fault_at:
+            return
+        if (seen.fault in TAKEOVERS and bar.taken_over) or (seen.fault == "child" and bar.worker == seen.victim):
+            self._recovered(bar.started)
+
+    def _recovered(self, at: float) -> None:
+        if self.seen.fault_at is None or self.seen.recovery_seconds is not None:
+            return
+        self.seen.recovery_seconds = max(0.0, at - self.seen.fault_at)
+        self._on_recovery(self.seen.recovery_seconds)
 
     def _bar(self, worker: str, task: TaskSettled) -> Bar:
-        return Bar(worker, task.slot, task.started - self.seen.began, task.seconds, task.done, task.failed)
+        started = task.started - self.seen.began
+        return Bar(worker, task.slot, started, task.seconds, task.done, task.failed, task.deliveries > 1)
 
 
 def check_rows(

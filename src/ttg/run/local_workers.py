@@ -35,12 +35,14 @@ class LocalWorkers:
     Each holds the read end of a lifeline pipe whose write end only this process has: when the coordinator dies, however
     it dies, the workers see the end of the pipe, settle what they have and leave. ``keep_open`` descriptors are
     inherited by the workers (the embedded server's lifeline). With ``replace``, a worker that dies unasked is started
-    again, unless several die within seconds: then something is wrong with the machine, not with the worker.
+    again, unless several die within seconds: then something is wrong with the machine, not with the worker. Workers are
+    numbered from ``first``.
     """
 
     command: WorkerCommand
     count: int
     replace: bool = True
+    first: int = 1
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     started_at: dict[int, float] = field(default_factory=dict)
     quick_deaths: int = 0
@@ -51,7 +53,7 @@ class LocalWorkers:
         """Start all of them; returns at once."""
         self.command.logs.mkdir(parents=True, exist_ok=True)
         self._lifeline = os.pipe()
-        for number in range(1, self.count + 1):
+        for number in range(self.first, self.first + self.count):
             self._start_one(number)
 
     def _start_one(self, number: int) -> None:
@@ -131,6 +133,7 @@ class LocalWorkers:
         for process in self.processes.values():
             if process.poll() is None:
                 process.send_signal(number)
+                process.send_signal(signal.SIGCONT)  # a stopped process hears of nothing else
 
 
 def log_tail(logs: Path, lines: int = 5) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, QueueStats, ResultMessage, Settlement
-from ttg.brokers.rabbitmq import letters
+from ttg.brokers.rabbitmq import diagnosis, letters
 from ttg.brokers.rabbitmq.connections import Connections
 from ttg.brokers.rabbitmq.holders import find_holder
 from ttg.brokers.rabbitmq.leases import Leases, Received
@@ -336,9 +336,13 @@ class RabbitMQBroker(Broker):
         return await self._purge_run(run, dry_run)
 
     async def _purge_namespace(self, dry_run: bool) -> dict[str, int]:
-        await self._adopt_retry_queues()
         link = await self._connections.get("publish")
-        lengths = await self._topology.work_lengths(link) | await self._topology.stream_lengths(link)
+        existing = await self._topology.check(link)
+        if self._names.runs in existing:
+            await self._adopt_retry_queues()
+        streams = await self._topology.stream_lengths(link)
+        lengths = await self._topology.work_lengths(link)
+        lengths |= {name: figures for name, figures in streams.items() if name in existing}
         if not dry_run:
             for queue in lengths:
                 await delete_queue(link, queue)
@@ -377,6 +381,9 @@ class RabbitMQBroker(Broker):
             delay_ms = letters.retry_delay_ms(record)
             if delay_ms:
                 await self._topology.adopt(await self._connections.get("read"), delay_ms)
+
+    async def diagnose(self) -> list[diagnosis.Finding]:
+        return await diagnosis.diagnose(self.config, self._topology, lambda: self._connections.get("read"))
 
     # -- publishing
 

@@ -87,15 +87,34 @@ class Topology:
         names = self.names
         return (names.tasks, *self.retry_queues, names.dlq, names.results, names.events, names.runs)
 
+    def expected_arguments(self) -> dict[str, dict[str, Any]]:
+        """What each of our queues is declared with; the retry queues apart, whose delay their creator chose."""
+        names, segment = self.names, max(self._config.events_kept * EVENT_BYTES // 4, 64 * 2**10)
+        return {
+            names.tasks: self._work_queue(),
+            names.dlq: self._work_queue(),
+            names.results: _stream(RESULTS_KEPT_BYTES, RESULTS_SEGMENT_BYTES),
+            names.events: _stream(4 * segment, segment),
+            names.runs: _stream(RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 10),
+        }
+
+    async def check(self, link: Link) -> list[str]:
+        """The names of those of our queues that exist. ``BrokerRefused`` when one has other arguments: then it may be
+        somebody else's. Declaring an existing queue again with its own arguments changes nothing."""
+        existing = []
+        for name, arguments in self.expected_arguments().items():
+            if await inspect_queue(link, name) is not None:
+                await self._declare(link, name, arguments)
+                existing.append(name)
+        return existing
+
     async def declare(self, link: Link) -> None:
         """Create what is missing. ``BrokerRefused`` when a queue exists with other arguments."""
-        names, segment = self.names, max(self._config.events_kept * EVENT_BYTES // 4, 64 * 2**10)
-        await self._declare(link, names.tasks, self._work_queue())
-        await self._declare(link, names.dlq, self._work_queue())
+        names, arguments = self.names, self.expected_arguments()
+        await self._declare(link, names.tasks, arguments[names.tasks])
+        await self._declare(link, names.dlq, arguments[names.dlq])
         names.results, names.events, names.runs = await asyncio.gather(
-            self._declare_stream(link, names.results, RESULTS_KEPT_BYTES, RESULTS_SEGMENT_BYTES),
-            self._declare_stream(link, names.events, 4 * segment, segment),
-            self._declare_stream(link, names.runs, RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 10),
+            *(self._declare_stream(link, name, arguments[name]) for name in names.streams)
         )
         others = [delay_ms for delay_ms, name in self._retry_queues.items() if name != names.retry]
         self._retry_queues.clear()
@@ -145,9 +164,8 @@ class Topology:
             delay_ms = int(existing[1])
         self._retry_queues[delay_ms] = self.names.retry
 
-    async def _declare_stream(self, link: Link, name: str, kept_bytes: int, segment_bytes: int) -> str:
+    async def _declare_stream(self, link: Link, name: str, arguments: dict[str, Any]) -> str:
         """Declare a stream, or find its newest successor; returns the name to use."""
-        arguments = _stream(kept_bytes, segment_bytes)
         while await inspect_queue(link, _successor(name)) is not None:
             name = _successor(name)
         deadline = loop_time() + DOWN_PATIENCE_SECONDS

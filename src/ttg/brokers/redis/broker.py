@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
-from ttg.brokers.redis import cleaning
+from ttg.brokers.redis import cleaning, diagnosis
 from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.link import BLOCK_SECONDS, Link
 from ttg.brokers.redis.membership import HOUSEKEEPING_SECONDS, Membership, uninterrupted
@@ -280,6 +280,10 @@ class RedisBroker(Broker):
         if run is None:
             return await cleaning.purge_namespace(self._link, self._keys, dry_run)
         return await cleaning.purge_run(self._link, self._keys, run, dry_run)
+
+    async def diagnose(self) -> list[diagnosis.Finding]:
+        version = _checked_version(await self._link.command("INFO", "server"), self.config)
+        return [("good", "version", version, ""), *await diagnosis.diagnose(self._link, self._keys)]
 
 
 def _checked_version(info: bytes, config: BrokerConfig) -> str:

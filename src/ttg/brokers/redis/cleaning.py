@@ -92,7 +92,7 @@ async def purge_run(link: Link, keys: Keys, run: str, dry_run: bool) -> dict[str
     if not dry_run:
         for key in (keys.runs, keys.runs_since, keys.result_bytes):
             await link.command("HDEL", key, run)
-    return _told(keys, counts)
+    return _told(keys, {key: count for key, count in counts.items() if count})
 
 
 async def _purge_log(link: Link, key: str, run: str, only_count: int, group: str = "") -> int:
@@ -106,4 +106,4 @@ async def _purge_log(link: Link, key: str, run: str, only_count: int, group: str
 def _told(keys: Keys, counts: dict[str, int]) -> dict[str, int]:
     """What people are told: the queues and the runs, not our bookkeeping."""
     bookkeeping = {keys.result_bytes, keys.runs_since, keys.workers, keys.workers_seen, keys.housekeeping}
-    return {key: count for key, count in counts.items() if count and key not in bookkeeping}
+    return {key: count for key, count in counts.items() if key not in bookkeeping}

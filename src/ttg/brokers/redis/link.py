@@ -126,7 +126,10 @@ def translated(config: BrokerConfig) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BrokerUnavailable(f"{config.masked_url} cannot be reached: {error}") from error
+        reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+        raise BrokerUnavailable(
+            f"{config.masked_url} cannot be reached ({reason}): is the address right, and does the server run?"
+        ) from error
     except ServerError as error:
         raise _translate(str(error), config.masked_url) from error
 

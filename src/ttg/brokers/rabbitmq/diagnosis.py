@@ -1,0 +1,126 @@
+"""What ``ttg doctor`` says about a RabbitMQ broker. Nothing that lasts is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from ttg.brokers.base import BrokerConfig
+from ttg.brokers.rabbitmq.link import Link
+from ttg.brokers.rabbitmq.management import TIMEOUT_SECONDS, endpoint
+from ttg.brokers.rabbitmq.topology import Topology
+from ttg.errors import BrokerError, BrokerRefused
+
+Finding = tuple[str, str, str, str]
+
+OLDEST_VERSION = (3, 10)
+GIB = 1 << 30
+
+
+async def diagnose(config: BrokerConfig, topology: Topology, connect: Callable[[], Awaitable[Link]]) -> list[Finding]:
+    """Findings ``(level, subject, text, advice)``. Raises ``BrokerError`` when the broker lets nobody in."""
+    link = await connect()
+    return [
+        _version(link.server_version),
+        await _queues(link, topology),
+        await _permissions(link, config.namespace),
+        *await asyncio.to_thread(_nodes, config),
+        _acknowledgements(),
+    ]
+
+
+def _version(version: str) -> Finding:
+    numbers = tuple(int(part) for part in version.split(".")[:2])
+    if numbers >= OLDEST_VERSION:
+        return "good", "version", f"RabbitMQ {version}", ""
+    return "problem", "version", f"RabbitMQ {version} has no stream queues", "upgrade to RabbitMQ 3.10 or newer, or 4.x"
+
+
+async def _queues(link: Link, topology: Topology) -> Finding:
+    try:
+        existing = await topology.check(link)
+    except BrokerRefused as error:
+        text, _, advice = str(error).rpartition(": ")
+        return "problem", "queues", text, advice
+    except BrokerError as error:
+        return "problem", "queues", str(error), "look at this queue in the management UI"
+    return (
+        "good",
+        "queues",
+        f"{len(existing)} of TTG's queues exist, as they should be; a run creates what is missing",
+        "",
+    )
+
+
+async def _permissions(link: Link, namespace: str) -> Finding:
+    """Tried out on a queue that is gone with the connection."""
+    name = f"{namespace}.doctor.{os.getpid()}"
+    channel = await link.channel()
+    try:
+        await channel.call("queue_declare", name, exclusive=True, auto_delete=True)
+        channel.raw.basic_publish("", name, b"")
+        await channel.call("queue_purge", name)
+        await channel.call("queue_delete", name)
+    except BrokerRefused as error:
+        advice = (
+            f"rabbitmqctl set_permissions USER '{namespace}\\..*' '({namespace}\\..*|amq\\.default)' '{namespace}\\..*'"
+        )
+        return "problem", "permissions", str(error), advice
+    await channel.close()
+    return "good", "permissions", f"this account may create, write and read {namespace}.…", ""
+
+
+def _nodes(config: BrokerConfig) -> list[Finding]:
+    """Alarms, from the management API."""
+    try:
+        nodes = _ask(config, "/api/nodes")
+    except urllib.error.HTTPError as error:
+        advice = "rabbitmqctl set_user_tags USER monitoring"
+        return [("note", "management", f"this account may not see alarms (HTTP {error.code})", advice)]
+    except (OSError, ValueError) as error:
+        advice = "rabbitmq-plugins enable rabbitmq_management, or name its port: amqp://…/?management=PORT"
+        return [
+            ("note", "management", f"not reachable, so alarms and unacknowledged counts stay unknown: {error}", advice)
+        ]
+    return [("good", "management", "the management API answers", ""), *(f for node in nodes for f in _alarms(node))]
+
+
+def _alarms(node: dict[str, Any]) -> Iterator[Finding]:
+    name = node.get("name", "?")
+    if not node.get("running", True):
+        yield "problem", "nodes", f"{name} does not run", "start it, or remove it from the cluster"
+    if node.get("mem_alarm"):
+        used, limit = node["mem_used"] / GIB, node["mem_limit"] / GIB
+        advice = "free memory, or raise vm_memory_high_watermark"
+        yield "problem", "memory", f"alarm on {name}: {used:.1f} of {limit:.1f} GiB used, publishing is blocked", advice
+    if node.get("disk_free_alarm"):
+        free, limit = node["disk_free"] / GIB, node["disk_free_limit"] / GIB
+        advice = "free disk space, or lower disk_free_limit"
+        yield (
+            "problem",
+            "disk",
+            f"alarm on {name}: {free:.1f} GiB free, limit {limit:.1f}: publishing is blocked",
+            advice,
+        )
+    elif not node.get("mem_alarm"):
+        yield "good", "alarms", f"none on {name}", ""
+
+
+def _acknowledgements() -> Finding:
+    text = "consumer_timeout cannot be read from here (default: 30 minutes); TTG acknowledges every few seconds"
+    return "note", "acknowledgements", text, "raise consumer_timeout only if a single parameter takes longer than that"
+
+
+def _ask(config: BrokerConfig, path: str) -> Any:
+    there = endpoint(config)
+    url = there.url.partition("/api/")[0] + path
+    request = urllib.request.Request(url, headers={"Authorization": there.authorization})
+    context = ssl.create_default_context(cafile=config.tls.get("ca_file")) if url.startswith("https") else None
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as answer:
+        return json.load(answer)
