@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,13 @@ def absolute(node: ast.ImportFrom, module: str, path: Path) -> str:
     return ".".join([*package[: len(package) - climb], *(node.module or "").split(".")]).rstrip(".")
 
 
-def imported_names(module: str) -> Iterator[str]:
+@cache
+def imported_names(module: str) -> tuple[str, ...]:
     """Every dotted name that a module imports, anywhere in it, types and lazy imports included."""
+    return tuple(_imported_names(module))
+
+
+def _imported_names(module: str) -> Iterator[str]:
     path = MODULES[module]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
