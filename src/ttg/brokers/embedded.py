@@ -33,6 +33,10 @@ STOP_SECONDS = 6.0
 POLL_SECONDS = 0.002
 
 
+ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
+"""glibc keeps the memory of one result for the next; by default it returns it to the kernel, which clears it anew."""
+
+
 class EmbeddedServer:
     """The server of one run folder. ``lifeline_fd`` must be inherited by every local worker."""
 
@@ -113,6 +117,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **ALLOCATION},
             )
 
     def _server_command(self, program: str) -> list[str]:
