@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import socket
@@ -9,8 +10,11 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from ttg.brokers.base import BrokerConfig
 from ttg.brokers.embedded import find_server
+from ttg.brokers.redis.link import Link
 from waiting import until
 
 
@@ -75,3 +79,16 @@ def valkey_program() -> str:
 def redis_program() -> str | None:
     """A Redis (not Valkey) on PATH, if there is one."""
     return shutil.which("redis-server")
+
+
+def ask(url: str, *words: str | bytes) -> Any:
+    """A server's raw reply to one command of another program."""
+
+    async def command() -> Any:
+        link = Link(BrokerConfig(url))
+        try:
+            return await link.command(*words)
+        finally:
+            await link.close()
+
+    return asyncio.run(command())

@@ -7,13 +7,12 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from rabbitmq_server import RabbitMQServer
-from servers import RedisServer, valkey_program
+from servers import RedisServer, ask, valkey_program
 from ttg.brokers import connect
 from ttg.cli import main
 from ttg.messages import RunRecord, Task
@@ -63,19 +62,6 @@ def plant_keys(url: str) -> None:
 
 def keys_of(url: str) -> dict[str, str]:
     return {key.decode(): ask(url, "TYPE", key).decode() for key in ask(url, "KEYS", "*")}
-
-
-def ask(url: str, *words: str | bytes) -> Any:
-    from ttg.brokers.redis.link import Link
-
-    async def command() -> Any:
-        link = Link(read_settings().broker_config(url))
-        try:
-            return await link.command(*words)
-        finally:
-            await link.close()
-
-    return asyncio.run(command())
 
 
 def test_redis_keeps_every_foreign_key(redis: RedisServer, capsys: Capture) -> None:

@@ -1,0 +1,115 @@
+"""``ttg doctor`` against real servers with good and with bad settings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rabbitmq_server import RabbitMQServer
+from servers import RedisServer, ask, valkey_program
+from ttg.cli import main
+from ttg.run.doctor import Finding, examine
+from ttg.settings import read_settings
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTG_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    server = RedisServer(valkey_program(), *getattr(request, "param", ())).start()
+    yield server
+    server.close()
+
+
+def findings(url: str | None) -> dict[str, Finding]:
+    """By subject; several of one subject: the worst."""
+    found = asyncio.run(examine(read_settings(), url))
+    worst = sorted(found, key=lambda finding: ("problem", "note", "good").index(finding.level), reverse=True)
+    assert all(finding.advice for finding in found if finding.level != "good"), "a finding without advice"
+    return {finding.subject: finding for finding in worst}
+
+
+def levels(url: str | None) -> dict[str, str]:
+    return {subject: finding.level for subject, finding in findings(url).items()}
+
+
+def test_a_good_server_has_only_good_findings(redis: RedisServer) -> None:
+    found = levels(redis.url)
+    subjects = ("broker", "version", "eviction", "persistence", "memory", "recovery", "clock", "keys")
+    assert {subject: found[subject] for subject in subjects} == dict.fromkeys(subjects, "good")
+
+
+BAD = ("--maxmemory-policy", "allkeys-lru", "--maxmemory", "1mb", "--appendonly", "no")
+
+
+@pytest.mark.parametrize("redis", [BAD], indirect=True)
+def test_bad_settings_are_found(redis: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
+    found = levels(redis.url)
+    assert (found["eviction"], found["persistence"], found["memory"]) == ("problem", "note", "problem")
+    assert main(["doctor", "--broker", redis.url]) == 3
+    said = capsys.readouterr().out
+    assert "maxmemory-policy is allkeys-lru" in said
+    assert "→ CONFIG SET maxmemory-policy noeviction" in said
+
+
+@pytest.mark.parametrize("redis", [("--rename-command", "CONFIG", "")], indirect=True)
+def test_what_may_not_be_read_is_a_note(redis: RedisServer) -> None:
+    found = levels(redis.url)
+    assert (found["eviction"], found["persistence"], found["recovery"]) == ("note", "note", "good")
+
+
+def test_a_forbidden_client_list_says_that_recovery_is_slower(redis: RedisServer) -> None:
+    ask(redis.url, "ACL", "SETUSER", "default", "-client|list")
+    finding = findings(redis.url)["recovery"]
+    assert finding.level == "note"
+    assert "lease" in finding.text
+
+
+def test_keys_of_another_program_are_a_problem(redis: RedisServer) -> None:
+    ask(redis.url, "SET", "ttg.tasks", "not a stream")
+    assert "ttg.tasks is a string" in findings(redis.url)["keys"].text
+
+
+def test_a_broker_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--broker", "redis://127.0.0.1:1", "--json"]) == 3
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    assert [finding["subject"] for finding in found if finding["level"] == "problem"] == ["broker"]
+
+
+def test_without_a_broker_it_looks_for_the_embedded_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert levels(None)["broker"] == "good"
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert levels(None)["broker"] == "problem"
+
+
+def test_a_folder_that_is_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TTG_HOME", str(tmp_path / "file" / "home"))
+    assert levels(None)["run registry"] == "problem"
+
+
+def test_rabbitmq(rabbitmq: RabbitMQServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTG_NAMESPACE", "checkup")
+    found = levels(rabbitmq.url)
+    assert {found[subject] for subject in ("broker", "version", "queues", "permissions", "management")} == {"good"}
+    rabbitmq.create("checkup.tasks", **{"x-queue-type": "classic"})
+    assert levels(rabbitmq.url)["queues"] == "problem"
+    rabbitmq.delete("checkup.tasks")
+
+
+def test_rabbitmq_without_permissions_or_management(rabbitmq: RabbitMQServer) -> None:
+    asyncio.run(rabbitmq.control("add_user", "guest2", "secret"))
+    asyncio.run(rabbitmq.control("set_permissions", "guest2", "^other", ".*", ".*"))
+    url = f"amqp://guest2:secret@127.0.0.1:{rabbitmq.port}/%2F"
+    found = levels(f"{url}?management={rabbitmq.management_port}")
+    assert (found["permissions"], found["management"]) == ("problem", "note")
+    assert levels(f"{url}?management=1")["management"] == "note"
