@@ -4,7 +4,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.from-lock
-CHECKED := src tests examples
+CHECKED := src tests examples benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test-tools demo test lint types bench lock clean
