@@ -16,7 +16,7 @@ from ttg.brokers.rabbitmq.management import Management
 from ttg.brokers.rabbitmq.publisher import Letter, Publisher, Stalled
 from ttg.brokers.rabbitmq.rotation import LARGEST_PREFETCH, TURN_SECONDS, Seen, peek, rotate, turn
 from ttg.brokers.rabbitmq.runs import RunRecords, record_letter, removal_letter
-from ttg.brokers.rabbitmq.streams import Entry, Readers, last_offset
+from ttg.brokers.rabbitmq.streams import Decoded, Entry, Readers, last_offset
 from ttg.brokers.rabbitmq.topology import Lengths, Names, Topology, delete_queue
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerUnavailable, MessageError
@@ -212,14 +212,13 @@ class RabbitMQBroker(Broker):
     async def read_results(
         self, after: str | None, limit: int, wait_seconds: float, run: str | None = None
     ) -> list[ResultMessage]:
-        entries = await self._read(self._names.results, after, limit, wait_seconds, run or "")
-        return await self._decoded(entries, letters.read_result)
+        return await self._read(self._names.results, after, limit, wait_seconds, self._decoded_results, run or "")
 
-    async def _decoded(self, entries: list[Entry], read: Callable[[Entry], T]) -> list[T]:
+    async def _decoded_results(self, entries: list[Entry]) -> list[ResultMessage]:
         found = []
         for entry in entries:
             try:
-                found.append(read(entry))
+                found.append(letters.read_result(entry))
             except MessageError as error:
                 queue = self._names.results
                 event = MessageSetAside(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))
@@ -238,12 +237,17 @@ class RabbitMQBroker(Broker):
             return
 
     async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
-        return list(letters.read_events(await self._read(self._names.events, after, limit, wait_seconds)))
+        async def decoded(entries: list[Entry]) -> list[tuple[str, AnyEvent]]:
+            return list(letters.read_events(entries))
+
+        return await self._read(self._names.events, after, limit, wait_seconds, decoded)
 
     async def _read(
-        self, stream: str, after: str | None, limit: int, wait_seconds: float, run: str = ""
-    ) -> list[Entry]:
-        return await self._with_queues(lambda: self._readers.read(stream, after, limit, wait_seconds, run))
+        self, stream: str, after: str | None, limit: int, wait_seconds: float, decoded: Decoded[T], run: str = ""
+    ) -> list[T]:
+        return await self._with_queues(
+            lambda: self._readers.read_decoded(stream, after, limit, wait_seconds, decoded, run)
+        )
 
     # -- dead letters
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ttg.brokers.rabbitmq.link import Channel, Link, QueueGone
 from ttg.errors import BrokerError
@@ -23,6 +23,8 @@ BURST_SECONDS = 0.01  # the entries of one chunk arrive together
 MOST_READS_OF_LAST_CHUNK = 100
 
 NEW_ONLY = "$"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class Entry:
     @property
     def cursor(self) -> str:
         return str(self.offset)
+
+
+Decoded = Callable[[list[Entry]], Awaitable[list[T]]]
 
 
 class StreamReader:
@@ -157,6 +162,23 @@ class Readers:
     def __init__(self, link: Callable[[], Awaitable[Link]]) -> None:
         self._link = link
         self._idle: dict[tuple[str, str | None, str], StreamReader] = {}
+        self._passed: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+
+    async def read_decoded(
+        self, stream: str, after: str | None, limit: int, wait_seconds: float, decoded: Decoded[T], run: str = ""
+    ) -> list[T]:
+        """What ``decoded`` makes of the entries after ``after``. Those that it makes nothing of are passed over, and
+        not looked at again when the caller asks once more from the same place."""
+        deadline = asyncio.get_running_loop().time() + wait_seconds
+        known, start = self._passed.pop((stream, run), (after, after))
+        start = start if known == after else after
+        while entries := await self.read(stream, start, limit, deadline - asyncio.get_running_loop().time(), run):
+            if found := await decoded(entries):
+                return found
+            start = entries[-1].cursor
+        if start != after:
+            self._passed[stream, run] = (after, start)
+        return []
 
     async def read(self, stream: str, after: str | None, limit: int, wait_seconds: float, run: str = "") -> list[Entry]:
         """Entries of ``stream`` after ``after``, only those whose header names ``run`` if given."""
