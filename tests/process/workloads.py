@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def value(i: int) -> float:
     """Cheap and checkable."""
     return (i * 7 + 13) % 1000 + (i % 100) / 100
+
+
+def other_value(i: int) -> float:
+    """Another function of the same file."""
+    return -value(i)
 
 
 def slow(i: int) -> float:
@@ -26,3 +35,10 @@ def picky(i: int) -> float:
             file.write(f"{i} {time.time()}\n")
         raise ValueError(f"no value for {i % 1000}")
     return value(i)
+
+
+def mixed(i: int, rng: np.random.Generator) -> dict[str, object]:
+    """A number that depends on the seed, a text, a truth value; every fortieth parameter fails, always."""
+    if i % 40 == 7:
+        raise ValueError(f"no value for {i}")
+    return {"number": rng.normal(), "text": f"{i:04x}", "even": i % 2 == 0}
