@@ -12,6 +12,7 @@ from ttg.errors import SettingsError
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+CLEAR_LINE = "\r\x1b[K"
 
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -38,17 +39,18 @@ def configure_logging(level: str = "info", log_format: str = "text", stream: Tex
     Raises ``SettingsError`` for an unknown level or format. Libraries are heard from ``warning`` on.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_formatter(_one_of(log_format, FORMATS, "LOG_FORMAT")))
+    handler.setFormatter(_formatter(_one_of(log_format, FORMATS, "LOG_FORMAT"), handler.stream))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("ttg").setLevel(_one_of(level, LEVELS, "LOG_LEVEL").upper())
 
 
-def _formatter(log_format: str) -> logging.Formatter:
+def _formatter(log_format: str, stream: TextIO) -> logging.Formatter:
     if log_format == "json":
         return JsonFormatter()
-    return logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    start = CLEAR_LINE if stream.isatty() else ""  # a progress bar may stand there
+    return logging.Formatter(f"{start}%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
 
 
 def _one_of(value: str, allowed: tuple[str, ...], name: str) -> str:

@@ -42,7 +42,22 @@ def test_the_line_says_everything_that_is_the_case_and_nothing_else() -> None:
 
 def test_without_a_rate_there_is_no_eta() -> None:
     assert progress(rate=0.0).eta_seconds is None
-    assert "ETA ?" in describe(progress(rate=0.0))
+    assert describe(progress(rate=0.0)) == "250/1,000, 2 workers"
+
+
+def test_before_anything_happened_the_line_says_what_it_waits_for() -> None:
+    assert describe(progress(0, rate=0.0, workers=0)) == "0/1,000, waiting for workers"
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120])
+def test_the_line_fits_any_terminal(width: int) -> None:
+    line = bar(progress(250, note="broker away, trying again"), width)
+    assert len(line) <= width
+    assert " 25 %" in line
+
+
+def test_a_hundred_per_cent_is_everything() -> None:
+    assert "99 %" in bar(progress(size=1_000_000, done=999_999))
 
 
 def test_the_bar_is_empty_at_first_and_full_at_last() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ttg import __version__
 from ttg.errors import TTGError
@@ -27,11 +28,18 @@ first steps:
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command, like every other error of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (`{self.prog} --help` shows what there is)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     from ttg.cli import commands
 
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="ttg",
         description="Run one Python function over a very large set of parameters, each exactly once.",
         epilog=EPILOG,
@@ -46,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run, and turn every error of ours into one line and an exit code."""
     parser = build_parser()
-    args = parser.parse_args(arguments)
+    args = _parse(parser, arguments)
     if args.version:
         print(f"ttg {__version__}")
         return 0
@@ -62,5 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
+        print("ttg: interrupted", file=sys.stderr)
         return 4
     return code
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """argparse takes a list of positionals only in one piece; axes may also stand between and after options."""
+    args, rest = parser.parse_known_args(arguments)
+    if not hasattr(args, "axes") or any(word.startswith("-") for word in rest):
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    else:
+        args.axes += rest
+    return args

@@ -33,6 +33,13 @@ def add_policies(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-failures", metavar="N|%", help="stop, resumably, when more parameters failed for good")
 
 
+def port(text: str) -> int:
+    """A port number, for argparse; 0 is any free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    return int(text)
+
+
 def read_settings(args: argparse.Namespace) -> Settings:
     """The environment's settings, with what the command line overrides."""
     from dataclasses import replace

@@ -122,7 +122,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--quiet", "-q", action="store_true", help="no progress")
     group.add_argument("--json", action="store_true", help="print the run's report as JSON")
     group.add_argument("--dashboard", action="store_true", help="serve the live dashboard while the run goes on")
-    group.add_argument("--metrics-port", type=int, metavar="PORT", help="serve Prometheus metrics on 127.0.0.1:PORT")
+    group.add_argument(
+        "--metrics-port", type=arguments.port, metavar="PORT", help="serve Prometheus metrics on 127.0.0.1:PORT"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -233,4 +235,6 @@ def _conclude(finished: Finished, args: argparse.Namespace) -> int:
         print(finished.as_json())
     elif not args.quiet:
         print(finished.as_text(), file=sys.stderr)
+    elif warning := finished.as_warning():
+        print(f"ttg: {warning}", file=sys.stderr)
     return finished.exit_code

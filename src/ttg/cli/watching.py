@@ -29,7 +29,7 @@ def add(subparsers: Subparsers) -> None:
     dashboard_parser = subparsers.add_parser("dashboard", help="watch runs, workers and results in the browser")
     arguments.add_broker(dashboard_parser)
     dashboard_parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
-    dashboard_parser.add_argument("--port", type=int, metavar="N", help="(default: 8080 or any free one; 0: any)")
+    dashboard_parser.add_argument("--port", type=arguments.port, metavar="N", help="(default: 8080 or any free one)")
     dashboard_parser.add_argument("--token", help="asked of whoever opens it (made up if --host is not loopback)")
     dashboard_parser.set_defaults(call=dashboard)
 

@@ -34,12 +34,16 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--slots", type=int, default=1, metavar="N", help="child processes at once (default: 1)")
     parser.add_argument("--name", help="name in logs and views (default: host-pid)")
     parser.add_argument(
-        "--allow", action="append", default=[], metavar="TARGET", help="sim.py:price, 'models.*:*' or '*'; repeatable"
+        "--allow",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="sim.py:price, 'models.*:*', '*', or '.' (this folder)",
     )
     parser.add_argument("--until-run", metavar="RUN", help="exit when this run is finished")
     parser.add_argument("--exit-when-idle", metavar="TIME", help="exit after so long without a task")
     parser.add_argument("--grace", default="8s", metavar="TIME", help="time to drain after SIGTERM (default: 8s)")
-    parser.add_argument("--metrics-port", type=int, metavar="PORT", help="serve Prometheus metrics and /healthz")
+    parser.add_argument("--metrics-port", type=arguments.port, metavar="PORT", help="serve metrics and /healthz here")
     parser.add_argument("--metrics-host", default="127.0.0.1", metavar="ADDRESS", help="where (default: 127.0.0.1)")
     parser.add_argument("--lifeline-fd", type=int, help=argparse.SUPPRESS)
     parser.set_defaults(call=worker)

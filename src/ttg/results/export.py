@@ -18,6 +18,7 @@ from ttg.results.encode import is_json, json_text
 Windows = Iterable[pa.Table]
 
 _WIDEST = 40
+SINGLE_DIGITS, DOUBLE_DIGITS = 4, 9
 
 
 def write_windows(format: str, file: BinaryIO, schema: pa.Schema, windows: Windows) -> int:
@@ -93,17 +94,18 @@ def _rows(windows: Windows) -> Iterator[dict[str, Any]]:
 
 def _write_table(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
     """Aligned text; the widths are those of the first thousand rows."""
-    rows = ([_cell(value) for value in row.values()] for row in _rows(windows))
+    digits = [SINGLE_DIGITS if pa.types.is_float32(field.type) else DOUBLE_DIGITS for field in schema]
+    rows = (list(map(_cell, row.values(), digits)) for row in _rows(windows))
     head = [row for _, row in zip(range(1000), rows, strict=False)]
     widths = [min(_WIDEST, max(map(len, column))) for column in zip(schema.names, *head, strict=True)]
     for row in chain([schema.names, ["-" * width for width in widths]], head, rows):
         file.write(_line(row, widths))
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, digits: int) -> str:
     if value is None:
         return ""
-    text = f"{value:.9g}" if isinstance(value, float) else str(value)
+    text = f"{value:.{digits}g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 

@@ -1,1 +1,22 @@
-"""The coordinator: it plans, submits, collects and reports one run."""
+"""The coordinator: it plans, submits, collects and reports one run.
+
+``ttg.run`` is this package and, for users, the function :func:`ttg.run.api.run`. Importing a package makes it an
+attribute of its parent, whatever was there before; so the package itself can be called.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _CallablePackage(ModuleType):
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Run a function over a space: see :func:`ttg.run.api.run`."""
+        from ttg.run.api import run
+
+        return run(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

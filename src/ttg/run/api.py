@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ttg.errors import TTGError
 from ttg.results.folder import RunFolder, find_run
 from ttg.run.launch import Hooks, Running, execute
 from ttg.run.report import Finished
 from ttg.run.reporter import reporter_for
 from ttg.run.request import RunRequest, new_request, resume_request
 from ttg.settings import Settings, read_settings
-from ttg.space import Space, grid
+from ttg.space import Space, grid, rows
 
 if TYPE_CHECKING:
     import pandas
 
     from ttg.results.reading import Table
+
+
+SHOWN_ROWS = 5
+ITERATED_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,13 @@ class Run:
         return list(reading.dead_letters(self.folder))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for batch in self.table().to_batches():
-            yield from batch.to_pylist()
+        """The rows as dicts, ordered by index, in bounded memory."""
+        from ttg.results import reading
+
+        _, windows = reading.read(self.folder)
+        for window in windows:
+            for batch in window.to_batches(ITERATED_ROWS):
+                yield from batch.to_pylist()
 
     def __len__(self) -> int:
         return self.folder.info.done
@@ -79,10 +92,24 @@ class Run:
         info = self.folder.info
         return f"<ttg run {self.id}: {self.status}, {info.done} results, {info.dead} dead letters of {info.size}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the report, and the first rows."""
+        from ttg.results import reading
+
+        first = reading.table(self.folder, limit=SHOWN_ROWS)
+        head = "".join(f"<th>{escape(name)}</th>" for name in first.column_names)
+        body = "".join(f"<tr>{_cells(row)}</tr>" for row in first.to_pylist())
+        return f"<pre>{escape(self.report.as_text())}</pre><table><tr>{head}</tr>{body}</table>"
+
+
+def _cells(row: Mapping[str, Any]) -> str:
+    texts = (f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values())
+    return "".join(f"<td>{escape(text)}</td>" for text in texts)
+
 
 def run(
     function: Callable[..., Any] | str,
-    space: Space | Mapping[str, Any],
+    space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
     workers: int | None = None,
     broker: str | None = None,
@@ -93,16 +120,17 @@ def run(
     """Run ``function`` over ``space`` and wait for it. Every parameter ends exactly once.
 
     ``function`` is a callable (also a lambda or one defined in a notebook) or a text such as ``"sim.py:price"``;
-    ``space`` a :class:`~ttg.space.Space` or a dict of axes (their product). ``workers`` local processes (default: one
-    per core), ``broker`` a URL (default: the environment's, else a private embedded Valkey). ``policies`` are those of
-    ``ttg run``: ``chunk_size, seed, retries, retry_delay_seconds, timeout_seconds, memory_bytes, checkpoint_seconds,
-    max_failures, vectorized, slots, replace, priority, run_id, keep_results``.
+    ``space`` a :class:`~ttg.space.Space`, a dict of axes (their product) or a list of dicts (one each). ``workers``
+    local processes (default: one per core), ``broker`` a URL (default: the environment's, else a private embedded
+    Valkey). ``policies`` are those of ``ttg run``: ``chunk_size, seed, retries, retry_delay_seconds, timeout_seconds,
+    memory_bytes, checkpoint_seconds, max_failures, vectorized, slots, replace, priority, run_id, keep_results``.
 
     Failed parameters do not raise: see :meth:`Run.failures`. Raises :class:`~ttg.errors.TTGError` subclasses. Ctrl-C
     drains the workers and raises ``KeyboardInterrupt``; :func:`resume` goes on.
     """
+    _check_options(policies, new_request, "ttg.run")
     settings = _with_secret(read_settings())
-    points = space if isinstance(space, Space) else grid(**space)
+    points = _space(space)
     request = new_request(
         _target(function, points, settings),
         points,
@@ -117,12 +145,28 @@ def run(
 
 def resume(run: str | Path = "last", *, progress: bool = True, **options: Any) -> Run:
     """Go on with an interrupted run: what is settled stays, what is missing is done. Options as of ``ttg resume``."""
+    _check_options(options, resume_request, "ttg.resume")
     return _wait_for(resume_request(str(run), _with_secret(read_settings()), **options), progress)
 
 
 def open_run(run: str | Path = "last") -> Run:
     """A run by id, folder or ``"last"``."""
     return Run(find_run(run, read_settings().home))
+
+
+def _space(space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Space:
+    if isinstance(space, Space):
+        return space
+    return grid(**space) if isinstance(space, Mapping) else rows(space)
+
+
+def _check_options(given: Mapping[str, Any], taker: Callable[..., Any], name: str) -> None:
+    """A misspelt option is the caller's, and so is the name in the error."""
+    known = [
+        option for option, about in inspect.signature(taker).parameters.items() if about.kind is about.KEYWORD_ONLY
+    ]
+    if unknown := [option for option in given if option not in known]:
+        raise TypeError(f"{name}() has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
 
 
 def _target(function: Callable[..., Any] | str, space: Space, settings: Settings) -> Any:
@@ -158,10 +202,16 @@ def _wait_for(request: RunRequest, progress: bool) -> Run:
     except KeyboardInterrupt:
         _stop(box)
         thread.join()
+        print(f"interrupted: ttg.resume({request.spec.run!r}) goes on", file=sys.stderr)
         raise
     if "error" in box:
-        raise box["error"]
+        raise _readable(box["error"])
     return Run(RunFolder.open(request.out))
+
+
+def _readable(error: BaseException) -> BaseException:
+    """An error that TTG raises on purpose says everything in its message: a notebook need not show the way it came."""
+    return error.with_traceback(None) if isinstance(error, TTGError) else error
 
 
 def _stop(box: dict[str, Any]) -> None:

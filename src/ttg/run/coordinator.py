@@ -118,6 +118,9 @@ class Coordinator:
             if self.status == "active":
                 await self.harvest.flush()  # patiently: a disk that is full now is no reason to call the run failed
                 self.status = "finished_with_dead_letters" if self.collector.dead_count else "finished"
+        except asyncio.CancelledError:
+            self.status = "interrupted"
+            raise
         except BaseException:
             self.status = "failed"
             raise
@@ -273,7 +276,7 @@ class Coordinator:
             self._on_refusal(event)
 
     def _on_refusal(self, event: TargetRefused) -> None:
-        if event.lasting:
+        if event.lasting and not self.chunks_settled:  # afterwards it is that worker's own trouble
             raise TargetError(event.text)
         log.warning("worker %s does not work on this run: %s", event.worker, event.text)
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import shlex
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ttg.clock import unix_time
-from ttg.errors import BrokerError, TargetError
+from ttg.errors import BrokerError, RunStopped, TargetError
 from ttg.results.folder import RunFolder, forget_run
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
@@ -60,7 +61,10 @@ class Hooks:
 def start(request: RunRequest, reporter: Any, *, dashboard: bool = False, metrics_port: int | None = None) -> Finished:
     """Run to the end in this thread, with Ctrl-C draining. Blocking."""
     hooks = Hooks(handle_signals=True, dashboard=dashboard, metrics_port=metrics_port)
-    return asyncio.run(execute(request, reporter, hooks))
+    try:
+        return asyncio.run(execute(request, reporter, hooks))
+    except KeyboardInterrupt:
+        raise RunStopped(f"stopped at once; `ttg resume {request.spec.run}` goes on") from None
 
 
 async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) -> Finished:
@@ -146,9 +150,10 @@ def _local_workers(
     request: RunRequest, folder: RunFolder, url: str, server: EmbeddedServer | None
 ) -> LocalWorkers | None:
     if not request.workers:
+        log.warning("no local workers: start some, in this folder, with `%s`", _worker_command(request, url))
         return None
     spec = request.spec
-    arguments = ["--slots", str(request.slots), "--until-run", spec.run, "--allow", str(spec.target)]
+    arguments = ["--slots", str(request.slots), "--until-run", spec.run, "--allow", str(spec.target), "--allow", "."]
     environment = {
         **os.environ,
         "TTG_BROKER": url,
@@ -163,6 +168,15 @@ def _local_workers(
     workers = LocalWorkers(command, request.workers, replace=request.replace_workers)
     workers.start()
     return workers
+
+
+def _worker_command(request: RunRequest, url: str) -> str:
+    """What to type elsewhere, without the password, which belongs into TTG_BROKER there."""
+    broker = request.settings.broker_config(url)
+    words = ["ttg", "worker", "--broker", broker.masked_url, "--allow", str(request.spec.target)]
+    if broker.namespace != "ttg":
+        words += ["--namespace", broker.namespace]
+    return shlex.join(words)
 
 
 def _coordinator(
@@ -238,6 +252,7 @@ def _drain_on_signals(coordinator: Coordinator) -> None:
         if presses == 1:
             coordinator.stop()
         else:
+            log.warning("stopping: workers settle what they have; once more to leave at once")
             if coordinator.workers is not None:
                 coordinator.workers.kill()
             raise KeyboardInterrupt

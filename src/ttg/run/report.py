@@ -25,6 +25,7 @@ class Finished:
     dead: int
     seconds: float
     folder: Path
+    parameters: tuple[str, ...]
     statistics: dict[str, dict[str, Any]]
 
     @classmethod
@@ -32,7 +33,15 @@ class Finished:
         """Read from the run's folder."""
         info = folder.info
         return cls(
-            info.spec.run, status, info.size, info.done, info.dead, info.seconds, folder.path, dict(info.statistics)
+            run=info.spec.run,
+            status=status,
+            size=info.size,
+            done=info.done,
+            dead=info.dead,
+            seconds=info.seconds,
+            folder=folder.path,
+            parameters=info.spec.names,
+            statistics=dict(info.statistics),
         )
 
     @property
@@ -51,23 +60,33 @@ class Finished:
 
     def as_text(self) -> str:
         """A few lines that say what there is now and what can be done with it."""
-        lines = [self._headline(), f"  table   {_shown(self.folder / 'results')}"]
-        lines += [f"  {name:<7} {_described(column)}" for name, column in self._result_columns()]
+        facts = [("table", str(_shown(self.folder / "results")))]
+        facts += [(name, _described(column)) for name, column in self._result_columns()]
         if self.dead:
-            lines.append(f"  failed  {human_count(self.dead)} dead letters: ttg failed {self.run} --group")
+            facts.append(("failed", f"ttg failed {self.run} --group"))
         if self.exit_code == INCOMPLETE:
-            lines.append(f"  go on   ttg resume {self.run}")
-        return "\n".join(lines)
+            facts.append(("go on", f"ttg resume {self.run}"))
+        width = max(len(name) for name, _ in facts)
+        return "\n".join([self._headline(), *(f"  {name:<{width}}  {text}" for name, text in facts)])
+
+    def as_warning(self) -> str:
+        """What even a quiet command must say: one line, or nothing when every parameter has a result."""
+        if not self.exit_code:
+            return ""
+        return (
+            f"{self._headline()}: {'ttg resume' if self.exit_code == INCOMPLETE else 'ttg failed --group'} {self.run}"
+        )
 
     def _headline(self) -> str:
         words = self.status.replace("_", " ")
-        return (
-            f"run {self.run} {words}: {human_count(self.done)} results, {human_count(self.dead)} dead letters "
-            f"of {human_count(self.size)} in {human_seconds(self.seconds)} ({human_count(self.rate)}/s)"
-        )
+        counts = f"{human_count(self.done)} of {human_count(self.size)} results{self._dead_letters()}"
+        return f"run {self.run} {words}: {counts} in {human_seconds(self.seconds)} ({human_count(self.rate)}/s)"
+
+    def _dead_letters(self) -> str:
+        return f", {human_count(self.dead)} dead letter{'' if self.dead == 1 else 's'}" if self.dead else ""
 
     def _result_columns(self) -> list[tuple[str, dict[str, Any]]]:
-        own = {"index", "seconds", "attempt", "worker"}
+        own = {"index", "seconds", "attempt", "worker", *self.parameters}
         return [(name, column) for name, column in self.statistics.items() if name not in own and "mean" in column][:8]
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TextIO
 
+from ttg.logs import CLEAR_LINE
 from ttg.run.progress import Progress
 
 PLAIN_SECONDS = 5.0
 BAR_WIDTH = 24
+LEAST_BAR_WIDTH = 6
 
 
 def human_count(number: float) -> str:
@@ -45,12 +47,15 @@ def human_seconds(seconds: float | None) -> str:
 
 def describe(progress: Progress) -> str:
     """One line that says everything."""
-    parts = [
-        f"{human_count(progress.settled)}/{human_count(progress.size)}",
-        f"{human_count(progress.rate)}/s",
-        f"ETA {human_seconds(progress.eta_seconds)}" if progress.settled < progress.size else "done",
-        f"{progress.workers} worker{'' if progress.workers == 1 else 's'}",
-    ]
+    parts = [f"{human_count(progress.settled)}/{human_count(progress.size)}"]
+    if progress.settled == progress.size:
+        parts.append("done")
+    elif progress.rate > 0:
+        parts += [f"{human_count(progress.rate)}/s", f"ETA {human_seconds(progress.eta_seconds)}"]
+    if progress.workers:
+        parts.append(f"{progress.workers} worker{'' if progress.workers == 1 else 's'}")
+    elif progress.settled < progress.size:
+        parts.append("waiting for workers")
     if progress.dead:
         parts.append(f"{human_count(progress.dead)} failed")
     if progress.retrying:
@@ -58,11 +63,19 @@ def describe(progress: Progress) -> str:
     return ", ".join(parts) + (f" – {progress.note}" if progress.note else "")
 
 
-def bar(progress: Progress) -> str:
-    """``━━━━╸    42 % …`` for a terminal of any kind."""
-    share = progress.settled / progress.size if progress.size else 1.0
-    filled = int(share * BAR_WIDTH)
-    return f"{'━' * filled}{'─' * (BAR_WIDTH - filled)} {100 * share:3.0f} %  {describe(progress)}"
+def bar(progress: Progress, width: int = 120) -> str:
+    """``━━━━────  42 % …``, never wider than ``width``: the bar gives way to the words."""
+    words = f"{percent(progress)} %  {describe(progress)}"
+    room = min(BAR_WIDTH, width - len(words) - 1)
+    if room < LEAST_BAR_WIDTH:
+        return words if len(words) <= width else words[: width - 1] + "…"
+    filled = int(room * progress.settled / progress.size) if progress.size else room
+    return f"{'━' * filled}{'─' * (room - filled)} {words}"
+
+
+def percent(progress: Progress) -> str:
+    """What share is settled; 100 only when all is."""
+    return f"{100 * progress.settled // progress.size if progress.size else 100:3d}"
 
 
 @dataclass
@@ -73,8 +86,7 @@ class TerminalReporter:
     _drawn: bool = False
 
     def __call__(self, progress: Progress) -> None:
-        width = _terminal_width()
-        self.stream.write("\r\x1b[K" + bar(progress)[: width - 1])
+        self.stream.write(CLEAR_LINE + bar(progress, _terminal_width() - 1))
         self.stream.flush()
         self._drawn = True
 
@@ -99,7 +111,7 @@ class PlainReporter:
         if self.clock() < self._next and not complete:
             return
         self._next = self.clock() + PLAIN_SECONDS
-        line = f"{100 * progress.settled / max(1, progress.size):3.0f} %  {describe(progress)}"
+        line = f"{percent(progress)} %  {describe(progress)}"
         if line != self._last:
             self.stream.write(line + "\n")
             self.stream.flush()

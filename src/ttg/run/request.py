@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,10 +17,12 @@ from ttg.clock import unix_time
 from ttg.errors import InputError, RunConflictError, SpaceError
 from ttg.results.folder import RunFolder, find_run
 from ttg.run.options import RunOptions
-from ttg.settings import Settings
+from ttg.settings import Settings, check_url
 from ttg.space import Space, space_to_json
 from ttg.spec import Limits, RetryPolicy, RunSpec, Target
 from ttg.units import max_failures as max_failures_of
+
+T = TypeVar("T", float | None, int | None)
 
 EMBEDDED_KEEP_BYTES = 16 << 20
 SHARED_KEEP_BYTES = 64 << 20
@@ -68,9 +71,10 @@ def new_request(
     """A fresh run, frozen. Raises ``InputError`` subclasses for values that cannot work."""
     if not len(space):
         raise SpaceError("the parameter space is empty: nothing to run")
+    url = _checked_url(broker, settings)
     policy = settings.retry
     spec = RunSpec(
-        run=run_id or made_up_id(target.function),
+        run=_checked_id(run_id) if run_id else made_up_id(target.function),
         target=target,
         space=space_to_json(space),
         size=len(space),
@@ -81,9 +85,9 @@ def new_request(
             delay_ms=policy.delay_ms if retry_delay_seconds is None else int(1000 * retry_delay_seconds),
         ),
         limits=Limits(
-            timeout_seconds=timeout_seconds,
-            memory_bytes=memory_bytes,
-            checkpoint_seconds=Limits().checkpoint_seconds if checkpoint_seconds is None else checkpoint_seconds,
+            timeout_seconds=_above_zero(timeout_seconds, "timeout"),
+            memory_bytes=_above_zero(memory_bytes, "memory"),
+            checkpoint_seconds=_above_zero(checkpoint_seconds, "checkpoint") or Limits().checkpoint_seconds,
         ),
         vectorized=vectorized,
         priority=priority,
@@ -94,11 +98,11 @@ def new_request(
         space=space,
         settings=settings,
         out=out or Path("ttg-runs") / spec.run,
-        broker_url=broker or settings.broker_url,
+        broker_url=url,
         workers=_worker_count(workers),
         slots=_at_least(1, slots, "slots"),
         replace_workers=replace,
-        options=_options(spec, chunk_size, max_failures, keep_results, broker or settings.broker_url),
+        options=_options(spec, chunk_size, max_failures, keep_results, url),
     )
 
 
@@ -121,7 +125,7 @@ def resume_request(
 
     folder = find_run(run, settings.home)
     spec = _same_function(folder, force=force)
-    url = broker or settings.broker_url
+    url = _checked_url(broker, settings)
     return RunRequest(
         spec=spec,
         space=space_of(folder),
@@ -174,6 +178,25 @@ def _at_least(least: int, value: int, name: str) -> int:
     if value < least:
         raise InputError(f"--{name}: expected at least {least}, got {value}")
     return value
+
+
+def _above_zero(value: T, name: str) -> T:
+    if value is not None and value <= 0:
+        raise InputError(f"--{name}: expected more than 0, got {value:g}")
+    return value
+
+
+def _checked_url(broker: str | None, settings: Settings) -> str | None:
+    """Before anything is made on disk for a run that cannot begin."""
+    url = broker or settings.broker_url
+    return check_url(url) if url else None
+
+
+def _checked_id(run: str) -> str:
+    """A run's id becomes part of file names, message ids and commands."""
+    if not re.fullmatch(r"\w[\w.-]*", run):
+        raise InputError(f"--run-id: expected letters, digits, '-', '_' and '.', got {run!r}")
+    return run
 
 
 def _worker_count(workers: int | None) -> int:

@@ -20,24 +20,30 @@ from ttg.target.signing import Secret, unpickled
 from ttg.target.source import Source, file_of, source_of
 
 _CODE = "__ttg_code__"
+OWN = "."
 
 
 def allowed(target: Target, patterns: Sequence[str], cwd: Path) -> bool:
     """Whether a worker started in ``cwd`` may execute ``target``, which somebody put on the broker.
 
-    ``patterns`` are ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION`` with ``*``, or ``*`` for all. Without patterns:
-    functions defined (not merely imported) in files below ``cwd``, and signed pickles. :func:`load` still checks every
-    signature.
+    ``patterns`` are ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION`` with ``*``, ``*`` for all, or ``.`` for what is allowed
+    without patterns: functions defined (not merely imported) in files below ``cwd``, and signed pickles. :func:`load`
+    still checks every signature.
     """
-    if patterns:
-        return any(_matches(target, pattern, cwd.resolve()) for pattern in patterns)
+    here = cwd.resolve()
+    if any(_matches(target, pattern, here) for pattern in patterns):
+        return True
+    return (not patterns or OWN in patterns) and _is_of_this_place(target, here)
+
+
+def _is_of_this_place(target: Target, here: Path) -> bool:
     if target.kind == "pickled":
         return bool(target.signature)
     try:
-        source = source_of(target.kind, target.location, cwd.resolve())
+        source = source_of(target.kind, target.location, here)
     except TargetError:
         return False
-    return source is not None and _is_own(source, cwd.resolve()) and _is_defined_in(source, target.function)
+    return source is not None and _is_own(source, here) and _is_defined_in(source, target.function)
 
 
 def _matches(target: Target, pattern: str, cwd: Path) -> bool:

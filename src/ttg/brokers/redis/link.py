@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import cache
@@ -126,12 +127,18 @@ def translated(config: BrokerConfig) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
         raise BrokerUnavailable(
-            f"{config.masked_url} cannot be reached ({reason}): is the address right, and does the server run?"
+            f"{config.masked_url} cannot be reached ({_reason(error)}): is the address right, and does the server run?"
         ) from error
     except ServerError as error:
         raise _translate(str(error), config.masked_url) from error
+
+
+def _reason(error: OSError) -> str:
+    """Without what asyncio adds, where the system's own words say it all."""
+    if isinstance(error, ConnectionError | FileNotFoundError | PermissionError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__
 
 
 def _translate(text: str, url: str) -> BrokerError:

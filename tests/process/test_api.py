@@ -1,0 +1,99 @@
+"""The Python API, as a notebook uses it: in this process, with functions that exist only here."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ttg
+
+FAST: dict[str, Any] = {"workers": 1, "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs are made and registered in the test's own folder."""
+    monkeypatch.setenv("TTG_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def test_run_is_a_function_before_and_after_its_package_was_imported() -> None:
+    code = "import ttg; ttg.run; import ttg.run.api; assert ttg.run.api.Run is ttg.Run; assert callable(ttg.run)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_lambdas_closures_and_several_runs_in_one_process() -> None:
+    factor = 3
+    first = ttg.run(lambda x: x + 1, {"x": [1, 2, 3]}, **FAST)
+    second = ttg.run(lambda x: x * factor, [{"x": 5}, {"x": 7}], **FAST)
+    assert [row["result"] for row in first] == [2, 3, 4]
+    assert second.table(["result"]).to_pydict() == {"result": [15, 21]}
+    assert (first.status, len(first), first.failures()) == ("finished", 3, [])
+    assert ttg.open_run().id == second.id
+    assert ttg.open_run(first.id).path == first.path
+
+
+def test_in_a_running_event_loop_as_notebooks_have_one() -> None:
+    async def cell() -> ttg.Run:
+        return ttg.run(lambda x: x, {"x": [1]}, **FAST)
+
+    assert len(asyncio.run(cell())) == 1
+
+
+def test_a_notebook_shows_the_report_and_the_first_rows() -> None:
+    run = ttg.run(lambda x: f"<{x}>", {"x": range(7)}, **FAST)
+    shown = run._repr_html_()
+    assert "7 of 7 results" in shown
+    assert "<td>&lt;4&gt;</td>" in shown
+    assert "&lt;5&gt;" not in shown
+    assert repr(run) == f"<ttg run {run.id}: finished, 7 results, 0 dead letters of 7>"
+
+
+def test_failures_are_data_and_not_exceptions() -> None:
+    run = ttg.run(lambda x: 1 / x, {"x": [0, 1]}, retries=0, **FAST)
+    assert (run.status, [letter["error"] for letter in run.failures()]) == (
+        "finished_with_dead_letters",
+        ["ZeroDivisionError"],
+    )
+    assert "ttg failed" in run.report.as_warning()
+
+
+def test_a_misspelt_option_is_named_with_those_there_are() -> None:
+    with pytest.raises(TypeError, match=r"ttg.run\(\) has no option retrys; it has .*retries"):
+        ttg.run(abs, {"x": [1]}, retrys=1)
+    with pytest.raises(TypeError, match=r"ttg.resume\(\) has no option forces"):
+        ttg.resume(forces=True)
+
+
+def test_an_error_on_purpose_comes_without_the_way_it_took() -> None:
+    with pytest.raises(ttg.TTGError, match="cannot be reached") as caught:
+        ttg.run(abs, {"x": [1]}, broker="unix:///nowhere/socket", **FAST)
+    assert "coordinator.py" not in "".join(traceback.format_tb(caught.value.__traceback__))
+
+
+def test_an_interruption_drains_and_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Impatient(threading.Thread):
+        """Ctrl-C arrives while the notebook waits for the run."""
+
+        pressed = False
+
+        def join(self, timeout: float | None = None) -> None:
+            if self.name == "ttg-run" and not self.pressed:
+                self.pressed = True
+                raise KeyboardInterrupt
+            super().join(timeout)
+
+    monkeypatch.setattr(threading, "Thread", Impatient)
+    with pytest.raises(KeyboardInterrupt):
+        ttg.run(abs, {"x": range(1000)}, run_id="mine", **FAST)
+    assert "ttg.resume('mine')" in capsys.readouterr().err
