@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import shlex
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -250,9 +250,9 @@ def _drain_on_signals(coordinator: Coordinator) -> None:
         nonlocal presses
         presses += 1
         if presses == 1:
+            log.warning("stopping: workers settle what they have; once more to leave at once")
             coordinator.stop()
         else:
-            log.warning("stopping: workers settle what they have; once more to leave at once")
             if coordinator.workers is not None:
                 coordinator.workers.kill()
             raise KeyboardInterrupt
