@@ -172,7 +172,7 @@ def plan(args: argparse.Namespace) -> int:
 
     from ttg.run.forecast import forecast
 
-    found = asyncio.run(forecast(_request(args)))
+    found = asyncio.run(forecast(_request(args), lambda text: print(text, file=sys.stderr)))
     print(json.dumps(found.as_dict()) if args.json else found)
     return 0
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from html import escape
+from math import ceil, log10
 from pathlib import Path
 
-from ttg.demo.measure import Bar, Observation
-from ttg.demo.tables import COMPARISON_HEADER, DemoResult, comparison_rows, metric_rows
+from ttg.demo.measure import TAKEOVERS, Bar, Observation
+from ttg.demo.tables import COMPARISON_HEADER, METRIC_HEADER, DemoResult, Row, comparison_rows, metric_rows
 
-WIDTH, LEFT, RIGHT = 960, 90, 16
-PLOT_HEIGHT, LANE_HEIGHT = 190, 26
+WIDTH, LEFT, RIGHT = 960, 74, 16
+PLOT_HEIGHT, LANE_HEIGHT = 200, 28
+TOP, BOTTOM = 26, 26
 MAX_BARS = 6000
+RATE_WINDOW_SECONDS = 2.5
 
-STYLE = Path(__file__).with_name("page.css").read_text()
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 def page(results: list[DemoResult], machine: str, title: str = "TTG demonstration") -> str:
@@ -20,8 +23,8 @@ def page(results: list[DemoResult], machine: str, title: str = "TTG demonstratio
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(_lead(results))}</p>']
     if len(results) > 1:
         parts += ["<h2>Comparison</h2>", _table(COMPARISON_HEADER, comparison_rows(results))]
-    for result in results:
-        parts.append(_section(result))
+    parts += [_section(result) for result in results]
+    parts.append(f"<footer>Measured on {escape(machine)}.</footer>")
     body = "\n".join(parts)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -32,53 +35,70 @@ def page(results: list[DemoResult], machine: str, title: str = "TTG demonstratio
 def _lead(results: list[DemoResult]) -> str:
     first = results[0]
     passed = sum(result.check.passed for result in results)
+    work = f" of {first.scale.work_ms:g} ms each" if first.scale.work_ms else f" of {first.scale.name}"
+    kept = "The run" if len(results) == passed == 1 else f"{passed} of {len(results)} runs"
     return (
-        f"{first.scale.size:,} parameters of {first.scale.work_ms:g} ms each on {first.workers} workers. "
-        f"{passed} of {len(results)} runs kept every parameter exactly once, checked value by value."
+        f"{first.scale.size:,} parameters{work} on {first.workers} workers. "
+        f"{kept} kept every parameter exactly once, checked value by value."
     )
 
 
 def _section(result: DemoResult) -> str:
     verdict = '<span class="ok">passed</span>' if result.check.passed else '<span class="bad">FAILED</span>'
-    fault = f", {escape(result.seen.fault_text)}" if result.seen.fault_text else ""
+    title = f"{result.backend}, fault: {result.fault}" if result.fault else f"{result.backend}, no fault"
     return "\n".join(
         [
-            f"<h2>{escape(result.backend)}{' with a fault' if result.fault else ''}</h2>",
-            f"<p>Data check: {verdict} – {escape(str(result.check))}{fault}.</p>",
-            _table(("Metric", "Target", "Observed"), list(metric_rows(result))),
+            f"<section><h2>{escape(title)}</h2>",
+            f"<p>Data check {verdict}: {escape(str(result.check))}. {escape(_story(result))}</p>",
+            _table(METRIC_HEADER, metric_rows(result)),
             "<h3>Throughput</h3>",
-            throughput_svg(result.seen),
-            "<h3>Workers over time, one bar per chunk</h3>",
+            throughput_svg(result),
+            "<h3>Workers, one bar per chunk</h3>",
             timeline_svg(result.seen),
-            f"<h3>The broker's queues after completion</h3><pre>{escape(result.queues)}</pre>",
+            _legend(result.seen),
+            f"<h3>The broker's queues after completion</h3><pre>{escape(result.queues)}</pre></section>",
         ]
     )
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _story(result: DemoResult) -> str:
+    seen = result.seen
+    if seen.fault_at is None or seen.fault_share is None:
+        return ""
+    text = f"At {100 * seen.fault_share:.0f} %, after {seen.fault_at:.1f} s: {seen.fault_text}."
+    if seen.recovery_seconds is None:
+        return text
+    verb = "Its work was taken over" if seen.fault in TAKEOVERS else "Work went on"
+    return f"{text} {verb} {seen.recovery_seconds:.2f} s later."
+
+
+def _table(header: Row, rows: list[Row]) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
-def throughput_svg(seen: Observation) -> str:
-    """Parameters per second over time, smoothed over about a second, with the fault marked."""
-    points = _rates(seen)
-    end = max((sample.at for sample in seen.samples), default=1.0)
-    top = max((rate for _, rate in points), default=1.0) * 1.1 or 1.0
-    height = PLOT_HEIGHT - 30
-    path = " ".join(f"{_x(at, end):.1f},{10 + height * (1 - rate / top):.1f}" for at, rate in points)
-    marks = "".join(_gridline(share, top, height) for share in (0.0, 0.5, 1.0))
-    return _svg(
-        PLOT_HEIGHT, f'{marks}<polyline class="rate" points="{path}"/>{_fault(seen, end, PLOT_HEIGHT)}{_axis(end)}'
-    )
+# -- throughput
+
+
+def throughput_svg(result: DemoResult) -> str:
+    """Parameters per second over time, smoothed over :data:`RATE_WINDOW_SECONDS`, the fault and the ideal marked."""
+    seen = result.seen
+    points, end = _rates(seen), _end(seen)
+    ideal = 1000 * result.workers / result.scale.work_ms if result.scale.work_ms else 0.0
+    top = _round_up(max([rate for _, rate in points] + [ideal, 1.0]) * 1.05)
+    path = " ".join(f"{_x(at, end):.1f},{_y(rate, top):.1f}" for at, rate in points)
+    marks = "".join(_gridline(share * top, top) for share in (0.0, 0.25, 0.5, 0.75, 1.0))
+    best = _ideal(ideal, top) if ideal else ""
+    line = f'<polyline class="rate" points="{path}"/>'
+    return _svg(PLOT_HEIGHT, marks + best + line + _fault(seen, end, PLOT_HEIGHT) + _axis(end, PLOT_HEIGHT))
 
 
 def _rates(seen: Observation) -> list[tuple[float, float]]:
     points = []
     back = 0
     for number, sample in enumerate(seen.samples):
-        while seen.samples[back].at < sample.at - 1.5 and back < number:
+        while seen.samples[back].at < sample.at - RATE_WINDOW_SECONDS and back < number:
             back += 1
         before = seen.samples[back]
         if sample.at > before.at:
@@ -86,53 +106,100 @@ def _rates(seen: Observation) -> list[tuple[float, float]]:
     return points
 
 
-def _gridline(share: float, top: float, height: float) -> str:
-    y = 10 + height * (1 - share)
-    label = f"{share * top:,.0f}/s"
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 4, 6, 8, 10 times a power of ten."""
+    unit = 10.0 ** (ceil(log10(value)) - 1)
+    return next(unit * step for step in (1, 2, 4, 6, 8, 10) if unit * step >= value)
+
+
+def _y(rate: float, top: float) -> float:
+    return TOP + (PLOT_HEIGHT - TOP - BOTTOM) * (1 - rate / top)
+
+
+def _gridline(rate: float, top: float) -> str:
+    y = _y(rate, top)
     return (
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/><text x="8" y="{y + 4}">{label}</text>'
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="end" x="{LEFT - 8}" y="{y + 4:.1f}">{rate:,.0f}/s</text>'
     )
+
+
+def _ideal(rate: float, top: float) -> str:
+    y = _y(rate, top)
+    return (
+        f'<line class="ideal" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="end" x="{WIDTH - RIGHT - 4}" y="{y - 5:.1f}">ideal {rate:,.0f}/s</text>'
+    )
+
+
+# -- timeline
 
 
 def timeline_svg(seen: Observation) -> str:
     """Workers as lanes, chunks as bars; a gap after the fault is what the fault cost."""
     lanes = sorted({(bar.worker, bar.slot) for bar in seen.bars})
-    end = max((sample.at for sample in seen.samples), default=1.0)
-    height = LANE_HEIGHT * max(1, len(lanes)) + 34
+    end = _end(seen)
+    height = TOP + LANE_HEIGHT * max(1, len(lanes)) + BOTTOM
     rows = {lane: number for number, lane in enumerate(lanes)}
-    labels = "".join(
-        f'<text x="8" y="{10 + LANE_HEIGHT * n + 17}">{escape(w[:12])}</text>' for n, (w, _) in enumerate(lanes)
-    )
+    labels = "".join(_label(worker, number, worker == seen.victim) for number, (worker, _) in enumerate(lanes))
     bars = "".join(_bar(bar, rows[bar.worker, bar.slot], end) for bar in seen.bars[:MAX_BARS])
     return _svg(height, labels + bars + _fault(seen, end, height) + _axis(end, height))
 
 
+def _label(worker: str, lane: int, is_victim: bool) -> str:
+    style = "end victim" if is_victim else "end"
+    y = TOP + LANE_HEIGHT * lane + LANE_HEIGHT / 2 + 4
+    return f'<text class="{style}" x="{LEFT - 8}" y="{y:.0f}">{escape(worker.partition("-")[0][:9])}</text>'
+
+
 def _bar(bar: Bar, lane: int, end: float) -> str:
-    x, width = _x(bar.started, end), max(1.0, _x(bar.started + bar.seconds, end) - _x(bar.started, end) - 0.7)
-    style = "bar failed" if bar.failed else "bar"
-    y, height = 12 + LANE_HEIGHT * lane, LANE_HEIGHT - 6
-    return f'<rect class="{style}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}"/>'
+    x = _x(bar.started, end)
+    width = max(1.0, _x(bar.started + bar.seconds, end) - x - 1.0)
+    style = "bar failed" if bar.failed else "bar taken" if bar.taken_over else "bar"
+    y, height = TOP + LANE_HEIGHT * lane + 3, LANE_HEIGHT - 6
+    title = f"{bar.done} parameters in {bar.seconds:.2f} s" + (", taken over" if bar.taken_over else "")
+    return (
+        f'<rect class="{style}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}" rx="2">'
+        f"<title>{title}</title></rect>"
+    )
+
+
+def _legend(seen: Observation) -> str:
+    kinds = [("bar", "settled", True)]
+    kinds.append(("taken", "taken over from the lost worker", any(bar.taken_over for bar in seen.bars)))
+    kinds.append(("failed", "with failures", any(bar.failed for bar in seen.bars)))
+    shown = (f'<span><i class="{style}"></i>{text}</span>' for style, text, occurs in kinds if occurs)
+    return f'<p class="legend">{"".join(shown)}</p>'
+
+
+# -- both
+
+
+def _end(seen: Observation) -> float:
+    return max([sample.at for sample in seen.samples] + [bar.started + bar.seconds for bar in seen.bars] + [1.0])
 
 
 def _fault(seen: Observation, end: float, height: float) -> str:
     if seen.fault_at is None:
         return ""
     x = _x(seen.fault_at, end)
+    word = {"worker": "killed", "child": "child killed", "broker": "broker killed", "freeze": "frozen"}.get(
+        seen.fault or "", "network cut"
+    )
     return (
-        f'<line class="fault" x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{height - 20}"/>'
-        f'<text class="fault" x="{x + 5:.1f}" y="18">fault at {seen.fault_at:.1f} s</text>'
+        f'<line class="fault" x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{height - BOTTOM + 4}"/>'
+        f'<text class="fault" x="{x + 6:.1f}" y="17">{word} at {seen.fault_at:.1f} s</text>'
     )
 
 
-def _axis(end: float, height: float = PLOT_HEIGHT) -> str:
-    return "".join(
-        f'<text x="{_x(end * share, end) - 8:.0f}" y="{height - 6}">{end * share:.0f} s</text>'
-        for share in (0.0, 0.25, 0.5, 0.75, 0.98)
-    )
+def _axis(end: float, height: float) -> str:
+    step = _round_up(end / 8)
+    ticks = [step * number for number in range(int(end / step) + 1)]
+    return "".join(f'<text class="middle" x="{_x(at, end):.0f}" y="{height - 7}">{at:g} s</text>' for at in ticks)
 
 
 def _x(at: float, end: float) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * min(1.0, max(0.0, at / (end or 1.0)))
+    return LEFT + (WIDTH - LEFT - RIGHT) * min(1.0, max(0.0, at / end))
 
 
 def _svg(height: float, content: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ttg.planner import TARGET_SECONDS, Planner
+from ttg.errors import RunStopped
+from ttg.planner import Planner
 from ttg.results import reading
 from ttg.results.folder import RunFolder
 from ttg.run.launch import Hooks, Running, execute
@@ -18,6 +21,18 @@ from ttg.run.request import RunRequest
 from ttg.space import Space, rows, space_to_json
 
 SAMPLE_SIZE = 100
+SAMPLE_SECONDS = 30.0
+"""A sample of slow calls ends here, with what was done by then."""
+
+FAST_CALL_SECONDS = 1e-4
+FAST_SAMPLE_SIZE = 20_000
+
+ROW_SECONDS = 1e-7
+"""What a row costs besides the call: its place in a column, and in the table."""
+
+START_SECONDS = 0.5
+"""Server, workers and children of a local run until the first call."""
+
 RESULT_BYTES = 24
 
 
@@ -48,7 +63,7 @@ class Forecast:
         fail = f", {self.failed} of them failed" if self.failed else ""
         return "\n".join(
             [
-                f"{human_count(self.size)} parameters, sampled {self.sampled}{fail}",
+                f"{human_count(self.size)} parameters, sampled {human_count(self.sampled)}{fail}",
                 f"  one call       {_span(self.call_seconds)}",
                 f"  duration       {human_seconds(self.seconds)} on {self.workers} workers "
                 f"({human_seconds(self.seconds_low)} to {human_seconds(self.seconds_high)})",
@@ -60,22 +75,34 @@ class Forecast:
         )
 
 
-async def forecast(request: RunRequest) -> Forecast:
+async def forecast(request: RunRequest, say: Callable[[str], None] = lambda text: None) -> Forecast:
     """Run a sample of evenly spread parameters with the same function and policies (without retries), and extrapolate.
+    Calls too short to be timed in a small sample get a larger one.
 
-    Raises what a run raises. Leaves nothing behind.
+    Raises what a run raises, and ``RunStopped`` when not one call ends in time. Leaves nothing behind.
     """
-    picked = _spread(len(request.space))
+    found = await _forecast(request, SAMPLE_SIZE, say)
+    if found.call_seconds < FAST_CALL_SECONDS and found.sampled < found.size:
+        found = await _forecast(request, FAST_SAMPLE_SIZE, say)
+    return found
+
+
+async def _forecast(request: RunRequest, count: int, say: Callable[[str], None]) -> Forecast:
+    picked = _spread(len(request.space), count)
+    say(f"running a sample of {human_count(len(picked))} parameters, for {SAMPLE_SECONDS:.0f} s at most …")
     with tempfile.TemporaryDirectory(prefix="ttg-plan-") as folder:
         out = Path(folder) / "run"
-        peak = _Peak()
-        await execute(_sample_request(request, picked, out), peak, Hooks(on_start=peak.watch))
-        return _extrapolate(request, RunFolder.open(out), peak.child_bytes)
+        watch = _Watch()
+        await execute(_sample_request(request, picked, out), watch, Hooks(on_start=watch.begin))
+        return _extrapolate(request, RunFolder.open(out), watch.child_bytes)
 
 
-def _spread(size: int) -> list[int]:
-    count = min(size, SAMPLE_SIZE)
-    return [(2 * number + 1) * size // (2 * count) for number in range(count)]
+def _spread(size: int, count: int) -> list[int]:
+    """Indices from the whole space, in random order: a sample that is cut short is spread as well."""
+    count = min(size, count)
+    indices = [(2 * number + 1) * size // (2 * count) for number in range(count)]
+    random.Random(0).shuffle(indices)
+    return indices
 
 
 def _sample_request(request: RunRequest, picked: Sequence[int], out: Path) -> RunRequest:
@@ -90,16 +117,17 @@ def _sample_request(request: RunRequest, picked: Sequence[int], out: Path) -> Ru
     return replace(request, spec=spec, space=sample, out=out, broker_url=None, settings=settings)
 
 
-class _Peak(Silent):
-    """Remembers the largest child that a heartbeat told of."""
+class _Watch(Silent):
+    """Remembers the largest child that a heartbeat told of, and ends the sample when its time is over."""
 
     def __init__(self) -> None:
         self.child_bytes = 0
         self._running: Running | None = None
 
-    def watch(self, running: Running) -> None:
+    def begin(self, running: Running) -> None:
         """The run has started."""
         self._running = running
+        asyncio.get_running_loop().call_later(SAMPLE_SECONDS, running.coordinator.stop)
 
     def __call__(self, progress: Progress) -> None:
         beats = self._running.coordinator.heard.values() if self._running else ()
@@ -109,26 +137,34 @@ class _Peak(Silent):
 
 def _extrapolate(request: RunRequest, folder: RunFolder, child_bytes: int) -> Forecast:
     size, slots = len(request.space), max(1, request.workers * request.slots)
+    sampled = folder.info.done + folder.info.dead
+    if not sampled:
+        raise RunStopped(
+            f"no call ended within {SAMPLE_SECONDS:.0f} s, so nothing can be predicted: time one call by itself"
+        )
     seconds = [value for value in reading.table(folder, ["seconds"])["seconds"].to_pylist() if value is not None]
     mean, margin = _mean_and_margin(seconds)
     planner = Planner(size, request.options.chunk_size)
     planner.saw(max(1, len(seconds)) * 1000, max(1, len(seconds)) * 1000 * mean)
     chunk = max(1, planner.next_size(size, slots))
-    duration = size * mean / slots
+
+    def duration(call_seconds: float) -> float:
+        return START_SECONDS + size * (call_seconds + ROW_SECONDS) / min(slots, size)
+
     return Forecast(
         size=size,
         workers=request.workers,
-        sampled=folder.info.size,
+        sampled=sampled,
         failed=folder.info.dead,
         call_seconds=mean,
-        seconds=duration,
-        seconds_low=max(0.0, size * (mean - margin) / slots),
-        seconds_high=size * (mean + margin) / slots,
+        seconds=duration(mean),
+        seconds_low=duration(max(0.0, mean - margin)),
+        seconds_high=duration(mean + margin),
         chunk_size=chunk,
         chunks=-(-size // chunk),
         child_bytes=child_bytes,
         table_bytes=size * _row_bytes(folder),
-        broker_messages_per_second=min(2 * slots / TARGET_SECONDS, 2 * size / chunk / max(duration, 1e-3)),
+        broker_messages_per_second=2 * size / chunk / duration(mean),
     )
 
 
