@@ -13,7 +13,8 @@ WIDTH, LEFT, RIGHT = 960, 74, 16
 PLOT_HEIGHT, LANE_HEIGHT = 200, 28
 TOP, BOTTOM = 26, 26
 MAX_BARS = 6000
-RATE_WINDOW_SECONDS = 2.5
+SLICES = 120
+SHORTEST_SLICE_SECONDS = 0.25
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
@@ -82,7 +83,7 @@ def _table(header: Row, rows: list[Row]) -> str:
 
 
 def throughput_svg(result: DemoResult) -> str:
-    """Parameters per second over time, smoothed over :data:`RATE_WINDOW_SECONDS`, the fault and the ideal marked."""
+    """Parameters per second over time, the fault and the ideal marked."""
     seen = result.seen
     points, end = _rates(seen), _end(seen)
     ideal = 1000 * result.workers / result.scale.work_ms if result.scale.work_ms else 0.0
@@ -95,21 +96,29 @@ def throughput_svg(result: DemoResult) -> str:
 
 
 def _rates(seen: Observation) -> list[tuple[float, float]]:
-    points = []
-    back = 0
-    for number, sample in enumerate(seen.samples):
-        while seen.samples[back].at < sample.at - RATE_WINDOW_SECONDS and back < number:
-            back += 1
-        before = seen.samples[back]
-        if sample.at > before.at:
-            points.append((sample.at, (sample.settled - before.settled) / (sample.at - before.at)))
-    return points
+    """The middle of each slice of time, and the rate in it: a chunk's parameters are spread over its bar."""
+    end = _end(seen)
+    width = max(end / SLICES, SHORTEST_SLICE_SECONDS)
+    done = [0.0] * ceil(end / width)
+    for bar in seen.bars:
+        for number in range(int(max(0.0, bar.started) / width), len(done)):
+            share = _overlap(bar, number * width, (number + 1) * width)
+            if not share:
+                break
+            done[number] += share * bar.done
+    return [((number + 0.5) * width, count / width) for number, count in enumerate(done[:-1])]
 
 
-def _round_up(value: float) -> float:
-    """The next of 1, 2, 4, 6, 8, 10 times a power of ten."""
+def _overlap(bar: Bar, start: float, stop: float) -> float:
+    """The share of ``bar`` between two times."""
+    shared = min(stop, bar.started + bar.seconds) - max(start, bar.started)
+    return max(0.0, shared) / bar.seconds if bar.seconds else float(start <= bar.started < stop)
+
+
+def _round_up(value: float, steps: tuple[int, ...] = (1, 2, 4, 6, 8, 10)) -> float:
+    """The next of ``steps`` times a power of ten."""
     unit = 10.0 ** (ceil(log10(value)) - 1)
-    return next(unit * step for step in (1, 2, 4, 6, 8, 10) if unit * step >= value)
+    return next(unit * step for step in steps if unit * step >= 0.999 * value)
 
 
 def _y(rate: float, top: float) -> float:
@@ -193,7 +202,7 @@ def _fault(seen: Observation, end: float, height: float) -> str:
 
 
 def _axis(end: float, height: float) -> str:
-    step = _round_up(end / 8)
+    step = _round_up(end / 10, (1, 2, 5, 10))
     ticks = [step * number for number in range(int(end / step) + 1)]
     return "".join(f'<text class="middle" x="{_x(at, end):.0f}" y="{height - 7}">{at:g} s</text>' for at in ticks)
 

@@ -20,6 +20,7 @@ from ttg.run.local_workers import LocalWorkers
 from ttg.run.progress import Progress
 
 POLL_SECONDS = 0.02
+LATE_NEWS_SECONDS = 2.0
 
 
 class Show:
@@ -82,8 +83,17 @@ class Show:
         self.seconds = asyncio.get_running_loop().time() - self._created
         self.chunks_settled = self._running.coordinator.chunks_settled
         await self._stop_watching()
-        stats: BrokerStats | None = await self._observer.look()
+        stats = await self._last_look(self._observer)
         self.queues = await self._broker.describe(stats)
+
+    async def _last_look(self, observer: Observer) -> BrokerStats | None:
+        """Workers tell of what they settled a little later: wait until the timeline is complete."""
+        deadline = asyncio.get_running_loop().time() + LATE_NEWS_SECONDS
+        stats = await observer.look()
+        while len(self.seen.bars) < self.chunks_settled and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
+            stats = await observer.look()
+        return stats
 
     async def leave(self) -> None:
         """Let go of everything. Idempotent."""
