@@ -254,11 +254,13 @@ class LocalRabbitMQ:
 
 
 def find_scripts() -> Path | None:
-    """The folder of ``rabbitmq-server`` and ``rabbitmqctl``, if RabbitMQ is installed."""
+    """The folder of the first ``rabbitmq-server`` on PATH and its ``rabbitmqctl``; ``None`` when there is none."""
     found = shutil.which("rabbitmq-server")
     if found is None:
         return None
-    return PACKAGED_SCRIPTS if (PACKAGED_SCRIPTS / "rabbitmq-server").exists() else Path(found).parent
+    folder = Path(found).parent
+    is_wrapper = not (folder / "rabbitmq-env").exists()
+    return PACKAGED_SCRIPTS if is_wrapper and (PACKAGED_SCRIPTS / "rabbitmq-server").exists() else folder
 
 
 def find_docker() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,6 +14,7 @@ from ttg.brokers.base import BrokerConfig
 from ttg.brokers.rabbitmq.link import Link
 from ttg.brokers.rabbitmq.management import TIMEOUT_SECONDS, endpoint
 from ttg.brokers.rabbitmq.topology import Topology
+from ttg.brokers.tls import tls_context
 from ttg.errors import BrokerError, BrokerRefused
 
 Finding = tuple[str, str, str, str]
@@ -121,6 +121,6 @@ def _ask(config: BrokerConfig, path: str) -> Any:
     there = endpoint(config)
     url = there.url.partition("/api/")[0] + path
     request = urllib.request.Request(url, headers={"Authorization": there.authorization})
-    context = ssl.create_default_context(cafile=config.tls.get("ca_file")) if url.startswith("https") else None
+    context = tls_context(config.tls) if url.startswith("https") else None
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as answer:
         return json.load(answer)

@@ -19,6 +19,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils import connection_workflow
 
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.tls import ADVICE, tls_context
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks what we translate and raise
@@ -54,22 +55,12 @@ def connection_parameters(config: BrokerConfig, purpose: str, client: str) -> pi
         port=parts.port or (5671 if secure else 5672),
         virtual_host=unquote(parts.path[1:]) or "/",
         credentials=pika.PlainCredentials(unquote(parts.username or ""), unquote(parts.password or "")),
-        ssl_options=pika.SSLOptions(_tls_context(config.tls), parts.hostname) if secure else None,
+        ssl_options=pika.SSLOptions(tls_context(config.tls), parts.hostname) if secure else None,
         heartbeat=round(min(max(config.heartbeat_seconds, 5), 20)),
         socket_timeout=config.connect_timeout_seconds,
         stack_timeout=config.connect_timeout_seconds,
         client_properties={"connection_name": f"ttg {purpose} {client}"},
     )
-
-
-def _tls_context(tls: dict[str, str]) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.get("ca_file"))
-        if certificate := tls.get("cert_file"):
-            context.load_cert_chain(certificate, tls.get("key_file"))
-    except OSError as error:
-        raise SettingsError(f"expected readable PEM files for TLS, got {tls}: {error}") from error
-    return context
 
 
 class _Connection(AsyncioConnection):  # type: ignore[misc,unused-ignore]
@@ -298,7 +289,7 @@ def _refusal(cause: BaseException, where: str) -> BrokerRefused | None:
             f"RabbitMQ at {where} refused the virtual host: create it, or give the account permissions on it"
         )
     if isinstance(cause, ssl.SSLError):
-        return BrokerRefused(f"TLS with RabbitMQ at {where} failed: {cause}: check the port and the CA file")
+        return BrokerRefused(f"TLS with RabbitMQ at {where} failed: {cause}: {ADVICE}")
     if isinstance(cause, exceptions.IncompatibleProtocolError):
         return BrokerRefused(f"expected RabbitMQ at {where}, something else answered: check host, port and amqp(s)://")
     return None

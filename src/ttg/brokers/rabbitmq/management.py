@@ -6,13 +6,13 @@ import asyncio
 import base64
 import json
 import re
-import ssl
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.tls import tls_context
 from ttg.clock import loop_time
 
 TIMEOUT_SECONDS = 1.0
@@ -46,7 +46,7 @@ class Management:
 
     def __init__(self, config: BrokerConfig) -> None:
         self._endpoint = endpoint(config)
-        self._ca_file = config.tls.get("ca_file")
+        self._tls = config.tls
         self._silent_until = float("-inf")
 
     async def unacknowledged(self) -> dict[str, int]:
@@ -62,7 +62,7 @@ class Management:
 
     def _fetch(self) -> list[dict[str, Any]]:
         request = urllib.request.Request(self._endpoint.url, headers={"Authorization": self._endpoint.authorization})
-        context = ssl.create_default_context(cafile=self._ca_file) if self._endpoint.url.startswith("https") else None
+        context = tls_context(self._tls) if self._endpoint.url.startswith("https") else None
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as answer:
             rows: list[dict[str, Any]] = json.load(answer)["items"]
         return rows

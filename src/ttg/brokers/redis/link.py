@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.redis.wire import Address, Connection, ServerError, connect
+from ttg.brokers.tls import ADVICE
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
 
 BLOCK_SECONDS = 1.0
@@ -126,6 +128,8 @@ def translated(config: BrokerConfig) -> Iterator[None]:
     """Raise what the server or the network says as :class:`~ttg.errors.BrokerError`."""
     try:
         yield
+    except ssl.SSLCertVerificationError as error:
+        raise BrokerRefused(f"TLS with {config.masked_url} failed: {error}: {ADVICE}") from error
     except OSError as error:
         raise BrokerUnavailable(
             f"{config.masked_url} cannot be reached ({_reason(error)}): is the address right, and does the server run?"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
+
+from ttg.brokers.tls import tls_context
 
 DEFAULT_PORT = 6379
 
@@ -61,7 +62,7 @@ async def connect(address: Address) -> Connection:
     if address.path:
         _, connection = await loop.create_unix_connection(Connection, address.path)
     else:
-        secure = None if address.tls is None else _tls_context(address.tls)
+        secure = None if address.tls is None else tls_context(address.tls)
         _, connection = await loop.create_connection(Connection, address.host, address.port, ssl=secure)
     try:
         await connection.log_in(address)
@@ -69,13 +70,6 @@ async def connect(address: Address) -> Connection:
         connection.close()
         raise
     return connection
-
-
-def _tls_context(files: Mapping[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=files.get("ca_file"))
-    if "cert_file" in files:
-        context.load_cert_chain(files["cert_file"], files.get("key_file"))
-    return context
 
 
 class Connection(asyncio.Protocol):
