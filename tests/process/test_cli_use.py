@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.dataset as ds
 import pytest
 from workloads import value
 
@@ -117,6 +119,36 @@ def test_two_runs_of_one_folder_share_a_broker_and_each_other_s_workers(tmp_path
         assert "does not work on this run" not in runs[0].said()
     finally:
         server.close()
+
+
+def test_a_run_with_an_embedded_broker_can_be_watched_and_joined_by_its_folder(
+    ttg: TtgRun, say: Callable[..., Said], tmp_path: Path
+) -> None:
+    calls = tmp_path / "calls"
+    ttg.environment = {"CALLS_FILE": str(calls)}
+    ttg.start("run", f"{WORKLOADS}:slow", "i=range(0,2000)", *ONE, "--out", str(ttg.folder))
+    eventually(calls.exists, "the function is called")
+    code, shown = say("monitor", str(ttg.folder), "--once")
+    assert code == 0, shown
+    assert ttg.info()["spec"]["run"] in shown
+    command = [sys.executable, "-m", "ttg", "worker", "--run", str(ttg.folder)]
+    environment = {**os.environ, **ttg.environment}
+    worker = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert '"backend": "redis"' in worker.stdout, worker.stderr
+    assert ttg.wait() == 0, ttg.said()
+    assert "has no embedded broker now: it is finished" in say("monitor", str(ttg.folder), "--once")[1]
+
+
+def test_a_replaced_worker_has_a_name_of_its_own(ttg: TtgRun, tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    ttg.environment = {"CALLS_FILE": str(calls)}
+    ttg.start("run", f"{WORKLOADS}:slow", "i=range(0,3000)", *ONE, "--out", str(ttg.folder))
+    eventually(calls.exists, "the function is called")
+    os.kill(ttg.workers()[0], signal.SIGKILL)
+    assert ttg.wait() == 0, ttg.said()
+    names = {row["worker"] for row in ds.dataset(ttg.folder / "results").to_table(["worker"]).to_pylist()}
+    assert len({name.partition("-")[2] for name in names}) == 1
+    assert "w1.2" in {name.partition("-")[0] for name in names}
 
 
 def test_a_run_without_workers_says_how_they_join(ttg: TtgRun) -> None:

@@ -31,7 +31,8 @@ START_SECONDS = 20.0
 PREDECESSOR_SECONDS = 30.0
 STOP_SECONDS = 6.0
 POLL_SECONDS = 0.002
-
+URL_FILE = "url"
+"""In ``RUN/broker/`` while the server runs, for those who want to watch the run or to join it."""
 
 ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
 """glibc keeps the memory of one result for the next; by default it returns it to the kernel, which clears it anew."""
@@ -72,6 +73,7 @@ class EmbeddedServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lifeline_end, self.lifeline_fd = os.pipe()
         self._socket = Path(_private_folder()) / "valkey.sock"
+        (self.folder / URL_FILE).write_text(self.url, encoding="utf-8")
         await self._start_keeper(program)
 
     async def ready(self) -> None:
@@ -94,6 +96,7 @@ class EmbeddedServer:
         if self._keeper is not None:
             await _see_end(self._keeper)
             shutil.rmtree(self._socket.parent, ignore_errors=True)
+            (self.folder / URL_FILE).unlink(missing_ok=True)
         self._keeper = None
         if discard:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -148,6 +151,15 @@ class EmbeddedServer:
     def _last_words(self) -> str:
         lines = (self.folder / "server.log").read_text(encoding="utf-8", errors="replace").splitlines()
         return f"{lines[-1].strip() if lines else 'it said nothing'} (see {self.folder / 'server.log'})"
+
+
+def url_of(run_folder: Path) -> str | None:
+    """The URL of the server that runs for this run now, if one does."""
+    with suppress(OSError):
+        url = (run_folder / "broker" / URL_FILE).read_text(encoding="utf-8")
+        if _ping(Path(url.removeprefix("unix://"))):
+            return url
+    return None
 
 
 def find_server() -> str:

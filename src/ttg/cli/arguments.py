@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    from ttg.results.folder import RunFolder
     from ttg.settings import Settings
 
 
@@ -38,6 +39,21 @@ def port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
     return int(text)
+
+
+def broker_of_run(run: str, settings: Settings) -> tuple[RunFolder, str]:
+    """A run of this machine and the embedded broker that serves it now; ``SettingsError`` when none does."""
+    from ttg.brokers.embedded import url_of
+    from ttg.errors import SettingsError
+    from ttg.results.folder import find_run
+
+    folder = find_run(run, settings.home)
+    if url := url_of(folder.path):
+        return folder, url
+    raise SettingsError(
+        f"run {folder.spec.run} has no embedded broker now: it is {folder.info.state.replace('_', ' ')}, or it uses "
+        "another broker: then give --broker URL"
+    )
 
 
 def read_settings(args: argparse.Namespace) -> Settings:

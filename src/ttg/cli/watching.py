@@ -20,18 +20,28 @@ if TYPE_CHECKING:
 def add(subparsers: Subparsers) -> None:
     """Register the sub-commands."""
     monitor_parser = subparsers.add_parser("monitor", help="watch queues, runs and workers in the terminal")
-    arguments.add_broker(monitor_parser)
+    _add_what(monitor_parser)
     monitor_parser.add_argument("--watch", type=float, default=2.0, metavar="SECONDS", help="look again (default: 2)")
     monitor_parser.add_argument("--once", action="store_true", help="look once and exit")
     monitor_parser.add_argument("--json", action="store_true", help="one JSON object per look")
     monitor_parser.set_defaults(call=monitor)
 
     dashboard_parser = subparsers.add_parser("dashboard", help="watch runs, workers and results in the browser")
-    arguments.add_broker(dashboard_parser)
+    _add_what(dashboard_parser)
     dashboard_parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     dashboard_parser.add_argument("--port", type=arguments.port, metavar="N", help="(default: 8080 or any free one)")
     dashboard_parser.add_argument("--token", help="asked of whoever opens it (made up if --host is not loopback)")
     dashboard_parser.set_defaults(call=dashboard)
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="a run with an embedded broker: id, folder or 'last' (default: the broker; without one, 'last')",
+    )
+    arguments.add_broker(parser)
 
 
 def monitor(args: argparse.Namespace) -> int:
@@ -68,10 +78,7 @@ async def _dashboard(settings: Settings, config: BrokerConfig, args: argparse.Na
 
 
 def _broker(settings: Settings, args: argparse.Namespace) -> BrokerConfig:
-    url = args.broker or settings.broker_url
-    if not url:
-        raise SettingsError(
-            "expected a broker: give --broker URL, or set TTG_BROKER or QUEUE_BACKEND "
-            "(a run with the embedded broker shows itself with `ttg run --dashboard`)"
-        )
+    url = args.broker or (None if args.run else settings.broker_url)
+    if url is None:
+        _, url = arguments.broker_of_run(args.run or "last", settings)
     return settings.broker_config(url)

@@ -12,6 +12,9 @@ from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
+    from ttg.settings import Settings
+
+EMBEDDED_GONE_SECONDS = 5.0
 
 DESCRIPTION = """\
 Work on the tasks of whatever runs this broker knows. Ends with a JSON summary as its last lines, also after SIGTERM:
@@ -31,6 +34,7 @@ def add(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_broker(parser)
+    parser.add_argument("--run", metavar="RUN", help="help this run of this machine, which uses an embedded broker")
     parser.add_argument("--slots", type=int, default=1, metavar="N", help="child processes at once (default: 1)")
     parser.add_argument("--name", help="name in logs and views (default: host-pid)")
     parser.add_argument(
@@ -59,11 +63,11 @@ def worker(args: argparse.Namespace) -> int:
     from ttg.worker.supervisor import run_worker
 
     settings = arguments.read_settings(args)
-    url = args.broker or settings.broker_url
+    url = _join(args, settings) if args.run else args.broker or settings.broker_url
     if not url:
         raise SettingsError(
-            "expected a broker: give --broker URL, or set TTG_BROKER or QUEUE_BACKEND "
-            "(an embedded broker is started by `ttg run`, which also starts its own workers)"
+            "expected a broker: give --broker URL, or set TTG_BROKER or QUEUE_BACKEND; "
+            "or help a run of this machine that has an embedded broker, with --run RUN"
         )
     name = args.name or f"{socket.gethostname()}-{os.getpid()}"
     config = WorkerConfig(
@@ -72,6 +76,7 @@ def worker(args: argparse.Namespace) -> int:
         allow=tuple(args.allow),
         until_run_done=args.until_run,
         exit_when_idle_seconds=units.seconds(args.exit_when_idle, "--exit-when-idle"),
+        give_up_seconds=EMBEDDED_GONE_SECONDS if args.run else None,
         grace_seconds=units.seconds(args.grace, "--grace") or 0.0,
         secret=settings.secret,
         lifeline_fd=args.lifeline_fd,
@@ -82,3 +87,11 @@ def worker(args: argparse.Namespace) -> int:
     summary = asyncio.run(run_worker(broker, config))
     print(summary.to_json(), flush=True)
     return summary.exit_code
+
+
+def _join(args: argparse.Namespace, settings: Settings) -> str:
+    """The URL of the run's own broker; whoever names the run allows its function."""
+    folder, url = arguments.broker_of_run(args.run, settings)
+    args.until_run = folder.spec.run
+    args.allow.append(str(folder.spec.target))
+    return url

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +48,8 @@ class LocalWorkers:
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     started_at: dict[int, float] = field(default_factory=dict)
     quick_deaths: int = 0
-    deaths: int = 0
+    lives: Counter[int] = field(default_factory=Counter)
+    tag: str = field(default_factory=lambda: secrets.token_hex(2))
     _lifeline: tuple[int, int] | None = None
 
     def start(self) -> None:
@@ -62,7 +65,7 @@ class LocalWorkers:
         command = [sys.executable, "-m", "ttg", "worker", *self.command.arguments, "--lifeline-fd", str(lifeline)]
         with self._log(number) as log:
             self.processes[number] = subprocess.Popen(
-                [*command, "--name", f"w{number}-{os.getpid()}-{self.deaths}"],
+                [*command, "--name", self._name(number)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -71,6 +74,12 @@ class LocalWorkers:
                 start_new_session=True,
             )
         self.started_at[number] = monotonic()
+
+    def _name(self, number: int) -> str:
+        """``w1-3f2a``; ``w1.2-3f2a`` for its replacement. A name is a consumer of the broker, and never used again."""
+        self.lives[number] += 1
+        life = f".{self.lives[number]}" if self.lives[number] > 1 else ""
+        return f"w{number}{life}-{self.tag}"
 
     def _log(self, number: int) -> IO[bytes]:
         return (self.command.logs / f"worker-{number}.log").open("ab")
@@ -90,7 +99,6 @@ class LocalWorkers:
         return codes
 
     def _count_death(self, number: int) -> None:
-        self.deaths += 1
         quick = monotonic() - self.started_at[number] < QUICK_DEATH_SECONDS
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
 
