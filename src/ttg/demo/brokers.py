@@ -80,7 +80,7 @@ async def demo_broker(backend: str, folder: Path, say: Say, *, keep: bool) -> As
 @asynccontextmanager
 async def _private_rabbitmq(folder: Path, say: Say, *, keep: bool) -> AsyncIterator[LocalRabbitMQ]:
     say("A private RabbitMQ node, which takes some seconds to start. (RABBITMQ_HOST would name another.)")
-    node = LocalRabbitMQ(folder / "rabbitmq")
+    node = LocalRabbitMQ(folder / "rabbitmq-node")
     try:
         await node.start()
         if node.management_url:

@@ -90,7 +90,7 @@ def throughput_svg(result: DemoResult) -> str:
     top = _round_up(max([rate for _, rate in points] + [ideal, 1.0]) * 1.05)
     path = " ".join(f"{_x(at, end):.1f},{_y(rate, top):.1f}" for at, rate in points)
     marks = "".join(_gridline(share * top, top) for share in (0.0, 0.25, 0.5, 0.75, 1.0))
-    best = _ideal(ideal, top) if ideal else ""
+    best = _ideal(ideal, _ideal_after(result, ideal), top, _x(seen.fault_at or end, end)) if ideal else ""
     line = f'<polyline class="rate" points="{path}"/>'
     return _svg(PLOT_HEIGHT, marks + best + line + _fault(seen, end, PLOT_HEIGHT) + _axis(end, PLOT_HEIGHT))
 
@@ -133,12 +133,16 @@ def _gridline(rate: float, top: float) -> str:
     )
 
 
-def _ideal(rate: float, top: float) -> str:
-    y = _y(rate, top)
-    return (
-        f'<line class="ideal" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text class="end" x="{WIDTH - RIGHT - 4}" y="{y - 5:.1f}">ideal {rate:,.0f}/s</text>'
-    )
+def _ideal_after(result: DemoResult, ideal: float) -> float:
+    """What is possible after the fault, with a worker less if it took one."""
+    return ideal if result.lost_share is None else ideal * (result.workers - 1) / result.workers
+
+
+def _ideal(before: float, after: float, top: float, change_x: float) -> str:
+    y, later = _y(before, top), _y(after, top)
+    points = f"{LEFT},{y:.1f} {change_x:.1f},{y:.1f} {change_x:.1f},{later:.1f} {WIDTH - RIGHT},{later:.1f}"
+    label = f'<text class="end" x="{WIDTH - RIGHT - 4}" y="{later - 6:.1f}">ideal {after:,.0f}/s</text>'
+    return f'<polyline class="ideal" points="{points}"/>{label}'
 
 
 # -- timeline
@@ -185,7 +189,7 @@ def _legend(seen: Observation) -> str:
 
 
 def _end(seen: Observation) -> float:
-    return max([sample.at for sample in seen.samples] + [bar.started + bar.seconds for bar in seen.bars] + [1.0])
+    return max((bar.started + bar.seconds for bar in seen.bars), default=1.0)
 
 
 def _fault(seen: Observation, end: float, height: float) -> str:
