@@ -207,7 +207,7 @@ def test_the_broker_is_full_for_a_while(fleet: Fleet) -> None:
 
 
 def _somebody_waits(fleet: Fleet) -> bool:
-    return any("waiting" in worker.said() for worker in fleet.workers)
+    return any("waiting" in worker.said() or "no messages" in worker.said() for worker in fleet.workers)
 
 
 @on(*BOTH)

@@ -19,7 +19,6 @@ from ttg.worker.execution import without
 from ttg.worker.process import ChildOwner, Exit
 from ttg.worker.protocol import Announced, Assignment, Ready, Report, SetUp, Setup, StopEarly, ToChild
 
-START_SECONDS = 0.05
 CHECKPOINT_SECONDS = 0.5
 FOREVER = 1e9
 
@@ -57,6 +56,7 @@ class SimulatedChild:
     fate: Fate
     pid: int
     slice_size: int
+    start_seconds: float
     on_poisoned_worker: Callable[[], None]
     executed: list[int] = field(default_factory=list)
     _inbox: asyncio.Queue[ToChild] = field(default_factory=asyncio.Queue)
@@ -88,7 +88,7 @@ class SimulatedChild:
             asyncio.get_running_loop().call_soon(self.owner.on_exit, Exit(code, "last words"))
 
     async def _live(self) -> None:
-        await asyncio.sleep(START_SECONDS)
+        await asyncio.sleep(self.start_seconds)
         self.owner.on_message(Ready(), b"")
         while True:
             message = await self._inbox.get()

@@ -91,6 +91,7 @@ class Scenario:
     slots: int
     call_seconds: float
     slice_size: int
+    start_seconds: float
     keep_result_bytes: int
     travel_seconds: float
     loss: float
@@ -110,6 +111,7 @@ class Scenario:
             slots=draw.randint(1, 2),
             call_seconds=draw.choice((0.001, 0.01, 0.05)),
             slice_size=draw.choice((1, 4)),
+            start_seconds=draw.choice((0.05, 0.3, 1.2)),
             keep_result_bytes=draw.choice((0, 1 << 20)),
             travel_seconds=draw.choice((0.0, 0.001, 0.02)),
             loss=draw.choice((0.0, 0.0, 0.001, 0.01)),

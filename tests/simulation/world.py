@@ -227,8 +227,14 @@ class World:
         config = WorkerConfig(name, slots=self.scenario.slots, allow=("*",), host="simulated", grace_seconds=1.0)
 
         def spawn(owner: ChildOwner, label: str) -> SimulatedChild:
+            story = self.scenario
             child = SimulatedChild(
-                owner, self, len(member.children) + 1, self.scenario.slice_size, lambda: self.kill_worker(name)
+                owner,
+                self,
+                len(member.children) + 1,
+                story.slice_size,
+                story.start_seconds,
+                lambda: self.kill_worker(name),
             )
             member.children.append(child)
             return child

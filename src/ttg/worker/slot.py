@@ -173,7 +173,8 @@ class Slot:
     def unwanted_for(self, now: float) -> float:
         """How long the child has been executing what nobody wants any more, in seconds."""
         head = self.head
-        return now - head.unwanted_at if head and not head.wanted else 0.0
+        executing = head is not None and self.phase is Phase.UP
+        return now - head.unwanted_at if head and executing and not head.wanted else 0.0
 
     # -- what is known of it
 
