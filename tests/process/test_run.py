@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_a_space_of_several_axes_keeps_its_order_and_its_parameters(ttg: TtgRun,
     target = f"{tmp_path / 'f.py'}:f"
     ttg.start("run", target, "a=1,2,3", "b=linspace(0,1,5)", "c=x,y", "--workers", "1", "--out", str(ttg.folder))
     assert ttg.wait() == 0, ttg.said()
-    rows = _results(ttg, "json")
+    rows = _results(ttg, "jsonl")
     assert [row["index"] for row in rows] == list(range(30))
     assert rows[0] == {**rows[0], "a": 1, "b": 0.0, "c": "x", "sum": 1.0, "text": "xx"}
     assert all(row["sum"] == row["a"] + row["b"] and row["text"] == row["c"] * 2 for row in rows)
@@ -103,7 +104,7 @@ def test_the_same_seed_gives_the_same_table_whatever_the_chunks(tmp_path: Path, 
         ([f"{WORKLOADS}:value", "i=range(5,5)"], "range"),
         ([f"{WORKLOADS}:value", "i=1,2", "--chunk-size", "0"], "chunk-size"),
         ([f"{WORKLOADS}:value", "i=1,2", "--workers", "-1"], "workers"),
-        ([f"{WORKLOADS}:value"], "empty"),
+        ([f"{WORKLOADS}:value"], "no parameters"),
         ([f"{WORKLOADS}:value", "i=1,2", "--broker", "http://x"], "redis://"),
         ([f"{WORKLOADS}:value", "i=1,2", "--timeout", "soon"], "--timeout"),
     ],
@@ -139,6 +140,6 @@ def _results(ttg: TtgRun, form: str) -> list[dict[str, object]]:
 
 
 def test_the_help_names_every_exit_code() -> None:
-    answer = subprocess.run(["ttg", "--help"], capture_output=True, text=True, check=False)
+    answer = subprocess.run([sys.executable, "-m", "ttg", "--help"], capture_output=True, text=True, check=False)
     assert answer.returncode == 0
     assert all(f"  {code} " in answer.stdout for code in (0, 2, 3, 4, 5, 75))

@@ -31,7 +31,7 @@ def add(subparsers: Subparsers) -> None:
     results_parser = subparsers.add_parser("results", help="print or export the table of a run")
     results_parser.add_argument("run", nargs="?", default="last", metavar="RUN", help=RUN_HELP)
     results_parser.add_argument(
-        "--format", choices=("table", "csv", "json", "parquet"), default="table", help="(default: table)"
+        "--format", choices=("table", "csv", "json", "jsonl", "parquet"), default="table", help="(default: table)"
     )
     results_parser.add_argument("--out", metavar="FILE", help="write to a file instead of standard output")
     results_parser.add_argument("--columns", metavar="A,B", help="only these columns")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ttg.clock import unix_time
-from ttg.errors import InputError, RunConflictError, SpaceError
+from ttg.errors import InputError, RunConflictError, SpaceError, TargetError
 from ttg.results.folder import RunFolder, find_run
 from ttg.run.options import RunOptions
 from ttg.settings import Settings, check_url
@@ -145,7 +145,10 @@ def _same_function(folder: RunFolder, *, force: bool) -> RunSpec:
     from ttg.target import refreshed
 
     spec = folder.spec
-    now = refreshed(spec.target)
+    try:
+        now = refreshed(spec.target)
+    except TargetError as error:
+        raise TargetError(f"{error}; go on with run {spec.run} in the folder where it was started") from error
     if now.code == spec.target.code:
         return spec
     if not force:

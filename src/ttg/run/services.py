@@ -43,14 +43,14 @@ async def serve(
             await stack.enter_async_context(metrics)
         address = ""
         if dashboard:
-            address = await stack.enter_async_context(_dashboard(snapshot, settings, host, port, token))
+            address = await stack.enter_async_context(_dashboard(config, snapshot, settings, host, port, token))
             print(f"dashboard: {address}", file=sys.stderr, flush=True)  # not logged: it may hold the token
         yield address
 
 
 @asynccontextmanager
 async def _dashboard(
-    snapshot: Snapshot, settings: Settings, host: str, port: int | None, token: str | None
+    config: BrokerConfig, snapshot: Snapshot, settings: Settings, host: str, port: int | None, token: str | None
 ) -> AsyncIterator[str]:
     """The web side is an extra; without it, say how to get it."""
     try:
@@ -58,7 +58,15 @@ async def _dashboard(
     except ImportError as error:
         raise SettingsError("the dashboard needs its extra: pip install 'ttg[dashboard]'") from error
     from ttg.run.browsing import Browser
+    from ttg.run.retrying import Retrier
 
-    results = Browser(settings.home)
+    results = Browser(settings.home, Retrier(settings.home, _broker_for_retries(config)))
     async with serve_dashboard(snapshot, host=host, port=port, token=token, results=results) as address:
         yield address
+
+
+def _broker_for_retries(config: BrokerConfig) -> dict[str, str]:
+    """A broker on this machine's file system may belong to the run and be gone by then: a retry gets one of its own."""
+    if config.url.startswith("unix://"):
+        return {}
+    return {"TTG_BROKER": config.url, "TTG_NAMESPACE": config.namespace}

@@ -1,0 +1,53 @@
+"""The dashboard's retry button: dead letters of a real run, tried again by a process of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runs import TtgRun, apply_oracle
+from ttg.errors import InputError, RunConflictError
+from ttg.results.folder import RunFolder
+from ttg.results.letters import causes
+from ttg.run.retrying import Retrier
+from waiting import until
+
+WORKLOADS = str(Path(__file__).with_name("failing_workloads.py"))
+SIZE = 200
+
+
+@pytest.fixture
+def fragile(ttg: TtgRun, tmp_path: Path) -> TtgRun:
+    """A run with dead letters of two causes."""
+    ttg.environment = {"MENDED": str(tmp_path / "mended")}
+    arguments = ("--workers", "1", "--retries", "0", "--out", str(ttg.folder))
+    ttg.start("run", f"{WORKLOADS}:fragile", f"i=range(0,{SIZE})", *arguments)
+    assert ttg.wait() == 5, ttg.said()
+    return ttg
+
+
+def test_the_dead_letters_of_one_cause_become_results(fragile: TtgRun, tmp_path: Path) -> None:
+    folder = RunFolder.open(fragile.folder)
+    odd = next(cause for cause in causes(folder) if cause.error == "ValueError")
+    (tmp_path / "mended").touch()
+    retrier = Retrier(fragile.home, {"TTG_HOME": str(fragile.home), **fragile.environment})
+    assert retrier(folder.spec.run, "exception", odd.error, odd.place) == odd.count == 4
+    until(lambda: fragile.info().get("state", ""), lambda state: state.startswith("finished"), within_seconds=60)
+    apply_oracle(fragile.folder, SIZE, lambda i: i * 2, dead=set(range(3, SIZE, 100)))
+    with pytest.raises(InputError, match="nothing to retry"):
+        retrier(folder.spec.run, "exception", odd.error, odd.place)
+
+
+def test_what_keeps_a_retry_from_beginning_is_said(fragile: TtgRun) -> None:
+    folder = RunFolder.open(fragile.folder)
+    cause = causes(folder)[0]
+    retrier = Retrier(fragile.home, {"QUEUE_BACKEND": "carrier-pigeon"})
+    with pytest.raises(InputError, match="QUEUE_BACKEND: expected redis or rabbitmq"):
+        retrier(folder.spec.run, "exception", cause.error, cause.place)
+
+
+def test_a_run_that_goes_on_is_left_alone(fragile: TtgRun) -> None:
+    folder = RunFolder.open(fragile.folder)
+    with folder.lock(), pytest.raises(RunConflictError, match="in use"):
+        Retrier(fragile.home)(folder.spec.run, "exception", "ValueError", "x")
