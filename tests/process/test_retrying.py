@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runs import TtgRun, apply_oracle
+from runs import TtgRun, settled_on_disk
 from ttg.errors import InputError, RunConflictError
 from ttg.results.folder import RunFolder
 from ttg.results.letters import causes
@@ -34,7 +34,8 @@ def test_the_dead_letters_of_one_cause_become_results(fragile: TtgRun, tmp_path:
     retrier = Retrier(fragile.home, {"TTG_HOME": str(fragile.home), **fragile.environment})
     assert retrier(folder.spec.run, "exception", odd.error, odd.place) == odd.count == 4
     until(lambda: fragile.info().get("state", ""), lambda state: state.startswith("finished"), within_seconds=60)
-    apply_oracle(fragile.folder, SIZE, lambda i: i * 2, dead=set(range(3, SIZE, 100)))
+    assert (fragile.info()["done"], fragile.info()["dead"]) == (SIZE - 2, 2)
+    assert dict(settled_on_disk(fragile.folder)) == {i: i * 2 for i in range(SIZE) if i % 100 != 3}
     with pytest.raises(InputError, match="nothing to retry"):
         retrier(folder.spec.run, "exception", odd.error, odd.place)
 
