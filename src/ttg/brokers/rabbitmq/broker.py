@@ -31,7 +31,6 @@ from ttg.messages import (
     decode,
 )
 
-DECLARE_AGAIN_SECONDS = 0.2
 MOST_LOOKS = 10
 MOST_TURNS = 500
 
@@ -411,22 +410,9 @@ class RabbitMQBroker(Broker):
     async def _publishing(self) -> Publisher:
         async with self._publisher_lock:
             if self._publisher is None or not self._publisher.usable:
-                self._publisher = await Publisher.on(await self._declared())
+                link = await self._topology.declare_patiently(lambda: self._connections.get("publish"))
+                self._publisher = await Publisher.on(link)
             return self._publisher
-
-    async def _declared(self) -> Link:
-        """The connection for publishing, with every queue declared. RabbitMQ ends a connection that asks for a stream
-        whose creation by somebody else has only just begun; a moment later all is well."""
-        deadline = loop_time() + self.config.connect_timeout_seconds
-        while True:
-            link = await self._connections.get("publish")
-            try:
-                await self._topology.declare(link)
-                return link
-            except BrokerUnavailable as error:
-                if "Stream not found" not in str(error) or loop_time() > deadline:
-                    raise
-            await asyncio.sleep(DECLARE_AGAIN_SECONDS)
 
     async def _recreate(self, queues: Iterable[str]) -> None:
         """Delete and declare queues that confirm nothing: a quorum queue whose disk state a crash destroyed."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ from ttg.brokers.base import BrokerConfig
 from ttg.brokers.rabbitmq.link import Channel, Link, OtherArguments, QueueDown, QueueGone
 from ttg.brokers.rabbitmq.streams import stream_length
 from ttg.clock import loop_time
-from ttg.errors import BrokerRefused
+from ttg.errors import BrokerRefused, BrokerUnavailable
 
 DELIVERY_LIMIT = 1_000_000  # a backstop only: attempts are counted in our own messages, which blame no bystander
 RESULTS_KEPT_BYTES = 10 * 2**30
@@ -121,6 +122,20 @@ class Topology:
         await self._declare_shared_retry(link)
         for delay_ms in others:
             await self.retry_queue(link, delay_ms)
+
+    async def declare_patiently(self, connect: Callable[[], Awaitable[Link]]) -> Link:
+        """As :meth:`declare`; returns the connection. RabbitMQ ends a connection that asks for a stream whose creation
+        by somebody else has only just begun: a moment later all is well."""
+        deadline = loop_time() + DOWN_PATIENCE_SECONDS
+        while True:
+            link = await connect()
+            try:
+                await self.declare(link)
+                return link
+            except BrokerUnavailable as error:
+                if "Stream not found" not in str(error) or loop_time() > deadline:
+                    raise
+            await asyncio.sleep(DOWN_POLL_SECONDS)
 
     async def retry_queue(self, link: Link, delay_ms: int) -> str:
         """The queue from which tasks come back after ``delay_ms``; created when it is the first of its delay."""
