@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rabbitmq_server import RabbitMQServer
-from runs import TtgRun, eventually
+from rabbitmq_server import RabbitMQServer, installed
+from runs import TtgRun, descendants_of, eventually, is_running
 from servers import RedisServer, valkey_program
 from ttg.brokers import connect
 from ttg.demo.measure import DataCheck, check_rows
@@ -181,6 +181,16 @@ def test_two_interrupts_end_it_at_once(ttg: TtgRun, tmp_path: Path) -> None:
     os.kill(ttg.pid, signal.SIGINT)
     os.kill(ttg.pid, signal.SIGINT)
     assert ttg.wait() == 4
+
+
+@pytest.mark.skipif(not installed(), reason="needs rabbitmq-server on PATH")
+def test_an_interrupt_while_the_private_node_starts_leaves_nothing(ttg: TtgRun, tmp_path: Path) -> None:
+    ttg.start("demo", "--backend", "rabbitmq", "--report", str(tmp_path / "report"))
+    below = eventually(lambda: len(found := descendants_of(ttg.pid)) > 3 and found, "the node is starting")
+    os.kill(ttg.pid, signal.SIGINT)
+    assert ttg.wait() == 4
+    eventually(lambda: not [pid for pid in below or () if is_running(pid)], "the node is gone")
+    assert not (tmp_path / "report" / "rabbitmq-node").exists()
 
 
 def test_two_at_once(tmp_path: Path) -> None:
