@@ -1,4 +1,4 @@
-"""A run with a coordinator and workers of its own on a broker that a test breaks, and what its calls tell afterwards."""
+"""A run with a coordinator and workers of its own on a broker that a test breaks, and what its calls tell after."""
 
 from __future__ import annotations
 

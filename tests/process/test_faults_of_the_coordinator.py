@@ -1,4 +1,4 @@
-"""The coordinator dies at each step of its work, its disk is full, its clock lies: the run is resumed, nothing is lost."""
+"""The coordinator dies at each step of its work, or its disk is full: nothing is lost."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class SimulatedFleet:
 
     def settle(self, count: int) -> None:
         """Until ``count`` more chunks are settled."""
-        for now, name, ranges in self._settled():
+        for name, ranges in self._settled():
             self.ledger.settle_rows(ranges)
             self.window.saw(self._header(name, ranges))
             self.chunks += 1
@@ -50,7 +50,7 @@ class SimulatedFleet:
             if not count:
                 return
 
-    def _settled(self) -> Iterator[tuple[float, str, Ranges]]:
+    def _settled(self) -> Iterator[tuple[str, Ranges]]:
         """Chunks in the order in which workers finish them."""
         if not hasattr(self, "_busy"):
             self._busy: list[tuple[float, str, Ranges]] = []
@@ -65,12 +65,10 @@ class SimulatedFleet:
             if not self._busy:
                 return
             now, name, ranges = heapq.heappop(self._busy)
-            yield now, name, ranges
+            yield name, ranges
 
     def _header(self, name: str, ranges: Ranges) -> ResultHeader:
-        return ResultHeader(
-            run="r", task=name, ranges=ranges, attempt=1, worker="w", slot=0, started=0.0, seconds=1.0
-        )
+        return ResultHeader(run="r", task=name, ranges=ranges, attempt=1, worker="w", slot=0, started=0.0, seconds=1.0)
 
 
 def calls_per_chunk(fleet: SimulatedFleet, count: int) -> float:

@@ -1,4 +1,4 @@
-"""An event loop in which time passes only when nothing else can happen: an hour of leases in a moment, the same each time.
+"""An event loop in which time passes only when nothing else can happen: an hour in a moment, the same each time.
 
 Threads do not exist here: what is given to one is executed by :attr:`VirtualLoop.in_thread`, at once and in order.
 """

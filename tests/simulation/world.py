@@ -35,7 +35,7 @@ from ttg.worker.supervisor import Worker
 
 LEASE_SECONDS = 2.0
 REPLACED_AFTER_SECONDS = 0.2
-GIVE_UP_SECONDS = 600.0
+GIVE_UP_SECONDS = 120.0
 EPOCH = 1_700_000_000.0
 WRITES = {"submit", "settle", "release", "publish_run", "publish_events"}
 RUN = "simulated"
@@ -96,20 +96,20 @@ class World:
     async def run(self) -> None:
         """From the start to the end of the run, whatever happens on the way."""
         use_unix_time(lambda: EPOCH + self.loop.time() + self._clock_error)
-        self.spec = self._specification()
+        self.spec = self.specification()
         RunFolder.create(self.path, self.spec)
         for fault in self.scenario.faults:
             if not fault.moment:
                 self._start(self._strike_later(fault))
-        self._start(self._keep_staff())
+        self._start(self.keep_staff())
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 await self._coordinate()
         finally:
-            await self._go_home()
+            await self.go_home()
             use_unix_time()
 
-    def _specification(self) -> RunSpec:
+    def specification(self) -> RunSpec:
         size = self.scenario.size
         return RunSpec(
             RUN,
@@ -129,7 +129,7 @@ class World:
         task = self.loop.create_task(work)
         self._background.add(task)
 
-    async def _go_home(self) -> None:
+    async def go_home(self) -> None:
         self._over = True
         for task in self._background:
             task.cancel()
@@ -212,7 +212,7 @@ class World:
 
     # -- the workers
 
-    async def _keep_staff(self) -> None:
+    async def keep_staff(self) -> None:
         """Dead workers are replaced, as a cluster does."""
         while True:
             while len(self.members) < self.scenario.workers:
@@ -352,7 +352,7 @@ class World:
             member.children[-1].kill()
         elif kind is Kind.FREEZE_WORKER:
             self.losses += 1
-            self._frozen[member.name] = asyncio.Event()
+            self._frozen.setdefault(member.name, asyncio.Event())
             await asyncio.sleep(seconds)
             self._thaw(member.name)
 

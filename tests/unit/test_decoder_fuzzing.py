@@ -1,4 +1,4 @@
-"""Whatever arrives, a decoder gives a message or a MessageError: nothing else, and no message that breaks its promises."""
+"""Whatever arrives, a decoder gives a message that keeps its promises, or a MessageError, and nothing else."""
 
 from __future__ import annotations
 
