@@ -20,6 +20,7 @@ from ttg.errors import BrokerError
 from ttg.settings import Settings, named_brokers
 
 QUEUE_HEADER = ("name", "messages", "consumers", "messages_ready", "messages_unacknowledged")
+FIGURES_SECONDS = 12.0
 
 Say = Callable[[str], None]
 
@@ -38,14 +39,25 @@ class DemoBroker:
 
     async def describe(self, stats: BrokerStats | None) -> str:
         """The queues now, in the broker's own words where it has a tool that can be asked."""
-        if self.node is not None:
-            try:
-                answer = await self.node.control("list_queues", *QUEUE_HEADER, "--formatter", "json", "--quiet")
-            except BrokerError as error:
-                return str(error)
-            rows = sorted(tuple(str(row[column]) for column in QUEUE_HEADER) for row in json.loads(answer))
-            return f"rabbitmqctl list_queues {' '.join(QUEUE_HEADER)}\n{as_text(QUEUE_HEADER, rows)}"
-        return describe_queues(stats)
+        if self.node is None or stats is None:
+            return describe_queues(stats)
+        try:
+            rows = await _settled_figures(self.node, stats)
+        except BrokerError as error:
+            return str(error)
+        return f"rabbitmqctl list_queues {' '.join(QUEUE_HEADER)}\n{as_text(QUEUE_HEADER, rows)}"
+
+
+async def _settled_figures(node: LocalRabbitMQ, stats: BrokerStats) -> list[tuple[str, ...]]:
+    """What ``rabbitmqctl`` says once it has caught up with what is: its figures are some seconds old."""
+    expected = {queue.name: str(queue.messages) for queue in stats.queues if queue.name.endswith(("tasks", "results"))}
+    deadline = asyncio.get_running_loop().time() + FIGURES_SECONDS
+    while True:
+        answer = await node.control("list_queues", *QUEUE_HEADER, "--formatter", "json", "--quiet")
+        rows = sorted(tuple(str(row[column]) for column in QUEUE_HEADER) for row in json.loads(answer))
+        caught_up = expected.items() <= {row[0]: row[1] for row in rows}.items()
+        if caught_up or asyncio.get_running_loop().time() > deadline:
+            return rows
 
 
 def describe_queues(stats: BrokerStats | None) -> str:
