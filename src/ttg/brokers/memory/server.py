@@ -81,7 +81,7 @@ _named: WeakValueDictionary[str, MemoryServer] = WeakValueDictionary()
 
 
 class MemoryServer:
-    """The state that clients share. ``fate(consumer, verb)`` and ``travel(consumer)`` are hooks for faults and delays."""
+    """The state that clients share. Hooks for faults and delays: ``fate(consumer, verb)``, ``travel(consumer)``."""
 
     def __init__(self) -> None:
         self.fate: Callable[[str, str], Fate] = _always_done
