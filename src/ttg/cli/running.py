@@ -122,9 +122,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--quiet", "-q", action="store_true", help="no progress")
     group.add_argument("--json", action="store_true", help="print the run's report as JSON")
     group.add_argument("--dashboard", action="store_true", help="serve the live dashboard while the run goes on")
-    group.add_argument(
-        "--metrics-port", type=arguments.port, metavar="PORT", help="serve Prometheus metrics on 127.0.0.1:PORT"
-    )
+    group.add_argument("--metrics-port", type=arguments.port, metavar="PORT", help="serve Prometheus metrics")
+    group.add_argument("--metrics-host", default="127.0.0.1", metavar="ADDRESS", help="where (default: 127.0.0.1)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -227,7 +226,7 @@ def _reporter(args: argparse.Namespace) -> Any:
 
 
 def _extras(args: argparse.Namespace) -> dict[str, Any]:
-    return {"dashboard": args.dashboard, "metrics_port": args.metrics_port}
+    return {"dashboard": args.dashboard, "metrics_port": args.metrics_port, "metrics_host": args.metrics_host}
 
 
 def _conclude(finished: Finished, args: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ async def serve(
     *,
     dashboard: bool = False,
     metrics_port: int | None = None,
+    metrics_host: str = "127.0.0.1",
     host: str = "127.0.0.1",
     port: int | None = None,
     token: str | None = None,
@@ -39,7 +40,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(feeding(broker, snapshot))
         if metrics_port is not None:
-            metrics = serve_metrics(metrics_port, lambda: prometheus.render(snapshot.at(unix_time())))
+            metrics = serve_metrics(metrics_port, lambda: prometheus.render(snapshot.at(unix_time())), metrics_host)
             await stack.enter_async_context(metrics)
         address = ""
         if dashboard:
