@@ -56,11 +56,12 @@ class Hooks:
     handle_signals: bool = False
     dashboard: bool = False
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
 
 
-def start(request: RunRequest, reporter: Any, *, dashboard: bool = False, metrics_port: int | None = None) -> Finished:
-    """Run to the end in this thread, with Ctrl-C draining. Blocking."""
-    hooks = Hooks(handle_signals=True, dashboard=dashboard, metrics_port=metrics_port)
+def start(request: RunRequest, reporter: Any, **services: Any) -> Finished:
+    """Run to the end in this thread, with Ctrl-C draining. Blocking. ``services`` are those of :class:`Hooks`."""
+    hooks = Hooks(handle_signals=True, **services)
     try:
         return asyncio.run(execute(request, reporter, hooks))
     except KeyboardInterrupt:
@@ -269,5 +270,11 @@ async def _services(request: RunRequest, broker: Broker, hooks: Hooks) -> AsyncI
         return
     from ttg.run.services import serve
 
-    async with serve(broker.config, request.settings, dashboard=hooks.dashboard, metrics_port=hooks.metrics_port):
+    async with serve(
+        broker.config,
+        request.settings,
+        dashboard=hooks.dashboard,
+        metrics_port=hooks.metrics_port,
+        metrics_host=hooks.metrics_host,
+    ):
         yield
