@@ -31,6 +31,7 @@ import decimal
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -82,10 +83,20 @@ def encode_columns(
 def decode_payload(payload: bytes) -> pa.RecordBatch:
     """The record batch of a payload, without copying; :class:`~ttg.errors.MessageError` if it is none."""
     try:
-        with pa.ipc.open_stream(payload) as reader:
-            return reader.read_next_batch()
-    except (pa.ArrowException, OSError, StopIteration, ValueError) as error:
+        end = SCHEMA_PREFIX_BYTES + int.from_bytes(payload[4:SCHEMA_PREFIX_BYTES], "little")
+        schema = _schema_of(payload[:end])
+        return pa.ipc.read_record_batch(pa.py_buffer(payload).slice(end), schema)
+    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
         raise MessageError(f"expected one Arrow record batch, got {len(payload)} bytes: {error}") from error
+
+
+SCHEMA_PREFIX_BYTES = 8  # of a message: a mark, and the length of its flatbuffer
+
+
+@lru_cache(maxsize=256)
+def _schema_of(message: bytes) -> pa.Schema:
+    """The schema that an IPC stream begins with; most streams of a run begin with the same one."""
+    return pa.ipc.read_schema(pa.py_buffer(message))
 
 
 def _stream(

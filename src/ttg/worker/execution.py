@@ -130,6 +130,8 @@ class Execution:
                 announce(self.executed, count, count * self.work.pace.call_seconds)
             taken = self._run_slice(rest[0][0], count)
             rest = split_ranges(rest, taken)[1]
+            if not rest:
+                return
             if perf_counter() - self.started >= checkpoint_seconds or stop():
                 return
 

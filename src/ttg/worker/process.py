@@ -120,14 +120,19 @@ class ChildProcess:
     # -- talking
 
     def send(self, message: ToChild, bulk: bytes = b"") -> None:
+        """What is said in one turn of the event loop is sent at its end, in one go."""
         if self._gone:
             return
-        data = frame(message, bulk)
         if not self._unsent:
-            data = data[self._send_some(data) :]
-            if data:
-                self._loop.add_writer(self._connection, self._on_writable)
-        self._unsent += data
+            self._loop.call_soon(self._flush)
+        self._unsent += frame(message, bulk)
+
+    def _flush(self) -> None:
+        if self._gone:
+            return
+        del self._unsent[: self._send_some(self._unsent)]
+        if self._unsent:
+            self._loop.add_writer(self._connection, self._on_writable)
 
     def _send_some(self, data: bytes | bytearray) -> int:
         """How much of ``data`` was sent; a dead child takes everything, its exit is on its way."""
@@ -200,6 +205,7 @@ class ChildProcess:
 
     def close(self) -> None:
         if not self._gone:
+            self._flush()
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_WR)
 
