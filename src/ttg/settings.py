@@ -18,6 +18,8 @@ variable                    default              meaning
 ``TTG_HOME``                ``~/.local/state/ttg`` where runs are registered
 ``LOG_LEVEL``               ``INFO``             also ``LOG_FORMAT``: ``text`` or ``json``
 =========================== ==================== ==========================================================
+
+``OTEL_EXPORTER_OTLP_ENDPOINT`` is where dashboards and metrics servers send traces, if anywhere.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Settings:
     ca_file: str | None
     secret: str | None
     home: Path
+    otlp_endpoint: str | None
     log_level: str
     log_format: str
 
@@ -75,6 +78,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         ca_file=env.get("TTG_CA_FILE") or None,
         secret=env.get("TTG_SECRET") or None,
         home=_home(env),
+        otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         log_level=_choice(env, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
         log_format=_choice(env, "LOG_FORMAT", ("text", "json")),
     )

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from ttg.brokers.base import Broker
 from ttg.clock import unix_time
 from ttg.errors import BrokerError, BrokerUnavailable
+from ttg.messages import AnyEvent
 from ttg.monitor.snapshot import Snapshot
 
 EVENTS_AT_ONCE = 1_000
@@ -23,13 +24,16 @@ RETRY_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
+Listener = Callable[[AnyEvent], None]
+
 
 class Feed:
-    """Reads ``broker`` into ``snapshot`` while :meth:`run` runs."""
+    """Reads ``broker`` into ``snapshot`` while :meth:`run` runs; ``listener`` hears every event that is not past."""
 
-    def __init__(self, broker: Broker, snapshot: Snapshot) -> None:
+    def __init__(self, broker: Broker, snapshot: Snapshot, listener: Listener = lambda event: None) -> None:
         self.broker = broker
         self.snapshot = snapshot
+        self.listener = listener
         self.caught_up = asyncio.Event()
         self._cursor: str | None = None
 
@@ -51,6 +55,8 @@ class Feed:
         heard = unix_time() if self.caught_up.is_set() else None
         for cursor, event in entries:
             self.snapshot.fold(event, heard)
+            if heard is not None:
+                self.listener(event)
             self._cursor = cursor
         if len(entries) < EVENTS_AT_ONCE:
             self.caught_up.set()
@@ -80,9 +86,11 @@ class Feed:
 
 
 @asynccontextmanager
-async def feeding(broker: Broker, snapshot: Snapshot) -> AsyncIterator[asyncio.Task[None]]:
+async def feeding(
+    broker: Broker, snapshot: Snapshot, listener: Listener = lambda event: None
+) -> AsyncIterator[asyncio.Task[None]]:
     """While open, ``broker`` (opened; closed at the end) is read into ``snapshot``; yields the task that does it."""
-    task = asyncio.create_task(Feed(broker, snapshot).run())
+    task = asyncio.create_task(Feed(broker, snapshot, listener).run())
     try:
         yield task
     finally:

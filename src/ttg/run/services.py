@@ -13,7 +13,7 @@ from ttg.clock import unix_time
 from ttg.errors import SettingsError
 from ttg.metrics import serve_metrics
 from ttg.monitor import prometheus
-from ttg.monitor.feed import feeding
+from ttg.monitor.feed import Listener, feeding
 from ttg.monitor.snapshot import Snapshot
 from ttg.settings import Settings
 
@@ -38,7 +38,7 @@ async def serve(
     broker, snapshot = connect(config, f"monitor-{os.getpid()}"), Snapshot()
     await broker.open()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(feeding(broker, snapshot))
+        await stack.enter_async_context(feeding(broker, snapshot, _listener(settings, stack)))
         if metrics_port is not None:
             metrics = serve_metrics(metrics_port, lambda: prometheus.render(snapshot.at(unix_time())), metrics_host)
             await stack.enter_async_context(metrics)
@@ -47,6 +47,17 @@ async def serve(
             address = await stack.enter_async_context(_dashboard(config, snapshot, settings, host, port, token))
             print(f"dashboard: {address}", file=sys.stderr, flush=True)  # not logged: it may hold the token
         yield address
+
+
+def _listener(settings: Settings, stack: AsyncExitStack) -> Listener:
+    """Who hears of events beside the snapshot: OpenTelemetry, if it is wanted."""
+    if settings.otlp_endpoint:
+        from ttg.monitor.traces import traces_to
+
+        if traces := traces_to(settings.otlp_endpoint):
+            stack.callback(traces.close)
+            return traces.saw
+    return lambda event: None
 
 
 @asynccontextmanager
