@@ -13,7 +13,7 @@ from making import died, done, header, letter, task, tasks
 
 from rabbitmq_server import RabbitMQServer, installed
 from ttg.brokers.base import BrokerConfig, Delivery, Settlement
-from ttg.brokers.rabbitmq import RabbitMQBroker
+from ttg.brokers.rabbitmq import RabbitMQBroker, leases
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
 from ttg.messages import BrokerTrouble, Outcome, RunRecord, WorkerLost
 from ttg.worker.execution import MAX_PAYLOAD_BYTES
@@ -110,6 +110,31 @@ async def test_a_consumer_per_slot(broker: RabbitMQBroker) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ queues
+
+
+async def test_a_settled_task_is_followed_by_no_other_until_one_is_asked_for(
+    broker: RabbitMQBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "IN_DEMAND_SECONDS", 0.0)
+    await broker.submit(tasks(6))
+    held = await broker.lease(2, 5.0) + await broker.lease(1, 5.0)
+    handed_out = [delivery.deliveries for delivery in held]
+    while held:
+        await broker.settle([done(held.pop(0))])
+        assert (await broker.stats()).queue("tasks").ready == 6 - len(handed_out)
+        held += (taken := await broker.lease(1, 0.1))
+        handed_out += [delivery.deliveries for delivery in taken]
+    assert handed_out == [1] * 6
+
+
+async def test_a_task_that_nobody_claimed_was_not_handed_out(config: BrokerConfig, broker: RabbitMQBroker) -> None:
+    await broker.submit([task(0)])
+    assert len(await broker.lease(2, 5.0)) == 1
+    await broker.submit([task(1)])
+    other = RabbitMQBroker(config, "other")
+    (delivery,) = await other.lease(1, 5.0)
+    await other.close()
+    assert delivery.deliveries == 1
 
 
 async def test_a_queue_with_other_arguments_is_refused(server: RabbitMQServer, config: BrokerConfig) -> None:

@@ -229,14 +229,14 @@ def test_the_environment_alone_chooses_the_broker(rabbit: TtgRun, node: SecureRa
     }
     kept = {name: text for name, text in rabbit.environment.items() if name != "TTG_BROKER"}
     rabbit.environment = {**kept, **chosen}
-    start(rabbit, "--workers", "0", "--run-id", "chosen", function="value")
+    start(rabbit, "--workers", "0", "--run-id", "chosen", "--chunk-size", "200")
     home = rabbit.home / "worker"
     home.mkdir()
     worker = TtgRun(rabbit.folder, home, rabbit.environment).start("worker", "--allow", "*", "--until-run", "chosen")
     finish(rabbit)
     assert worker.wait() == 0, worker.said()
     assert '"backend": "rabbitmq"' in worker.said()
-    eventually(lambda: queues(rabbit, node)["results"] == SIZE / 50, "a message per chunk stays")
+    eventually(lambda: queues(rabbit, node)["results"] == SIZE / 200, "a message per chunk stays")
 
 
 # ---------------------------------------------------------------------------------------------- TLS

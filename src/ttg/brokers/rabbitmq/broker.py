@@ -78,7 +78,7 @@ class RabbitMQBroker(Broker):
 
     async def release_unclaimed(self, leases: Leases) -> None:
         """Stop consuming and give back what arrived without being asked for; consuming starts again with a lease."""
-        await self._give_back(await leases.stop())
+        await self._give_back(await leases.stop(), claimed=False)
 
     # -- runs
 
@@ -169,13 +169,13 @@ class RabbitMQBroker(Broker):
         return known or await self._topology.retry_queue(await self._connections.get("publish"), delay_ms)
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
-        await self._give_back([delivery.token for delivery in deliveries])
+        await self._give_back([delivery.token for delivery in deliveries], claimed=True)
 
-    async def _give_back(self, messages: Sequence[Received]) -> None:
+    async def _give_back(self, messages: Sequence[Received], *, claimed: bool) -> None:
         """Publish again, then acknowledge: a message returned by the broker itself would look like a lost worker's."""
         held = [message for message in messages if message.held]
         try:
-            await self._publish([message.again(self._names.tasks) for message in held])
+            await self._publish([message.again(self._names.tasks, claimed=claimed) for message in held])
         except BrokerError:
             for message in held:
                 message.leases.hand_back([message])

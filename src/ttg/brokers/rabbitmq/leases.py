@@ -1,14 +1,15 @@
 """Leases on RabbitMQ: the unacknowledged deliveries of one channel. When the channel dies, all of them are lost.
 
-A consumer's prefetch counts what it holds unacknowledged, so the sum of our consumers' prefetches is the most tasks we
-ever have: as many as were asked for (held + wanted). It grows by adding consumers, one per task wanted (so that the
-broker's tools show one consumer per slot), and shrinks to nothing when tasks arrive that nobody wants: those go back.
+A consumer's prefetch counts what it holds unacknowledged: what our consumers may still get is what is wanted.
+Consumers are added, one per task wanted (so that the broker's tools show one per slot). An acknowledgement makes room
+for one more task: when nobody has asked of late, the consumer is cancelled first. Should tasks arrive all the same that
+nobody wants, they go back and all consumers end.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from ttg.errors import BrokerError
 
 CONSUMERS_OF_ONE = 16
 UNCLAIMED_SECONDS = 0.25
+IN_DEMAND_SECONDS = 0.05  # whoever asked so recently is about to ask again
 SHORTEST_WAIT_SECONDS = 0.05  # deliveries follow a round trip after consuming began
 
 
@@ -29,6 +31,7 @@ class Received:
 
     leases: Leases
     tag: int
+    consumer: str
     body: bytes
     headers: dict[str, Any]
     redelivered: bool
@@ -43,10 +46,10 @@ class Received:
         """Whether it is still ours."""
         return self.leases.channel.closed is None and self.tag in self.leases.outstanding
 
-    def again(self, queue: str) -> Letter:
-        """The same message, to be published once more, with its history."""
+    def again(self, queue: str, *, claimed: bool) -> Letter:
+        """The same message, to be published once more, with its history: one more delivery if somebody had it."""
         headers = {name: value for name, value in self.headers.items() if not name.startswith("x-")}
-        return Letter(queue, self.body, "task", headers | {"deliveries": self.before + 1})
+        return Letter(queue, self.body, "task", headers | {"deliveries": self.before + claimed})
 
 
 class Leases:
@@ -62,7 +65,9 @@ class Leases:
         self._arrived: deque[Received] = deque()
         self._bell = asyncio.Event()
         self._prefetch: dict[str, int] = {}
+        self._qos: int | None = None
         self._wanted = 0
+        self._asked_at = loop_time()
         self._growing = asyncio.Lock()
         self._watch: asyncio.TimerHandle | None = None
         channel.on_close.append(self._on_close)
@@ -83,6 +88,7 @@ class Leases:
             await self._wait_for_arrivals(max(wait_seconds, SHORTEST_WAIT_SECONDS))
         finally:
             self._wanted -= limit
+            self._asked_at = loop_time()
             self._watch_unclaimed()
         return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
 
@@ -105,6 +111,7 @@ class Leases:
         tags = {message.tag for message in received if message.held}
         if not tags:
             return
+        self._cancel_idle(tags)
         prefix = 0
         for tag in self.outstanding:
             if tag not in tags:
@@ -116,6 +123,19 @@ class Leases:
             del self.outstanding[tag]
             if tag > prefix:
                 self.channel.raw.basic_ack(tag)
+
+    def _cancel_idle(self, tags: set[int]) -> None:
+        """Without demand, cancel the consumers that hold nothing but ``tags``, before acknowledging makes them idle.
+
+        Only those that are full: what is on its way to a cancelled consumer is rejected by pika, and then looks as if a
+        worker had been lost.
+        """
+        if self._wanted or loop_time() - self._asked_at < IN_DEMAND_SECONDS:
+            return
+        for tag, count in Counter(self.outstanding[tag].consumer for tag in tags).items():
+            if self._prefetch.get(tag) == count:
+                del self._prefetch[tag]
+                self.channel.raw.basic_cancel(tag, callback=lambda _frame: None)
 
     def hand_back(self, received: Iterable[Received]) -> None:
         """Return messages to the queue as if their holder was lost: the last resort when nothing can be published."""
@@ -153,16 +173,17 @@ class Leases:
                 missing -= each
 
     def _missing(self) -> int:
-        held = len(self.outstanding) - len(self._arrived)
-        return held + self._wanted - sum(self._prefetch.values())
+        """What is wanted and neither here nor on its way. What cancelled consumers still hold counts for nobody."""
+        filled = sum(message.consumer in self._prefetch for message in self.outstanding.values())
+        return self._wanted - len(self._arrived) - (sum(self._prefetch.values()) - filled)
 
     async def _consume(self, prefetch: int) -> None:
-        await self.channel.call("basic_qos", prefetch_count=prefetch)
+        if prefetch != self._qos:
+            await self.channel.call("basic_qos", prefetch_count=prefetch)
+            self._qos = prefetch
         self._consumers += 1
         tag = f"{self._consumer}-{self._consumers}"
-        self._prefetch[tag] = (
-            prefetch  # before the answer: should we be cancelled while waiting, it consumes all the same
-        )
+        self._prefetch[tag] = prefetch  # at once: should we be cancelled while waiting, it consumes all the same
         await self.channel.call("basic_consume", self._queue, self._on_message, consumer_tag=tag)
 
     def _watch_unclaimed(self) -> None:
@@ -178,7 +199,7 @@ class Leases:
 
     def _on_message(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         headers = properties.headers or {}
-        received = Received(self, method.delivery_tag, body, headers, method.redelivered)
+        received = Received(self, method.delivery_tag, method.consumer_tag, body, headers, method.redelivered)
         self.outstanding[received.tag] = received
         self._arrived.append(received)
         self._bell.set()
