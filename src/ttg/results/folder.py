@@ -25,7 +25,7 @@ RUN_FILE = "run.json"
 _LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "hiredis", "pika")
 
 
-class RunInfo(Message, frozen=True, kw_only=True):
+class RunInfo(Message, frozen=True, kw_only=True, omit_defaults=False):
     """The contents of ``run.json``. Times are Unix seconds; ``seconds`` is how long coordinators were at it.
 
     ``state``: active, interrupted, cancelled, failed, finished, finished_with_dead_letters. ``statistics`` maps a
