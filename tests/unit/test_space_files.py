@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ttg.errors import SpaceError
@@ -74,6 +74,7 @@ def test_kinds_of_cells(cells: str, kind: str) -> None:
     assert {cell: kind_of(cell) for cell in cells.split()} == dict.fromkeys(cells.split(), kind)
 
 
+@example(column=["0", ""])
 @given(st.lists(st.one_of(st.integers().map(str), st.floats().map(str), st.text("01.e-\n ", max_size=4)), min_size=1))
 def test_kinds_of_a_column_are_those_of_its_cells(column: list[str]) -> None:
     expected = set(map(kind_of, column))

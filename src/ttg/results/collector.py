@@ -21,7 +21,7 @@ from ttg.results.pieces import Piece, write_rows
 from ttg.results.rewrite import unify_parts
 from ttg.spec import RunSpec
 
-PART_BYTES = 32 << 20
+PART_BYTES = 8 << 20
 PART_AGE_SECONDS = 5.0
 PART_AGE_SHARE = 0.05
 PIECE_BYTES = 4096  # what a decoded message costs beyond its payload

@@ -16,7 +16,7 @@ from ttg.results.collector import Collector
 
 log = logging.getLogger("ttg.run")
 
-MAX_BUFFERED_BYTES = 128 << 20
+MAX_BUFFERED_BYTES = 16 << 20
 
 
 class Harvest:

@@ -24,7 +24,7 @@ from ttg.units import max_failures as max_failures_of
 
 T = TypeVar("T", float | None, int | None)
 
-EMBEDDED_KEEP_BYTES = 16 << 20
+EMBEDDED_KEEP_BYTES = 4 << 20
 SHARED_KEEP_BYTES = 64 << 20
 
 

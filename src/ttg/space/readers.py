@@ -79,7 +79,7 @@ _FLOATS = re.compile(r"(?:[+-]?(?:0|[1-9]\d{0,17})(?:\.\d*)?(?:[eE][+-]?\d\d?)?(
 def kinds_of(column: Sequence[str]) -> set[str]:
     """The kinds of a column's cells, and ``float`` alone for floats among which there may be integers."""
     joined = "\n".join(column)
-    if joined.count("\n") == len(column) - 1 and joined:
+    if column and column[-1] and joined.count("\n") == len(column) - 1:
         if _INTEGERS.fullmatch(joined):
             return {"int"}
         if _FLOATS.fullmatch(joined):

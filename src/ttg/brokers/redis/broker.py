@@ -35,7 +35,7 @@ from ttg.messages import (
 SCRIPT_BYTES = 8 << 20
 """Messages are sent in scripts of about this size, so that no script holds the server up."""
 
-READ_BYTES = 16 << 20
+READ_BYTES = 4 << 20
 """Results are read in pages of about this size."""
 
 GOODBYE_SECONDS = 2.0

@@ -1,8 +1,8 @@
 """One connection to a Redis or Valkey server: words out, the reply back.
 
 It stands where a client library would, because TTG needs so little of one: no cluster, no retries (a write whose reply
-was lost would run twice), no reply parsing, no pub/sub. Importing redis-py took each of TTG's processes about as long as
-the rest of its start. The protocol itself (RESP 2) is hiredis' work.
+was lost would run twice), no reply parsing, no pub/sub. Importing redis-py took each of TTG's processes about as long
+as the rest of its start. The protocol itself (RESP 2) is hiredis' work.
 """
 
 from __future__ import annotations
