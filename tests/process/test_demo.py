@@ -86,12 +86,12 @@ def test_on_a_rabbitmq_that_others_use(
 ) -> None:
     monkeypatch.setenv("TTG_BROKER", rabbitmq.url)
     monkeypatch.setenv("TTG_NAMESPACE", "demo")
-    rabbitmq.create("orders", b"stays")
+    rabbitmq.create("invoices", b"stays")
     result, said = show(replace(config, backend="rabbitmq", fault="worker", settings=read_settings()))
     assert result.check.passed
     assert "demo.results" in result.queues
     assert "the environment names" in said
-    assert rabbitmq.contents("orders") == [b"stays"]
+    assert rabbitmq.contents("invoices") == [b"stays"]
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -66,6 +66,7 @@ READ_LIMIT = 256
 SILENT_HEARTBEATS = 3.0
 RIVALS_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.2
+FIRST_CONTACT_SECONDS = 1.0
 
 
 @dataclass
@@ -135,10 +136,10 @@ class Coordinator:
         self._stop.set()
 
     async def _announce(self) -> None:
-        await self.broker.open()
-        await self.broker.publish_run(self._record("active"))
+        await self._first_contact()
+        await self._patience.call(partial(self.broker.publish_run, self._record("active")))
         if self.revived:
-            await self.broker.take_dead_letters(self.spec.run, self.revived)
+            await self._patience.call(partial(self.broker.take_dead_letters, self.spec.run, self.revived))
         await self._tell(
             RunStarted(
                 **self._signed(),
@@ -150,6 +151,17 @@ class Coordinator:
                 names=self.spec.names,
             )
         )
+
+    async def _first_contact(self) -> None:
+        """A broker that is only just up may refuse for a moment; one that is not there is reported soon."""
+        deadline = loop_time() + FIRST_CONTACT_SECONDS
+        while True:
+            try:
+                return await self.broker.open()
+            except BrokerUnavailable:
+                if loop_time() >= deadline:
+                    raise
+            await asyncio.sleep(LOOK_SECONDS / 5)
 
     async def _work(self) -> None:
         loops = [self._submit, self._listen, self._look]
