@@ -39,7 +39,7 @@ def redis_server(folder: Path) -> Iterator[str]:
     port = free_port()
     settings = REDIS_SETTINGS | {"port": str(port), "dir": str(folder)}
     options = [word for name, value in settings.items() for word in (f"--{name}", value)]
-    with running([redis_binary(), *options], folder):
+    with running([*dying_with_us(), redis_binary(), *options], folder):
         wait_for(lambda: answers(port, b"PING\r\n", b"+PONG"), f"redis-server on port {port}")
         yield f"redis://127.0.0.1:{port}/0"
 
@@ -92,6 +92,11 @@ def running(command: list[str], folder: Path, environment: dict[str, str] | None
     finally:
         kill_tree(process.pid)
         process.wait()
+
+
+def dying_with_us() -> list[str]:
+    """A prefix for commands that must not outlive this process, even if it is killed."""
+    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
 def wait_for(up: Callable[[], bool], what: str) -> None:
