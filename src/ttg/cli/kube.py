@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import secrets
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,8 +117,9 @@ def call_run(args: argparse.Namespace) -> int:
     from ttg import units
     from ttg.kube import cluster
     from ttg.kube.layout import Sweep
+    from ttg.run.request import made_up_id
 
-    run_id = args.run_id or f"run-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run_id = args.run_id or made_up_id("run")
     sweep = Sweep(
         run=run_id,
         arguments=(args.target, *args.arguments),
