@@ -59,7 +59,7 @@ class Site(Protocol):
 class ValkeySite:
     """Valkey on a unix socket; ``options`` as for the server."""
 
-    settle_marker = b".results.bytes"
+    settle_marker = b".results"
 
     def __init__(self, name: str = "valkey", *options: str) -> None:
         self.name = name

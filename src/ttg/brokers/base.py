@@ -198,9 +198,9 @@ class Broker(ABC):
 
     @abstractmethod
     async def trim_results(self, run: str, up_to: str, keep_bytes: int) -> None:
-        """The entries of ``run`` up to and including the cursor are collected and may be dropped, oldest first, except
-        for the newest ``keep_bytes`` of them. Entries of other runs are never touched. A backend whose log retires by
-        itself may do nothing."""
+        """The entries of ``run`` up to and including the cursor are collected. Those that this client has read may be
+        dropped, oldest first, except for the newest ``keep_bytes`` of them. Entries of other runs are never touched. A
+        backend whose log retires by itself may do nothing."""
 
     @abstractmethod
     async def publish_events(self, events: Iterable[AnyEvent]) -> None:

@@ -17,6 +17,7 @@ from ttg.brokers.redis import cleaning, diagnosis
 from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.link import BLOCK_SECONDS, Link
 from ttg.brokers.redis.membership import HOUSEKEEPING_SECONDS, Membership, uninterrupted
+from ttg.brokers.redis.retention import Retention
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, MessageError
 from ttg.messages import (
@@ -37,6 +38,8 @@ SCRIPT_BYTES = 8 << 20
 
 READ_BYTES = 4 << 20
 """Results are read in pages of about this size."""
+
+DROP_AT_ONCE = 1000
 
 GOODBYE_SECONDS = 2.0
 OLDEST_VERSION = {"redis": 7, "valkey": 8}
@@ -59,6 +62,7 @@ class RedisBroker(Broker):
         self._version = ""
         self._mean_result_bytes = 64 << 10
         self._read_up_to: dict[str | None, tuple[str, str]] = {}
+        self._retention: dict[str, Retention] = {}
         self._abandoned: set[asyncio.Task[None]] = set()
 
     # -- lifecycle
@@ -175,7 +179,7 @@ class RedisBroker(Broker):
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         keys = self._keys
-        touched = (keys.tasks, keys.retry, keys.letters, keys.results, keys.result_bytes)
+        touched = (keys.tasks, keys.retry, keys.letters, keys.results)
         settled: list[bool] = []
         for batch in _batches([_settlement_words(settlement) for settlement in settlements]):
             reply = await self._link.script("settle", touched, (GROUP, self.consumer, *batch))
@@ -196,7 +200,10 @@ class RedisBroker(Broker):
             self._learn_size(page)
             found = [message for entry in page if (message := await self._result(entry, run))]
             if found:
-                return found[:limit]
+                del found[limit:]
+                if run is not None:
+                    self._retention.setdefault(run, Retention()).saw(found)
+                return found
             # Other runs' entries are not looked at again when the caller asks once more from the same place.
             self._read_up_to[run] = (after or "", page[-1][0].decode())
         return []
@@ -227,10 +234,10 @@ class RedisBroker(Broker):
         return ResultMessage(entry_id.decode(), header, fields.get(b"payload", b""))
 
     async def trim_results(self, run: str, up_to: str, keep_bytes: int) -> None:
-        start = "-"
-        while start:
-            reply = await self._link.script("trim_results", (self._keys.results,), (run, up_to, keep_bytes, start, 256))
-            start = reply.decode()
+        retention = self._retention.get(run)
+        ids = list(retention.take(up_to, keep_bytes)) if retention else []
+        for start in range(0, len(ids), DROP_AT_ONCE):
+            await self._link.command("XDEL", self._keys.results, *ids[start : start + DROP_AT_ONCE])
 
     async def publish_events(self, events: Iterable[AnyEvent]) -> None:
         bodies = [encode(event) for event in events]

@@ -90,7 +90,7 @@ async def purge_run(link: Link, keys: Keys, run: str, dry_run: bool) -> dict[str
         keys.runs: await link.command("HEXISTS", keys.runs, run),
     }
     if not dry_run:
-        for key in (keys.runs, keys.runs_since, keys.result_bytes):
+        for key in (keys.runs, keys.runs_since):
             await link.command("HDEL", key, run)
     return _told(keys, {key: count for key, count in counts.items() if count})
 
@@ -105,5 +105,5 @@ async def _purge_log(link: Link, key: str, run: str, only_count: int, group: str
 
 def _told(keys: Keys, counts: dict[str, int]) -> dict[str, int]:
     """What people are told: the queues and the runs, not our bookkeeping."""
-    bookkeeping = {keys.result_bytes, keys.runs_since, keys.workers, keys.workers_seen, keys.housekeeping}
+    bookkeeping = {keys.runs_since, keys.workers, keys.workers_seen, keys.housekeeping}
     return {key: count for key, count in counts.items() if key not in bookkeeping}

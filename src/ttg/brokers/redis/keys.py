@@ -30,10 +30,6 @@ class Keys:
         return f"{self.namespace}.results"
 
     @property
-    def result_bytes(self) -> str:
-        return f"{self.namespace}.results.bytes"
-
-    @property
     def events(self) -> str:
         return f"{self.namespace}.events"
 
@@ -67,7 +63,6 @@ class Keys:
             self.results: "stream",
             self.events: "stream",
             self.runs: "hash",
-            self.result_bytes: "hash",
             self.runs_since: "hash",
             self.workers: "hash",
             self.workers_seen: "zset",

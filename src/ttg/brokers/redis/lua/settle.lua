@@ -2,7 +2,7 @@
 -- Make outcomes of leased tasks true, each only if the consumer still holds the task.
 -- The server runs this script whole or, when it is out of memory, not at all (no allow-oom flag): nothing to roll back.
 -- KEYS[1] stream: tasks    KEYS[2] sorted set: tasks.retry (score: due time in ms)    KEYS[3] stream: tasks.dlq
--- KEYS[4] stream: results  KEYS[5] hash: results.bytes (run -> bytes of its results so far, for trimming)
+-- KEYS[4] stream: results
 -- ARGV[1] group   ARGV[2] consumer   then per settlement:
 --   entry id, run id, result header, result payload, retry delay in ms,
 --   number of dead letters, of retries, of remaining tasks, then these as JSON
@@ -18,8 +18,7 @@ end
 
 local function record(at, letters, retries, remainder)
   local run, header, payload, due_ms = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], now_ms + ARGV[at + 4]
-  local bytes = redis.call('HINCRBY', KEYS[5], run, #header + #payload)
-  redis.call('XADD', KEYS[4], '*', 'run', run, 'header', header, 'payload', payload, 'run_bytes', bytes)
+  redis.call('XADD', KEYS[4], '*', 'run', run, 'header', header, 'payload', payload)
   local next = at + 8
   for i = next, next + letters - 1 do
     redis.call('XADD', KEYS[3], '*', 'run', run, 'letter', ARGV[i])
