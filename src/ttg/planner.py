@@ -15,7 +15,7 @@ TARGET_SECONDS = 1.0
 TAIL_SECONDS = 0.01
 PILOT_SIZE = 1
 PILOT_GROWTH = 4096
-TAIL_FRACTION = 2.0
+TAIL_FRACTION = 4.0
 MAX_CHUNK = 1 << 18
 """A column of it (2 MiB) fits the caches, and copies of it on its way do not fill the memory; still, all work per chunk
 together is about a hundredth of the calls."""
@@ -31,6 +31,15 @@ class Speed:
     call_seconds: float = 0.0
     count: int = 0
 
+    def after(self, count: int, seconds: float) -> Speed:
+        """The same when ``count`` more parameters have kept a slot busy for ``seconds``. Recent ones weigh more than
+        old ones, and many more than a few."""
+        if count <= 0 or seconds < 0:
+            return self
+        old_weight = min(self.count, 4 * count)
+        mean = (self.call_seconds * old_weight + seconds) / (old_weight + count)
+        return Speed(mean, self.count + count)
+
 
 @dataclass
 class Planner:
@@ -44,13 +53,8 @@ class Planner:
     speed: Speed = Speed()
 
     def saw(self, count: int, seconds: float) -> None:
-        """``count`` parameters kept one slot busy for ``seconds``. Recent pieces weigh more than old ones."""
-        if count <= 0 or seconds < 0:
-            return
-        old_weight = min(self.speed.count, 4 * count)
-        total = old_weight + count
-        mean = (self.speed.call_seconds * old_weight + seconds) / total
-        self.speed = Speed(mean, self.speed.count + count)
+        """``count`` parameters kept one slot busy for ``seconds``."""
+        self.speed = self.speed.after(count, seconds)
 
     def next_size(self, left: int, slots: int) -> int:
         """Size of the next chunk when ``left`` parameters are not submitted yet and ``slots`` slots share them."""

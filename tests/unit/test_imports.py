@@ -11,17 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "ttg"
 
-BASE = {"errors", "clock"}
+BASE = {"errors", "clock", "allocation"}
 CORE = BASE | {"messages", "space", "seeds", "spec"}
 TARGET = CORE | {"target"}
 BROKERS = TARGET | {"settings", "brokers", "logs", "metrics"}
-BESIDE_BROKERS = BROKERS | {"results.encode", "results.plain"}
+BESIDE_BROKERS = BROKERS | {"results.encode", "results.plain", "planner"}
 COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner", "units"}
 
 # Longest prefix wins. What a module may import of ours, itself and its own subpackage apart; None: everything.
 ALLOWED: dict[str, set[str] | None] = {
     "errors": set(),
     "clock": set(),
+    "allocation": set(),
     "units": {"errors"},
     "logs": {"errors"},
     "metrics": BASE | {"messages"},

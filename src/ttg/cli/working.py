@@ -58,6 +58,7 @@ def worker(args: argparse.Namespace) -> int:
     import asyncio
 
     from ttg import units
+    from ttg.allocation import keep_freed_memory
     from ttg.brokers import connect
     from ttg.worker.config import WorkerConfig
     from ttg.worker.supervisor import run_worker
@@ -84,6 +85,7 @@ def worker(args: argparse.Namespace) -> int:
         metrics_host=args.metrics_host,
     )
     broker = connect(settings.broker_config(url), name)
+    keep_freed_memory()
     summary = asyncio.run(run_worker(broker, config))
     print(summary.to_json(), flush=True)
     return summary.exit_code

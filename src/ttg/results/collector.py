@@ -22,6 +22,7 @@ from ttg.results.rewrite import unify_parts
 from ttg.spec import RunSpec
 
 PART_BYTES = 8 << 20
+SMALL_PART_BYTES = 1 << 20
 PART_AGE_SECONDS = 5.0
 PART_AGE_SHARE = 0.05
 PIECE_BYTES = 4096  # what a decoded message costs beyond its payload
@@ -84,6 +85,7 @@ class Collector:
         self._letters: list[DeadLetter] = []
         self._cursor = ""
         self._bytes = 0
+        self._rows = 0
         self._replayed: set[tuple[int, float]] = set()
         self._began: float | None = None
         self._buffered_since: float | None = None
@@ -113,7 +115,7 @@ class Collector:
     @property
     def buffered_rows(self) -> int:
         """Rows and letters that the next batch will hold."""
-        return sum(piece.rows for piece in self._pieces) + len(self._letters)
+        return self._rows
 
     def missing(self, start: int = 0, limit: int | None = None) -> Ranges:
         """As :meth:`Ledger.missing`, with what is buffered counted as settled."""
@@ -130,6 +132,7 @@ class Collector:
         if rows:
             self._pieces.append(piece if rows == piece.rows else piece.only(new))
             self._bytes += PIECE_BYTES + len(message.payload)
+            self._rows += rows
         dead = sum(map(self._add_letter, header.dead))
         self._cursor = message.cursor
         return Added(rows, dead, header.count + len(header.dead) - rows - dead)
@@ -164,6 +167,7 @@ class Collector:
         if (letter.index, letter.at) in self._replayed or not self._admitted.settle_dead(letter.index):
             return False
         self._letters.append(letter)
+        self._rows += 1
         self._bytes += LETTER_BYTES + len(letter.failure.traceback)
         return True
 
@@ -186,7 +190,12 @@ class Collector:
             return False
         self._buffered_since = now if self._buffered_since is None else self._buffered_since
         patience = max(PART_AGE_SECONDS, PART_AGE_SHARE * (now - self._began))
-        return self._bytes >= PART_BYTES or now - self._buffered_since >= patience
+        return self._bytes >= self._part_bytes() or now - self._buffered_since >= patience
+
+    def _part_bytes(self) -> int:
+        """A part is not larger than what is still to come: near the end they shrink, and the last is soon written."""
+        to_come = (self._spec.size - self.done_count - self.dead_count) * self._bytes // self._rows
+        return min(PART_BYTES, max(SMALL_PART_BYTES, to_come))
 
     def take(self) -> Batch | None:
         """All that is buffered; ``None`` when that is nothing."""
@@ -194,7 +203,8 @@ class Collector:
             return None
         batch = Batch(self._number, tuple(self._pieces), tuple(self._letters), self._cursor)
         self._number += 1
-        self._pieces, self._letters, self._bytes, self._buffered_since = [], [], 0, None
+        self._pieces, self._letters, self._buffered_since = [], [], None
+        self._bytes = self._rows = 0
         return batch
 
     def write(self, batch: Batch) -> Written:

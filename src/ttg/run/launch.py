@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ttg.allocation import keep_freed_memory
 from ttg.clock import unix_time
 from ttg.errors import BrokerError, RunStopped, TargetError
 from ttg.results.folder import RunFolder, forget_run
@@ -224,6 +225,7 @@ def _importing_much() -> Iterator[None]:
         gc.enable()
         if ours:
             del os.environ[BLAS_THREADS]
+            keep_freed_memory()
 
 
 def _generation(folder: RunFolder) -> int:

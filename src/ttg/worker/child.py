@@ -17,6 +17,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from ttg.allocation import keep_freed_memory
 from ttg.errors import MessageError, TTGError
 from ttg.spec import decode_spec
 from ttg.worker.execution import Execution
@@ -141,6 +142,7 @@ def main() -> None:
     connection_fd, lifeline, parent = map(int, sys.argv[1:4])
     sys.argv[1:] = []
     die_with_parent(parent, lifeline)
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):

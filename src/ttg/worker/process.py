@@ -28,6 +28,9 @@ from ttg.worker.protocol import FrameReader, FromChild, ToChild, frame
 log = logging.getLogger("ttg.worker.output")
 
 RECEIVE_BYTES = 1 << 20
+SEND_BUFFER_BYTES = 4 << 20
+"""Room for a whole report, as far as the kernel allows: the child goes on while the worker has not read it yet."""
+
 DYING_SECONDS = 0.5
 LINES_KEPT = 40
 LINE_CHARACTERS = 500
@@ -93,6 +96,7 @@ class ChildProcess:
 
     def _spawn(self) -> None:
         self._connection, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         lifeline, self._lifeline = os.pipe()
         self._output, output = os.pipe()
         arguments = [str(number) for number in (theirs.fileno(), lifeline, os.getpid())]

@@ -108,31 +108,52 @@ class FrameReader:
 
     def __init__(self, kind: object) -> None:
         self._decoder = msgspec.msgpack.Decoder(kind)
-        self._buffer = bytearray()
+        self._head = bytearray()
+        self._message: ToChild | FromChild | None = None
+        self._bulk: list[memoryview] = []
+        self._missing = 0
 
-    def feed(self, data: bytes | memoryview) -> Iterator[tuple[ToChild | FromChild, bytes]]:
-        """Add bytes; yields each message that is complete now, with its bulk."""
-        self._buffer += data
-        position = 0
-        while (end := self._end_of_frame(position)) is not None:
-            yield self._cut(position, end)
-            position = end
-        del self._buffer[:position]
+    def feed(self, data: bytes) -> Iterator[tuple[ToChild | FromChild, bytes]]:
+        """Add bytes; yields each message that is complete now, with its bulk, which is copied once however it comes."""
+        view = memoryview(data)
+        while True:
+            if self._message is None:
+                view = self._take_message(view)
+            if self._message is None:
+                return
+            self._bulk.append(view[: self._missing])
+            view = view[len(self._bulk[-1]) :]
+            self._missing -= len(self._bulk[-1])
+            if self._missing:
+                return
+            complete = self._message, b"".join(self._bulk)
+            self._message, self._bulk = None, []
+            yield complete
 
-    def _end_of_frame(self, position: int) -> int | None:
-        if len(self._buffer) - position < _HEADER.size:
-            return None
-        body, bulk = _HEADER.unpack_from(self._buffer, position)
+    def _take_message(self, view: memoryview) -> memoryview:
+        """Read lengths and message, as far as they are there; returns what follows."""
+        for _ in ("lengths", "message"):
+            taken = view[: self._head_bytes() - len(self._head)]
+            self._head += taken
+            view = view[len(taken) :]
+        if len(self._head) == self._head_bytes():
+            self._missing = _HEADER.unpack_from(self._head)[1]
+            self._message = self._decoded(bytes(self._head[_HEADER.size :]))
+            self._head.clear()
+        return view
+
+    def _head_bytes(self) -> int:
+        """How long lengths and message are together, as far as that is known."""
+        if len(self._head) < _HEADER.size:
+            return _HEADER.size
+        body: int = _HEADER.unpack_from(self._head)[0]
         if body > MAX_MESSAGE_BYTES:
             raise MessageError(f"expected a frame of the worker's own protocol, got a length of {body} bytes")
-        end: int = position + _HEADER.size + body + bulk
-        return end if end <= len(self._buffer) else None
+        return _HEADER.size + body
 
-    def _cut(self, position: int, end: int) -> tuple[ToChild | FromChild, bytes]:
-        start = position + _HEADER.size
-        bulk = start + _HEADER.unpack_from(self._buffer, position)[0]
+    def _decoded(self, body: bytes) -> ToChild | FromChild:
         try:
-            message: ToChild | FromChild = self._decoder.decode(memoryview(self._buffer)[start:bulk].tobytes())
+            message: ToChild | FromChild = self._decoder.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise MessageError(f"expected a message of the worker's own protocol: {error}") from error
-        return message, bytes(memoryview(self._buffer)[bulk:end])
+        return message

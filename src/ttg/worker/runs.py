@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttg.brokers.base import Broker
 from ttg.messages import RunRecord, Task, indices_of
+from ttg.planner import Speed
 from ttg.spec import RunSpec, decode_spec
 from ttg.target import allowed
 from ttg.worker.protocol import Report
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from ttg.space import Space
 
 ACTIVE = "active"
-SPEED_WEIGHT = 0.25
 
 
 @dataclass(eq=False)
@@ -29,7 +29,7 @@ class Run:
     state: str = ACTIVE
     refusal: str = ""
     lasting: bool = False
-    call_seconds: float = 0.0
+    speed: Speed = field(default_factory=Speed)
     _space: Space | None = field(default=None, repr=False)
 
     @property
@@ -43,11 +43,9 @@ class Run:
         return self.state == ACTIVE
 
     def saw(self, count: int, report: Report) -> None:
-        """Learn the speed of the run from a report."""
+        """Learn the speed of the run from the report on a task of ``count`` parameters."""
         left = sum(stop - start for start, stop in report.remaining)
-        if count > left:
-            new = report.seconds / (count - left)
-            self.call_seconds += (new - self.call_seconds) * (SPEED_WEIGHT if self.call_seconds else 1.0)
+        self.speed = self.speed.after(count - left, report.seconds)
 
     def parameters_of(self, task: Task, index: int) -> dict[str, Any]:
         """The parameters at ``index``, as plain values that a message can carry."""

@@ -132,9 +132,7 @@ class Slot:
 
     def assign(self, held: Held) -> None:
         """Put a task in flight."""
-        held.estimate_seconds = held.task.count * held.run.call_seconds + OVERHEAD_SECONDS
-        if not held.run.call_seconds:
-            held.estimate_seconds = UNKNOWN_SECONDS
+        held.estimate_seconds = held.task.count * held.run.speed.call_seconds + OVERHEAD_SECONDS
         self._waiting_seconds += held.estimate_seconds
         self.flight.append(held)
         if self.phase is Phase.UP:
@@ -184,32 +182,35 @@ class Slot:
         return self.flight[0] if self.flight else None
 
     def room(self, now: float) -> int:
-        """How many more tasks would keep the child busy for :data:`QUEUE_AHEAD_SECONDS`."""
-        if self.phase is Phase.CLOSED or len(self.flight) >= MAX_IN_FLIGHT:
-            return 0
-        lacking = QUEUE_AHEAD_SECONDS - self.backlog_seconds(now)
-        if lacking <= 0:
+        """How many more tasks would keep the child busy for :data:`QUEUE_AHEAD_SECONDS`. While nothing is known of
+        their length, one waits behind the one that is executed."""
+        if self.phase is Phase.CLOSED or len(self.flight) >= MAX_IN_FLIGHT or self.room_in(now) > 0:
             return 0
         if not self._task_seconds:
-            return 0 if self.flight else 1
+            return max(0, 2 - len(self.flight))
+        lacking = QUEUE_AHEAD_SECONDS - self.backlog_seconds(now)
         return max(1, min(int(lacking / self._task_seconds), MAX_IN_FLIGHT - len(self.flight)))
+
+    def room_in(self, now: float) -> float:
+        """In how many seconds there will be room, if all goes as expected."""
+        return max(0.0, self.backlog_seconds(now) - QUEUE_AHEAD_SECONDS)
 
     def backlog_seconds(self, now: float) -> float:
         """Work in flight, as far as can be told. A head that takes much longer than expected may take for ever."""
         if not self.flight:
             return 0.0
-        elapsed = now - self.flight[0].began if self.flight[0].began else 0.0
-        if elapsed > self.flight[0].estimate_seconds + OVERRUN_SECONDS:
+        if self._overdue(now):
             return UNKNOWN_SECONDS
+        elapsed = now - self.flight[0].began if self.flight[0].began else 0.0
         return max(0.0, self._waiting_seconds - elapsed)
 
     def stuck_behind_head(self, now: float) -> list[Held]:
         """What waits behind a head that takes much longer than expected: others could have it."""
-        if len(self.flight) < 2 or not self.flight[0].began:
-            return []
-        if now - self.flight[0].began < self.flight[0].estimate_seconds + OVERRUN_SECONDS:
-            return []
-        return [held for held in self.others() if held.wanted]
+        return [held for held in self.others() if held.wanted] if self._overdue(now) else []
+
+    def _overdue(self, now: float) -> bool:
+        head = self.head
+        return bool(head and head.began and now - head.began > head.estimate_seconds + OVERRUN_SECONDS)
 
     def others(self) -> list[Held]:
         """What waits behind the head."""
@@ -314,7 +315,7 @@ class Slot:
             return
         head.began, head.began_unix = loop_time(), unix_time()
         head.offset, head.count = 0, head.task.count
-        self._arm(head.task.count * head.run.call_seconds)
+        self._arm(head.task.count * head.run.speed.call_seconds)
 
     def _arm(self, expected_seconds: float) -> None:
         """Set the timer for what the child does now."""

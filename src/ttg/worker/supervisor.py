@@ -46,6 +46,7 @@ log = logging.getLogger("ttg.worker")
 LEASE_WAIT_SECONDS = 1.0
 TELL_SECONDS = 0.25
 LOOK_SECONDS = 0.05
+LEAST_PAUSE_SECONDS = 0.002
 FOLLOW_SECONDS = 1.0
 UNWANTED_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
@@ -190,11 +191,11 @@ class Worker:
             room = 0 if self._secluded else sum(slot.room(now) for slot in self.slots)
             if room and len(self._reception.on_hold) < len(self.slots):
                 return room
-            await self._change_within(LOOK_SECONDS)
+            await self._change_within(min(LOOK_SECONDS, LEAST_PAUSE_SECONDS + min(s.room_in(now) for s in self.slots)))
 
     def _assign(self, run: Run, delivery: Delivery) -> None:
         now = loop_time()
-        slot = min(self.slots, key=lambda slot: slot.backlog_seconds(now))
+        slot = min(self.slots, key=lambda slot: (slot.backlog_seconds(now), len(slot.flight)))
         slot.assign(Held(delivery, run))
 
     # -- what slots tell

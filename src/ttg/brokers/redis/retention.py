@@ -1,7 +1,7 @@
 """Which entries of the results log a reader may drop: what it has read itself, beyond the newest so many bytes.
 
-The reader remembers ids and sizes, so nobody has to look at the entries again: a script that did would copy every payload
-into the server's interpreter.
+The reader remembers ids and sizes, so nobody has to look at the entries again: a script that did would copy every
+payload into the server's interpreter.
 """
 
 from __future__ import annotations

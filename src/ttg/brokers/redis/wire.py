@@ -19,6 +19,7 @@ import hiredis
 from ttg.brokers.tls import tls_context
 
 DEFAULT_PORT = 6379
+PAYLOAD_BYTES = 1 << 16
 
 
 class ServerError(Exception):
@@ -54,6 +55,17 @@ class Address:
             database=int(parts.path.strip("/") or 0),
             tls=tls if parts.scheme == "rediss" else None,
         )
+
+
+def _packed(words: tuple[str | bytes | int, ...]) -> list[bytes]:
+    """A command as the protocol wants it; a payload in it is not copied once more for that."""
+    if not any(isinstance(word, bytes) and len(word) >= PAYLOAD_BYTES for word in words):
+        return [hiredis.pack_command(words)]  # type: ignore[arg-type]  # its stub knows tuples of one
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        data = word if isinstance(word, bytes) else str(word).encode()
+        parts += (b"$%d\r\n" % len(data), data, b"\r\n")
+    return parts
 
 
 async def connect(address: Address) -> Connection:
@@ -92,7 +104,7 @@ class Connection(asyncio.Protocol):
             raise self._lost
         assert self._transport is not None
         self._reply = asyncio.get_running_loop().create_future()
-        self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub knows tuples of one
+        self._transport.writelines(_packed(words))
         reply = await self._reply
         if isinstance(reply, ServerError):
             raise reply
