@@ -1,7 +1,5 @@
 """``python -m ttg`` is the ``ttg`` command."""
 
-import sys
+from ttg.cli import command
 
-from ttg.cli import main
-
-sys.exit(main())
+command()

@@ -89,6 +89,9 @@ class EmbeddedServer:
 
     async def stop(self, *, discard: bool = False) -> None:
         """Let go of the server, and see that it ends; ``discard``: remove its files too. Idempotent, never raises."""
+        if discard and self.lifeline_fd >= 0:
+            with suppress(OSError):
+                os.write(self.lifeline_fd, keeper.DISCARD)
         for end in (self.lifeline_fd, self._lifeline_end):
             if end >= 0:
                 os.close(end)

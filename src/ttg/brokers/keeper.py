@@ -2,8 +2,9 @@
 
 Run as a script by :mod:`ttg.brokers.embedded`: ``python -I -S keeper.py LIFELINE_FD SOCKET_FOLDER PID_FILE COMMAND…``.
 It imports only what starts in milliseconds. The coordinator and its local workers hold the write end of the lifeline
-pipe; when the last of them is gone, however it died, the pipe ends and so does the server. On Linux the kernel kills
-the server when the keeper itself dies.
+pipe; when the last of them is gone, however it died, the pipe ends and so does the server. :data:`DISCARD` in the pipe
+says that nothing in the server is of use any more: it is killed at once. On Linux the kernel kills the server when the
+keeper itself dies.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import sys
 import time
 
+DISCARD = b"d"
 TERMINATION_SECONDS = 5.0
 SHORTEST_LIFE_SECONDS = 1.0
 """A server that lived shorter is not started again: it would only fail once more."""
@@ -25,18 +27,19 @@ def main() -> int:
     lifeline, socket_folder, pid_file = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     signal.signal(signal.SIGTERM, _exit)
     wakeup = _wakeup_on_child_death()
-    needed, long_lived = True, True
-    while needed and long_lived:
+    farewell, long_lived = None, True
+    while farewell is None and long_lived:
         started = time.monotonic()
         pid = _start(sys.argv[4:], pid_file)
         try:
-            needed = _wait_while_alive(pid, lifeline, wakeup)
+            farewell = _wait_while_alive(pid, lifeline, wakeup)
         finally:
-            _end(pid, wakeup)
+            _end(pid, wakeup, farewell or signal.SIGTERM)
         long_lived = time.monotonic() - started >= SHORTEST_LIFE_SECONDS
-    if not needed:
-        _remove_folder(socket_folder)
-    return 1 if needed else 0
+    if farewell is None:
+        return 1
+    _remove_folder(socket_folder)
+    return 0
 
 
 def _exit(*_: object) -> None:
@@ -78,14 +81,14 @@ def _die_with(keeper: int) -> None:
         os._exit(1)
 
 
-def _wait_while_alive(pid: int, lifeline: int, wakeup: int) -> bool:
-    """Until the server ended (true) or nobody needs it any more (false)."""
+def _wait_while_alive(pid: int, lifeline: int, wakeup: int) -> int | None:
+    """Until nobody needs the server any more: the signal to end it with. ``None``: it ended by itself."""
     while _is_alive(pid):
         readable, _, _ = select.select([lifeline, wakeup], [], [])
-        if lifeline in readable and not os.read(lifeline, 1):
-            return False
+        if lifeline in readable:
+            return signal.SIGKILL if os.read(lifeline, 1) == DISCARD else signal.SIGTERM
         _drain(wakeup)
-    return True
+    return None
 
 
 def _is_alive(pid: int) -> bool:
@@ -95,10 +98,9 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _end(pid: int, wakeup: int) -> None:
-    """End the server: SIGTERM, which flushes its file, and SIGKILL if that takes too long."""
+def _end(pid: int, wakeup: int, sent: int) -> None:
+    """End the server: SIGTERM flushes its file; SIGKILL if that takes too long, or nobody wants the file."""
     deadline = time.monotonic() + TERMINATION_SECONDS
-    sent = signal.SIGTERM
     while _is_alive(pid):
         os.kill(pid, sent)
         select.select([wakeup], [], [], max(0.0, deadline - time.monotonic()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -226,6 +225,8 @@ def cancel(args: argparse.Namespace) -> int:
     url = args.broker or settings.broker_url
     if url is None:
         return _interrupt(_find(args.run))
+    import asyncio
+
     counts = asyncio.run(_cancel_at(url, args.run, settings))
     removed = ", ".join(f"{name}: {count}" for name, count in sorted(counts.items()) if count) or "nothing was left"
     print(f"run {args.run} is cancelled; removed {removed}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import os
 from typing import TYPE_CHECKING
@@ -46,6 +45,8 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
 
 def monitor(args: argparse.Namespace) -> int:
     """``ttg monitor``"""
+    import asyncio
+
     if args.watch <= 0:
         raise SettingsError(f"--watch: expected seconds above 0, got {args.watch:g}")
     with contextlib.suppress(KeyboardInterrupt):
@@ -64,6 +65,8 @@ async def _monitor(config: BrokerConfig, args: argparse.Namespace) -> None:
 
 def dashboard(args: argparse.Namespace) -> int:
     """``ttg dashboard``"""
+    import asyncio
+
     settings = arguments.read_settings(args)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_dashboard(settings, _broker(settings, args), args))
@@ -71,6 +74,8 @@ def dashboard(args: argparse.Namespace) -> int:
 
 
 async def _dashboard(settings: Settings, config: BrokerConfig, args: argparse.Namespace) -> None:
+    import asyncio
+
     from ttg.run.services import serve
 
     async with serve(config, settings, dashboard=True, host=args.host, port=args.port, token=args.token):

@@ -55,6 +55,10 @@ def add(subparsers: Subparsers) -> None:
 
 def worker(args: argparse.Namespace) -> int:
     """``ttg worker``"""
+    from ttg.worker.launching import launch
+
+    ahead = [launch() for _ in range(min(args.slots, os.cpu_count() or 1))]  # they start while we import
+
     import asyncio
 
     from ttg import units
@@ -86,7 +90,7 @@ def worker(args: argparse.Namespace) -> int:
     )
     broker = connect(settings.broker_config(url), name)
     keep_freed_memory()
-    summary = asyncio.run(run_worker(broker, config))
+    summary = asyncio.run(run_worker(broker, config, ahead))
     print(summary.to_json(), flush=True)
     return summary.exit_code
 

@@ -13,8 +13,6 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,20 +20,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ttg.errors import MessageError
+from ttg.worker.launching import Launched, launch
 from ttg.worker.limits import resident_bytes
 from ttg.worker.protocol import FrameReader, FromChild, ToChild, frame
 
 log = logging.getLogger("ttg.worker.output")
 
 RECEIVE_BYTES = 1 << 20
-SEND_BUFFER_BYTES = 4 << 20
-"""Room for a whole report, as far as the kernel allows: the child goes on while the worker has not read it yet."""
-
 DYING_SECONDS = 0.5
 LINES_KEPT = 40
 LINE_CHARACTERS = 500
 MAX_READS_AFTER_DEATH = 256
-THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +76,14 @@ Spawn = Callable[[ChildOwner, str], ChildHandle]
 
 
 class ChildProcess:
-    """A real child. Construct it in a running event loop; ``label`` marks its output in the log."""
+    """A real child: ``launched`` already, or started here. Construct it in a running event loop; ``label`` marks its
+    output in the log."""
 
-    def __init__(self, owner: ChildOwner, label: str) -> None:
+    def __init__(self, owner: ChildOwner, label: str, launched: Launched | None = None) -> None:
+        launched = launched or launch()
+        self._process, self._connection = launched.process, launched.connection
+        self._output, self._lifeline = launched.output, launched.lifeline
+        self.pid = launched.process.pid
         self._owner = owner
         self._label = label
         self._loop = asyncio.get_running_loop()
@@ -92,29 +92,9 @@ class ChildProcess:
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._partial_line = b""
         self._gone = False
-        self._spawn()
+        self._listen()
 
-    def _spawn(self) -> None:
-        self._connection, theirs = socket.socketpair()
-        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        lifeline, self._lifeline = os.pipe()
-        self._output, output = os.pipe()
-        arguments = [str(number) for number in (theirs.fileno(), lifeline, os.getpid())]
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", "from ttg.worker.child import main; main()", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(theirs.fileno(), lifeline),
-                start_new_session=True,
-                env=_environment(),
-            )
-        finally:
-            theirs.close()
-            os.close(lifeline)
-            os.close(output)
-        self.pid = self._process.pid
+    def _listen(self) -> None:
         for descriptor in (self._connection.fileno(), self._output):
             os.set_blocking(descriptor, False)
         self._loop.add_reader(self._connection, self._on_readable)
@@ -247,12 +227,3 @@ class ChildProcess:
         self._connection.close()
         os.close(self._output)
         os.close(self._lifeline)
-
-
-def _environment() -> dict[str, str]:
-    """The slots are the parallelism: linear algebra in a child has one thread, unless the environment says otherwise.
-
-    A thread per core in every child fights over the cores, and NumPy's spin from the moment it is imported.
-    """
-    said = any(name in os.environ for name in THREAD_COUNTS)
-    return dict(os.environ) if said else {**os.environ, **dict.fromkeys(THREAD_COUNTS, "1")}

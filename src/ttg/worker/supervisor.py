@@ -33,9 +33,10 @@ from ttg.messages import (
 from ttg.metrics import serve_metrics, worker_metrics
 from ttg.worker.config import Reason, Summary, WorkerConfig
 from ttg.worker.gazette import Gazette
+from ttg.worker.launching import Launched
 from ttg.worker.limits import resident_bytes
 from ttg.worker.outcome import Death, Ended, untouched
-from ttg.worker.process import ChildProcess, Spawn
+from ttg.worker.process import ChildOwner, ChildProcess, Spawn
 from ttg.worker.reception import Reception
 from ttg.worker.runs import Run, RunCache
 from ttg.worker.settler import Observer, Settler
@@ -399,11 +400,17 @@ class Worker:
                 await self._changed.wait()
 
 
-async def run_worker(broker: Broker, config: WorkerConfig, *, observer: Observer = _nobody) -> Summary:
-    """Run a worker to its end with SIGTERM and SIGINT meaning: drain; again: stop at once."""
+async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launched] = ()) -> Summary:
+    """Run a worker to its end with SIGTERM and SIGINT meaning: drain; again: stop at once. The children that were
+    launched ``ahead`` are its first."""
     import signal
 
-    worker = Worker(broker, config, observer=observer)
+    first = list(ahead)
+
+    def spawn(owner: ChildOwner, label: str) -> ChildProcess:
+        return ChildProcess(owner, label, first.pop() if first else None)
+
+    worker = Worker(broker, config, spawn=spawn)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.request_stop)

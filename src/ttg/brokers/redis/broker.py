@@ -81,6 +81,8 @@ class RedisBroker(Broker):
     async def close(self) -> None:
         with suppress(BrokerError, TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
+                if self._abandoned:
+                    await self._link.hurry()
                 await asyncio.gather(*self._abandoned)
                 if self._is_member:
                     await self._membership.leave()

@@ -8,7 +8,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,13 @@ class Link:
                 if not str(error).startswith("NOSCRIPT"):
                     raise
                 return await self._ask("EVAL", source, len(keys), *keys, *arguments)
+
+    async def hurry(self) -> None:
+        """Let commands that wait on the server return now, as if their time was over."""
+        for waiting in list(self._busy):
+            if waiting.id is not None:
+                with suppress(BrokerError):
+                    await self.command("CLIENT", "UNBLOCK", waiting.id)
 
     async def close(self) -> None:
         """Close the connections. Never raises."""

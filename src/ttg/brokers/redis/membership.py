@@ -65,10 +65,9 @@ class Membership:
     async def _introduce(self, connection: Connection) -> None:
         """Register a new connection as the one that stands for this consumer."""
         await connection.ask("CLIENT", "SETNAME", self._name)
-        client_id = await connection.ask("CLIENT", "ID")
         found = _RUN_ID.search(await connection.ask("INFO", "server"))
         self._server_run_id = found.group(1).decode() if found else ""
-        registration = f"{client_id} {self._server_run_id} {self._name}"
+        registration = f"{connection.id} {self._server_run_id} {self._name}"
         # Without a registration (no permission, no memory) others wait for the lease: slower, not wrong.
         with suppress(ServerError):
             await connection.ask("HSET", self._keys.workers, self._consumer, registration)

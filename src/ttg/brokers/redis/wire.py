@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -92,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[Any] | None = None
         self._lost: OSError | None = None
+        self.id: int | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -111,11 +113,14 @@ class Connection(asyncio.Protocol):
         return reply
 
     async def log_in(self, address: Address) -> None:
-        """Say who we are, where that is asked for, and choose the database."""
+        """Say who we are, where that is asked for, and choose the database. ``id`` is then what the server calls us,
+        unless it does not say."""
         if address.password:
             await self.ask("AUTH", *([address.user] if address.user else []), address.password)
         if address.database:
             await self.ask("SELECT", address.database)
+        with suppress(ServerError):
+            self.id = await self.ask("CLIENT", "ID")
 
     def close(self) -> None:
         """Hang up."""
