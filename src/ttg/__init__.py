@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ttg.run.api import open_run as open_run
     from ttg.run.api import resume as resume
     from ttg.run.api import run as run
+    from ttg.target import vectorized as vectorized
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOMES = {
         "uniform",
         "zip",
     ),
+    "ttg.target": ("vectorized",),
     "ttg.errors": ("TTGError",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

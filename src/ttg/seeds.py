@@ -49,10 +49,15 @@ def seeds(run_seed: int, start: int, stop: int) -> list[int]:
     """``[seed_for(run_seed, i) for i in range(start, stop)]``, vectorised."""
     if stop - start <= _FEW:
         return [seed_for(run_seed, index) for index in range(start, stop)]
+    values: list[int] = seed_array(run_seed, start, stop).tolist()
+    return values
+
+
+def seed_array(run_seed: int, start: int, stop: int) -> NDArray[np.int64]:
+    """:func:`seeds` as an array."""
     import numpy as np
 
-    values: list[int] = (mix_array(mix(run_seed, 0), np.arange(start, stop)) >> np.uint64(1)).tolist()
-    return values
+    return (mix_array(mix(run_seed, 0), np.arange(start, stop)) >> np.uint64(1)).view(np.int64)
 
 
 def rng_for(seed: int) -> np.random.Generator:

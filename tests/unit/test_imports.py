@@ -15,7 +15,7 @@ BASE = {"errors", "clock", "allocation"}
 CORE = BASE | {"messages", "space", "seeds", "spec"}
 TARGET = CORE | {"target"}
 BROKERS = TARGET | {"settings", "brokers", "logs", "metrics"}
-BESIDE_BROKERS = BROKERS | {"results.encode", "results.plain", "planner"}
+BESIDE_BROKERS = BROKERS | {"results.encode", "results.batches", "results.plain", "planner"}
 COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner", "units"}
 
 # Longest prefix wins. What a module may import of ours, itself and its own subpackage apart; None: everything.
@@ -51,6 +51,7 @@ HOMES = {
     "hiredis": ("brokers.redis",),
     "redis": (),  # a tool of the tests: see brokers/redis/wire.py
     "pika": ("brokers.rabbitmq",),
+    "duckdb": ("results.sql",),
     "pyarrow": ("results", "space.readers"),
     "starlette": ("monitor",),
     "uvicorn": ("monitor",),

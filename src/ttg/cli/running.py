@@ -76,7 +76,11 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     space.add_argument("--method", choices=("random", "lhs", "sobol"), default="random", help="how (default: random)")
     space.add_argument("--seed", type=int, default=0, help="of sampling and of seed/rng (default: 0)")
     execution = parser.add_argument_group("execution")
-    execution.add_argument("--vectorized", action="store_true", help="call the function with columns (NumPy arrays)")
+    execution.add_argument(
+        "--vectorized",
+        action="store_true",
+        help="the function takes columns (NumPy arrays) and returns columns; the default if it is @ttg.vectorized",
+    )
     execution.add_argument("--chunk-size", type=int, metavar="N", help="parameters per task (default: automatic)")
     execution.add_argument("--priority", type=int, default=0, metavar="N", help="higher goes first (default: 0)")
     execution.add_argument("--out", metavar="DIR", help="the run's folder (default: ttg-runs/<run id>)")

@@ -38,6 +38,8 @@ import numpy as np
 
 from ttg.errors import MessageError
 from ttg.results.arrow import pa
+from ttg.results.ndarrays import array_of_ndarray
+from ttg.results.plain import Unencodable as Unencodable
 
 RESULT = "result"
 SECONDS = "__seconds"
@@ -50,14 +52,6 @@ _REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError, RecursionE
 Column = tuple[pa.Field, pa.Array]
 
 
-class Unencodable(Exception):
-    """Some values cannot become part of a column; the others could. ``failures``: (position, reason), ascending."""
-
-    def __init__(self, failures: Sequence[tuple[int, str]]) -> None:
-        super().__init__(failures[0][1])
-        self.failures = tuple(failures)
-
-
 def encode_rows(
     values: Sequence[Any],
     call_seconds: Sequence[float] | None = None,
@@ -68,7 +62,7 @@ def encode_rows(
     ``call_seconds`` adds the seconds of each call; ``parameters`` adds the columns of a space that cannot be computed.
     Raises :class:`Unencodable`, listing every culprit.
     """
-    return _stream(_columns_of_rows(values), call_seconds, parameters)
+    return stream(_columns_of_rows(values), call_seconds, parameters)
 
 
 def encode_columns(
@@ -77,7 +71,13 @@ def encode_columns(
     parameters: Mapping[str, Sequence[Any]] | None = None,
 ) -> bytes:
     """As :func:`encode_rows`, from whole columns (lists or arrays) as a vectorised function returns them."""
-    return _stream([_column(_field_name(name), values) for name, values in columns.items()], call_seconds, parameters)
+    return stream(columns_of(columns), call_seconds, parameters)
+
+
+def columns_of(columns: Mapping[str, Any]) -> list[Column]:
+    """The fields and arrays of whole columns of results. Raises :class:`Unencodable`."""
+    _check_names([columns], {tuple(columns)})
+    return [_column(_field_name(name), values) for name, values in columns.items()]
 
 
 def decode_payload(payload: bytes) -> pa.RecordBatch:
@@ -99,11 +99,12 @@ def _schema_of(message: bytes) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(message))
 
 
-def _stream(
+def stream(
     columns: list[Column],
-    call_seconds: Sequence[float] | None,
-    parameters: Mapping[str, Sequence[Any]] | None,
+    call_seconds: Sequence[float] | None = None,
+    parameters: Mapping[str, Sequence[Any]] | None = None,
 ) -> bytes:
+    """The payload of result columns, with what :func:`encode_rows` can add to them."""
     if call_seconds is not None:
         columns.append((pa.field(SECONDS, pa.float32()), pa.array(np.asarray(call_seconds, dtype=np.float32))))
     for name, values in (parameters or {}).items():
@@ -201,7 +202,11 @@ def _field_name(name: str) -> str:
 
 def _column(name: str, values: Any, kinds: set[type] | None = None) -> Column:
     """A field and its array, by the rules above; ``kinds`` are the values' types where they are known already."""
-    array = _array_of_ndarray(values) if isinstance(values, np.ndarray) else _array(values, kinds or _kinds(values))
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(values.astype(object), None)
+    array = array_of_ndarray(values) if isinstance(values, np.ndarray) else None
+    if array is None:
+        array = _array(values, kinds or _kinds(values))
     if array is not None:
         return pa.field(name, array.type), array
     return json_column(name, values)
@@ -229,12 +234,6 @@ def is_json(field: pa.Field) -> bool:
 
 def _kinds(values: Iterable[Any]) -> set[type]:
     return set(map(type, values))
-
-
-def _array_of_ndarray(values: np.ndarray[Any, Any]) -> pa.Array | None:
-    if values.ndim == 1 and values.dtype.kind in "biufU":
-        return pa.array(values)
-    return _array(values, _kinds(values))
 
 
 def _array(values: Any, kinds: set[type]) -> pa.Array | None:

@@ -13,10 +13,22 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from struct import pack
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _CODES: dict[Any, str] = {float: "d", int: "q"}
+_ARRAY_CODES = {"<f8": "d", "<i8": "q"}
 _ITEM_BYTES = 8
+
+
+class Unencodable(Exception):
+    """Some values cannot become part of a column; the others could. ``failures``: (position, reason), ascending."""
+
+    def __init__(self, failures: Sequence[tuple[int, str]]) -> None:
+        super().__init__(failures[0][1])
+        self.failures = tuple(failures)
 
 
 @dataclass
@@ -39,6 +51,16 @@ class Numbers:
             self._blocks.append(pack(f"<{len(values)}{code}", *values))
         except struct.error:  # an int of more than 64 bit
             return False
+        self._code = code
+        self.count += len(values)
+        return True
+
+    def take_array(self, values: np.ndarray[Any, Any]) -> bool:
+        """As :meth:`take`, from an array, which is copied."""
+        code = _ARRAY_CODES.get(values.dtype.str, "")
+        if values.ndim != 1 or not code or (self.count and code != self._code):
+            return False
+        self._blocks.append(values.tobytes())
         self._code = code
         self.count += len(values)
         return True

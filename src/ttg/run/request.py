@@ -69,6 +69,8 @@ def new_request(
     keep_results: int | None = None,
 ) -> RunRequest:
     """A fresh run, frozen. Raises ``InputError`` subclasses for values that cannot work."""
+    from ttg.target import is_marked
+
     if not len(space):
         raise SpaceError("the parameter space is empty: nothing to run")
     url = _checked_url(broker, settings)
@@ -89,7 +91,7 @@ def new_request(
             memory_bytes=_above_zero(memory_bytes, "memory"),
             checkpoint_seconds=_above_zero(checkpoint_seconds, "checkpoint") or Limits().checkpoint_seconds,
         ),
-        vectorized=vectorized,
+        vectorized=vectorized or is_marked(target),
         priority=priority,
         created=unix_time(),
     )

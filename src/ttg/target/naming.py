@@ -14,6 +14,7 @@ import msgspec
 
 from ttg.errors import TargetError
 from ttg.spec import Target
+from ttg.target.marks import marks
 from ttg.target.signature import check_fit, signature_of, signature_of_tree
 from ttg.target.signing import Secret, pickled_target
 from ttg.target.source import Source, file_of, source_of
@@ -66,7 +67,9 @@ def _check_definition(source: Source, function: str, label: str, names: Sequence
         raise TargetError(f"{label}: there is no {first!r} in {source.path.name}; {known}")
     if isinstance(node, ast.AsyncFunctionDef):
         raise TargetError(f"{label} is async: wrap it in a plain function that calls asyncio.run(…)")
-    if isinstance(node, ast.FunctionDef) and not node.decorator_list and not dot and names is not None:
+    if not isinstance(node, ast.FunctionDef) or dot or names is None:
+        return
+    if node.decorator_list == marks(source, node):  # another decorator may change what the function takes
         check_fit(signature_of_tree(node), names, label)
 
 

@@ -7,22 +7,28 @@ the culprit. Only when a call is slow enough that it does not matter is each one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from time import perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ttg.messages import Failure, Ranges, Task, split_ranges
-from ttg.results.plain import Numbers
+from ttg.results.plain import Unencodable
 from ttg.spec import RunSpec
 from ttg.worker.failures import failure_of, readable
 from ttg.worker.protocol import Report
+from ttg.worker.values import Results, Values
+
+if TYPE_CHECKING:
+    from ttg.worker.batches import Batches
 
 SLICE_SECONDS = 0.02
 SLICE_GROWTH = 8
 BLOCK_ROWS = 1 << 13
 """Calls in one go: their results fit the processor's cache until they are packed."""
+BATCH_ROWS = 1 << 15
+"""Parameters in one vectorised call: each array of numbers takes 256 KiB, so that a few of them fit the cache."""
 TIMED_CALL_SECONDS = 1e-4
 MAX_FAILURES = 1_000
 MAX_PAYLOAD_BYTES = 15 << 20
@@ -70,15 +76,11 @@ class Pace:
         by_time = SLICE_SECONDS / max(self.call_seconds, 1e-9)
         return max(1, int(min(by_time, room_bytes / self.row_bytes, self._last * SLICE_GROWTH)))
 
-    def saw(self, count: int, seconds: float) -> None:
-        """A slice of ``count`` calls took ``seconds``."""
+    def saw(self, count: int, seconds: float, row_bytes: float) -> None:
+        """A slice of ``count`` calls took ``seconds``; rows now take ``row_bytes`` each."""
         self._last = max(count, self._last // SLICE_GROWTH)
         self.call_seconds = seconds / count
-
-    def saw_rows(self, rows: Sequence[Any]) -> None:
-        """The first and the last of some rows."""
-        if rows:
-            self.row_bytes = max(8.0, (rough_bytes(rows[0]) + rough_bytes(rows[-1])) / 2)
+        self.row_bytes = max(8.0, row_bytes)
 
     @property
     def slow(self) -> bool:
@@ -86,34 +88,25 @@ class Pace:
         return self.call_seconds > TIMED_CALL_SECONDS
 
 
-def rough_bytes(value: Any) -> int:
-    """Roughly what ``value`` takes in a payload; looks at no more than the ends of a sequence."""
-    if isinstance(value, (str, bytes)):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(map(rough_bytes, value.values()))
-    if isinstance(value, (list, tuple)):
-        return len(value) * max(map(rough_bytes, value[:2]), default=0)
-    return int(getattr(value, "nbytes", 8))
-
-
 @dataclass
 class Execution:
-    """One task being executed. The function takes one item of each column, or whole columns if ``vectorized``.
-
-    The rows so far are ``numbers``, as long as there is nothing else, or ``values``.
-    """
+    """One task being executed. The function takes one item of each column, or whole columns if ``vectorized``."""
 
     task: Task
     work: Work
     vectorized: bool = False
     executed: int = 0
-    values: list[Any] = field(default_factory=list)
-    numbers: Numbers = field(default_factory=Numbers)
+    results: Results = field(init=False)
     seconds: list[float] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
     call_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        packs = self.task.rows is None
+        self.values = Values(packs=packs)
+        self.batches = _batches(packs) if self.vectorized else None
+        self.results = self.batches or self.values
 
     # -- running
 
@@ -138,16 +131,16 @@ class Execution:
     def _slice_size(self) -> int:
         if self.task.suspicion:
             return 1
-        return self.work.pace.next_size(MAX_ROWS_BYTES - self.rows * self.work.pace.row_bytes)
+        return self.work.pace.next_size(MAX_ROWS_BYTES - self.results.count * self.work.pace.row_bytes)
 
     def _is_full(self) -> bool:
-        full = self.rows * self.work.pace.row_bytes >= MAX_ROWS_BYTES
+        full = self.results.count * self.work.pace.row_bytes >= MAX_ROWS_BYTES
         return full or len(self.failures) >= MAX_FAILURES
 
     def _run_slice(self, start: int, count: int) -> int:
         """Execute ``count`` indices from ``start``; returns how many were, before the failures became too many."""
-        rows, taken = self.rows, 0
-        block = count if self.vectorized or self.work.pace.slow else BLOCK_ROWS
+        rows, taken = self.results.count, 0
+        block = BATCH_ROWS if self.vectorized else count if self.work.pace.slow else BLOCK_ROWS
         began = perf_counter()
         while taken < count:
             size = min(block, count - taken)
@@ -156,51 +149,34 @@ class Execution:
             if done < size:
                 break
         elapsed = perf_counter() - began
-        self._note_times(self.rows - rows, elapsed / max(taken, 1))
-        self.work.pace.saw(max(taken, 1), elapsed)
+        self._note_times(self.results.count - rows, elapsed / max(taken, 1))
+        self.work.pace.saw(max(taken, 1), elapsed, self.results.row_bytes)
         self.call_seconds += elapsed
         self.executed += taken
         return taken
 
     def _run_block(self, start: int, count: int) -> int:
-        before = len(self.values)
-        taken = self._call_all(self.work.columns_of(self.task, start, start + count), start, count)
-        self.work.pace.saw_rows(self.values[before : before + 1] + self.values[-1:])
-        if not before:
-            self._pack()
+        if self.batches is not None:
+            return self._call_batch(self.batches, start, count)
+        before = len(self.values.items)
+        columns = self.work.columns_of(self.task, start, start + count)
+        taken = self._call_timed(columns, start) if self.work.pace.slow else self._call_mapped(columns, start, count)
+        self.values.end_block(before)
         return taken
-
-    @property
-    def rows(self) -> int:
-        """How many calls have returned a value."""
-        return self.numbers.count + len(self.values)
-
-    def _pack(self) -> None:
-        """Plain numbers are packed while they are warm; the first block of another kind unpacks them all."""
-        if self.task.rows is None and self.numbers.take(self.values):
-            self.values = []
-        elif self.numbers.count:
-            self.values = [*self.numbers.give_back(), *self.values]
-
-    def _call_all(self, columns: Columns, start: int, count: int) -> int:
-        if self.vectorized:
-            return self._call_batch(columns, start, count)
-        if self.work.pace.slow:
-            return self._call_timed(columns, start)
-        return self._call_mapped(columns, start, count)
 
     def _call_mapped(self, columns: Columns, start: int, count: int) -> int:
         """The fast way: no work of ours per call."""
-        before = len(self.values) + len(self.failures)
+        values = self.values.items
+        before = len(values) + len(self.failures)
         results = map(self.work.function, *columns)
-        while (position := len(self.values) + len(self.failures) - before) < count and not self._too_many_failures():
+        while (position := len(values) + len(self.failures) - before) < count and not self._too_many_failures():
             try:
-                self.values.extend(results)
-                if (position := len(self.values) + len(self.failures) - before) < count:
+                values.extend(results)
+                if (position := len(values) + len(self.failures) - before) < count:
                     # extend() takes a StopIteration that the function raises for the end of the columns.
                     raise StopIteration("the function raised StopIteration")
             except BaseException as error:
-                position = len(self.values) + len(self.failures) - before
+                position = len(values) + len(self.failures) - before
                 self.failures.append(failure_of(error, start + position))
         return position
 
@@ -211,7 +187,7 @@ class Execution:
         for taken, arguments in enumerate(zip(*columns, strict=True), 1):
             began = perf_counter()
             try:
-                self.values.append(self.work.function(*arguments))
+                self.values.items.append(self.work.function(*arguments))
                 self.seconds.append(perf_counter() - began)
             except BaseException as error:
                 self.failures.append(failure_of(error, start + taken - 1, perf_counter() - began))
@@ -219,20 +195,23 @@ class Execution:
                     break
         return taken
 
-    def _call_batch(self, columns: Columns, start: int, count: int) -> int:
+    def _call_batch(self, batches: Batches, start: int, count: int) -> int:
         """One call for all of them; a batch that fails is halved until the culprit stands alone."""
         try:
-            self.values.extend(rows_of_batch(self.work.function(*columns), count))
+            # Computed again for each half: a function that failed may have changed its arrays.
+            columns = self.work.columns_of(self.task, start, start + count)
+            batches.take(self.work.function(*columns), count)
             return count
         except BaseException as error:
             if count == 1:
-                self.failures.append(failure_of(error, start))
+                came_back = isinstance(error, Unencodable)
+                self.failures.append(_unencodable(start, str(error)) if came_back else failure_of(error, start))
                 return 1
         half = count // 2
-        taken = self._call_batch([column[:half] for column in columns], start, half)
+        taken = self._call_batch(batches, start, half)
         if taken < half or self._too_many_failures():
             return taken
-        return half + self._call_batch([column[half:] for column in columns], start + half, count - half)
+        return half + self._call_batch(batches, start + half, count - half)
 
     def _too_many_failures(self) -> bool:
         return len(self.failures) >= MAX_FAILURES
@@ -241,13 +220,13 @@ class Execution:
 
     def _fill_times(self) -> None:
         """From now on each row has a time of its own; those before get the mean of theirs."""
-        missing = self.rows - len(self.seconds)
+        missing = self.results.count - len(self.seconds)
         if missing:
             self.seconds.extend([self.call_seconds / max(self.executed, 1)] * missing)
 
     def _note_times(self, rows: int, mean_seconds: float) -> None:
         """Rows of an untimed slice in a task that is timed get their slice's mean."""
-        if self.seconds and len(self.seconds) < self.rows:
+        if self.seconds and len(self.seconds) < self.results.count:
             self.seconds.extend([mean_seconds] * rows)
 
     # -- reporting
@@ -262,19 +241,9 @@ class Execution:
         return Report(number, self._done_indices(), failures, remaining, busy, mean), payload
 
     def _encode(self) -> bytes:
-        if self.numbers.count:
-            payload = self.numbers.payload(self.seconds or None)
-            if len(payload) <= MAX_PAYLOAD_BYTES:
-                return payload
-            self.values = self.numbers.give_back()
-        return self._encode_rows()
-
-    def _encode_rows(self) -> bytes:
-        from ttg.results.encode import Unencodable, encode_rows  # imports Arrow, which many runs never need
-
-        while self.values:
+        while self.results.count:
             try:
-                payload = encode_rows(self.values, self.seconds or None, self._parameters())
+                payload = self.results.payload(self.seconds or None, self._parameters())
             except Unencodable as error:
                 self._reject_all(error.failures)
                 continue
@@ -307,17 +276,15 @@ class Execution:
             self._reject(position, reason)
 
     def _reject(self, position: int, reason: str) -> None:
-        index = index_at(self._done_indices(), position)
-        text = readable(reason)
-        self.failures.append(Failure(index=index, kind="encoding", error="UnencodableResult", message=text))
-        del self.values[position]
+        self.failures.append(_unencodable(index_at(self._done_indices(), position), reason))
+        self.results.drop(position)
         if self.seconds:
             del self.seconds[position]
 
     def _shrink(self, payload_bytes: int) -> None:
         """The payload is too large for a message: half of the rows run again later; a single row fails."""
-        if len(self.values) > 1:
-            self._keep(len(self.values) // 2)
+        if self.results.count > 1:
+            self._keep(self.results.count // 2)
             return
         text = (
             f"expected a result of at most {MAX_PAYLOAD_BYTES >> 20} MiB, got {payload_bytes / (1 << 20):.1f} MiB: "
@@ -328,28 +295,20 @@ class Execution:
     def _keep(self, rows: int) -> None:
         """Forget all rows behind the first ``rows``, and the failures there: they remain to be done."""
         cut = index_at(self._done_indices(), rows)
-        self.values, self.seconds = self.values[:rows], self.seconds[:rows]
+        self.results.keep(rows)
+        self.seconds = self.seconds[:rows]
         self.failures = [failure for failure in self.failures if failure.index < cut]
         self.executed = sum(max(0, min(stop, cut) - start) for start, stop in self.task.ranges)
 
 
-def rows_of_batch(result: Any, count: int) -> Iterable[Any]:
-    """The rows of what a vectorized function returned: an array or list of length ``count``, or a dict of them."""
-    if isinstance(result, dict):
-        columns = [_column(name, column, count) for name, column in result.items()]
-        names = tuple(result)
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-    return _column("result", result, count)
+def _batches(packs: bool) -> Batches:
+    from ttg.worker.batches import Batches  # imports NumPy, which many runs never need
+
+    return Batches(packs=packs)
 
 
-def _column(name: str, column: Any, count: int) -> Sequence[Any]:
-    length = len(column) if hasattr(column, "__len__") else None
-    if length != count:
-        got = "a single value" if length is None else f"{length} values"
-        raise ValueError(f"expected a column of {count} values for {name!r} from a vectorized function, got {got}")
-    one_dimensional = getattr(column, "ndim", 0) == 1
-    rows: Sequence[Any] = column.tolist() if one_dimensional else list(column)
-    return rows
+def _unencodable(index: int, reason: str) -> Failure:
+    return Failure(index=index, kind="encoding", error="UnencodableResult", message=readable(reason))
 
 
 def without(ranges: Ranges, indices: set[int]) -> Ranges:

@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
+from ttg.errors import TargetError
 from ttg.messages import Task
-from ttg.seeds import rng_for, seeds
+from ttg.seeds import rng_for, seed_array, seeds
 from ttg.space import Space, space_from_json
+from ttg.space.values import column_array
 from ttg.spec import RunSpec
-from ttg.target import bind, load
+from ttg.target import bind, is_vectorized, load
 from ttg.worker.execution import Columns, Pace, positions_of
 
 
@@ -25,8 +29,11 @@ class Loaded:
     pace: Pace = field(default_factory=Pace)
 
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
-        """One column per argument of the function, for the indices from ``start`` up to ``stop``."""
-        columns = self._columns(task, start, stop)
+        """One column per argument of the function, for the indices from ``start`` up to ``stop``.
+
+        For a vectorised function these are arrays made anew by each call, so that it may change them in place.
+        """
+        columns = self._arrays(task, start, stop) if self.spec.vectorized else self._columns(task, start, stop)
         return [columns[name] if name in columns else self._injected(name, start, stop) for name in self.order]
 
     def parameters_of(self, task: Task, start: int, stop: int) -> Columns:
@@ -40,7 +47,16 @@ class Loaded:
         rows = task.rows[positions_of(task.ranges, start, stop)]
         return {name: [row[name] for row in rows] for name in self.spec.names}
 
-    def _injected(self, name: str, start: int, stop: int) -> Sequence[Any]:
+    def _arrays(self, task: Task, start: int, stop: int) -> dict[str, Any]:
+        if task.rows is not None:
+            return {name: column_array(column) for name, column in self._columns(task, start, stop).items()}
+        import numpy as np
+
+        return self.space.arrays(np.arange(start, stop))
+
+    def _injected(self, name: str, start: int, stop: int) -> Any:
+        if self.spec.vectorized:
+            return seed_array(self.spec.seed, start, stop)
         values = seeds(self.spec.seed, start, stop)
         return values if name == "seed" else list(map(rng_for, values))
 
@@ -49,4 +65,11 @@ def load_run(spec: RunSpec, secret: bytes | None) -> Loaded:
     """Import the user's module and build the space. Raises ``InputError``, or whatever the user's code raises."""
     function = load(spec.target, secret=secret)
     binding = bind(function, spec.names, str(spec.target))
+    if is_vectorized(function):
+        spec = msgspec.structs.replace(spec, vectorized=True)
+    if spec.vectorized and "rng" in binding.injected:
+        raise TargetError(
+            f"{spec.target} is vectorized, so it cannot have one rng for each of its parameters: "
+            "ask for seed, an array with one seed each"
+        )
     return Loaded(spec, binding.call, binding.order, space_from_json(spec.space))
