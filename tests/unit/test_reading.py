@@ -20,7 +20,7 @@ from ttg.results import reading
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """30 rows in three parts that interleave; windows and row groups are smaller than that."""
-    monkeypatch.setattr("ttg.results.reading.WINDOW_ROWS", 8)
+    monkeypatch.setattr("ttg.results.selection.WINDOW_ROWS", 8)
     monkeypatch.setattr("ttg.results.pieces.ROW_GROUP_ROWS", 4)
     run = Run(tmp_path / "r", 31)
     for offset in (2, 0, 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ttg.cli import failures, kube, looking, running, showing, tidying, watching, working
+from ttg.cli import failures, kube, looking, results, running, showing, tidying, watching, working
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 def add_all(subparsers: Subparsers) -> None:
     """Register every sub-command."""
-    for module in (running, working, watching, looking, failures, showing, tidying, kube):
+    for module in (running, working, watching, looking, results, failures, showing, tidying, kube):
         module.add(subparsers)

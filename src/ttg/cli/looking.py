@@ -1,14 +1,10 @@
-"""``ttg runs``, ``ttg status`` and ``ttg results``."""
+"""``ttg runs`` and ``ttg status``."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -28,18 +24,9 @@ def add(subparsers: Subparsers) -> None:
     status_parser.add_argument("--json", action="store_true", help="the contents of run.json")
     status_parser.set_defaults(call=status)
 
-    results_parser = subparsers.add_parser("results", help="print or export the table of a run")
-    results_parser.add_argument("run", nargs="?", default="last", metavar="RUN", help=RUN_HELP)
-    results_parser.add_argument(
-        "--format", choices=("table", "csv", "json", "jsonl", "parquet"), default="table", help="(default: table)"
-    )
-    results_parser.add_argument("--out", metavar="FILE", help="write to a file instead of standard output")
-    results_parser.add_argument("--columns", metavar="A,B", help="only these columns")
-    results_parser.add_argument("--limit", type=int, metavar="N", help="only the first N rows (table: default 20)")
-    results_parser.set_defaults(call=results)
 
-
-def _find(text: str) -> RunFolder:
+def find(text: str) -> RunFolder:
+    """The run that a person means."""
     from ttg.results.folder import find_run
     from ttg.settings import read_settings
 
@@ -84,27 +71,9 @@ def status(args: argparse.Namespace) -> int:
     """``ttg status``"""
     from ttg.run.report import Finished
 
-    folder = _find(args.run)
+    folder = find(args.run)
     if args.json:
         print((folder.path / "run.json").read_text())
         return 0
     print(Finished.of(folder, folder.info.state).as_text())
-    return 0
-
-
-def results(args: argparse.Namespace) -> int:
-    """``ttg results``"""
-    from ttg.results import reading
-
-    folder = _find(args.run)
-    columns = args.columns.split(",") if args.columns else None
-    if args.format == "parquet" and not args.out:
-        raise SettingsError("--format parquet is binary: give --out FILE")
-    limit = args.limit if args.limit is not None else (20 if args.format == "table" and not args.out else None)
-    if args.out:
-        with Path(args.out).open("wb") as file:
-            count = reading.export(folder, args.format, file, columns=columns, limit=limit)
-        print(f"{count:,} rows written to {args.out}", file=sys.stderr)
-    else:
-        reading.export(folder, args.format, sys.stdout.buffer, columns=columns, limit=limit)
     return 0

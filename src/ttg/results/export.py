@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -16,23 +16,31 @@ from ttg.results.arrow import pa
 from ttg.results.encode import is_json, json_text
 
 Windows = Iterable[pa.Table]
+Progress = Callable[[int], None]
 
 _WIDEST = 40
 SINGLE_DIGITS, DOUBLE_DIGITS = 4, 9
 
 
-def write_windows(format: str, file: BinaryIO, schema: pa.Schema, windows: Windows) -> int:
-    """Write tables of one ``schema`` to ``file`` as ``table``, ``csv``, ``json`` (an array of objects), ``jsonl`` or
-    ``parquet``; returns the number of rows. ``InputError`` for another format."""
+def write_windows(
+    format: str, file: BinaryIO, schema: pa.Schema, windows: Windows, progress: Progress | None = None
+) -> int:
+    """Write tables of one ``schema`` to ``file`` in one of :data:`FORMATS`; returns the number of rows, and tells
+    ``progress`` from time to time how many there are so far. ``InputError`` for another format.
+
+    ``json`` is an array of objects, ``arrow`` an IPC stream.
+    """
     if format not in _WRITERS:
-        raise InputError(f"expected a format of {', '.join(_WRITERS)}; got {format!r}")
+        raise InputError(f"expected a format of {', '.join(FORMATS)}; got {format!r}")
     count = 0
 
     def counted() -> Iterator[pa.Table]:
         nonlocal count
         for window in windows:
-            count += window.num_rows
             yield window
+            count += window.num_rows
+            if progress:
+                progress(count)
 
     _WRITERS[format](file, schema, counted())
     return count
@@ -40,6 +48,13 @@ def write_windows(format: str, file: BinaryIO, schema: pa.Schema, windows: Windo
 
 def _write_parquet(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
     with pq.ParquetWriter(file, schema) as writer:
+        for window in windows:
+            writer.write_table(window)
+
+
+def _write_arrow(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
+    """A stream, not a file: its dictionaries may grow, and it can go through a pipe."""
+    with pa.ipc.new_stream(file, schema) as writer:
         for window in windows:
             writer.write_table(window)
 
@@ -119,4 +134,6 @@ _WRITERS = {
     "json": _write_json,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,
+    "arrow": _write_arrow,
 }
+FORMATS = tuple(_WRITERS)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ttg.errors import TTGError
 from ttg.results.folder import RunFolder, find_run
@@ -25,11 +25,12 @@ from ttg.space import Space, grid, rows
 if TYPE_CHECKING:
     import pandas
 
-    from ttg.results.reading import Table
-
+    from ttg.results.reading import Dataset, Indices, RecordBatch, Table
+    from ttg.results.sql import Answer
 
 SHOWN_ROWS = 5
 ITERATED_ROWS = 10_000
+BATCH_ROWS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,60 @@ class Run:
         """``finished``, ``finished_with_dead_letters``, ``interrupted``, ``cancelled``, ``failed`` or ``active``."""
         return self.folder.info.state
 
-    def table(self, columns: list[str] | None = None) -> Table:
-        """All rows, ordered by index, as an Arrow table."""
+    def table(self, columns: list[str] | None = None, indices: Indices | None = None) -> Table:
+        """The rows as an Arrow table, ordered by index: all, or those of ``indices`` (numbers, ranges) that have one.
+
+        Only what is asked for is read. ``InputError`` when it does not fit into memory: see :meth:`batches`.
+        """
         from ttg.results import reading
 
-        return reading.table(self.folder, columns=columns)
+        return reading.table(self.folder, columns, indices)
 
-    def dataframe(self, columns: list[str] | None = None) -> pandas.DataFrame:
-        """All rows, ordered by index, as a pandas DataFrame (needs ``pip install ttg[pandas]``)."""
+    def dataframe(self, columns: list[str] | None = None, indices: Indices | None = None) -> pandas.DataFrame:
+        """As :meth:`table`, as a pandas DataFrame (needs ``pip install ttg[pandas]``)."""
         from ttg.results import reading
 
-        return reading.dataframe(self.folder, columns=columns)
+        return reading.dataframe(self.folder, columns, indices)
+
+    def batches(
+        self, columns: list[str] | None = None, indices: Indices | None = None, *, rows: int = BATCH_ROWS
+    ) -> Iterator[RecordBatch]:
+        """As :meth:`table`, in Arrow record batches of at most ``rows`` rows: any run, in bounded memory."""
+        from ttg.results import reading
+
+        return reading.batches(self.folder, columns, indices, rows)
+
+    def dataset(self) -> Dataset:
+        """The table as a lazy Arrow dataset, in no particular order: ``run.dataset().to_table(filter=…)``. For a
+        finished run: parts of another may still disagree about types."""
+        from ttg.results import reading
+
+        return reading.dataset(self.folder)
+
+    def sql(self, query: str) -> Answer:
+        """DuckDB's answer to a query about the table ``results`` (needs ``pip install duckdb``); it is computed when
+        it is asked for: ``run.sql("select avg(result) from results").df()``, ``.fetchall()``, ``.to_arrow_table()``."""
+        from ttg.results.sql import sql
+
+        return sql(self.folder, query)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Table: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | Table:
+        """``run[7]``: the row of index 7 as a dict; ``run[:100]``: what rows there are of a slice of the space.
+
+        ``InputError`` for an index outside the run, or one that has no result.
+        """
+        from ttg.results import reading
+
+        size = self.folder.spec.size
+        if isinstance(index, slice):
+            return reading.table(self.folder, indices=range(*index.indices(size)))
+        return reading.row(self.folder, index + size if index < 0 else index)
 
     def failures(self) -> list[dict[str, Any]]:
         """Dead letters, one dict each: index, parameters, kind, error, message, place, traceback, attempts, worker."""
@@ -124,17 +168,13 @@ def run(
     local processes (default: one per core), ``broker`` a URL (default: the environment's, else a private embedded
     Valkey). ``policies`` are those of ``ttg run``: ``chunk_size, seed, retries, retry_delay_seconds, timeout_seconds,
     memory_bytes, checkpoint_seconds, max_failures, vectorized, slots, replace, priority, run_id, keep_results``.
-    ``vectorized`` (or :func:`ttg.vectorized` on the function): it takes NumPy arrays of parameters, returns columns.
 
     Failed parameters do not raise: see :meth:`Run.failures`. Raises :class:`~ttg.errors.TTGError` subclasses. Ctrl-C
     drains the workers and raises ``KeyboardInterrupt``; :func:`resume` goes on.
     """
-    from ttg.target import is_vectorized
-
     _check_options(policies, new_request, "ttg.run")
     settings = _with_secret(read_settings())
     points = _space(space)
-    policies["vectorized"] = policies.get("vectorized") or is_vectorized(function)
     request = new_request(
         _target(function, points, settings),
         points,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from ttg.errors import InputError
 from ttg.results.letters import Cause
 
 
-def parse_indices(text: str) -> Iterator[int]:
+def parse_indices(text: str) -> Iterator[range]:
     """``1,2,5-9``: single indices and closed ranges."""
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"--index: expected indices like 1,2,5-9, got {text!r}")
-        yield from range(int(first), int(last or first) + 1)
+        yield range(int(first), int(last or first) + 1)
 
 
 def chosen_cause(causes: Sequence[Cause], text: str) -> Cause:
@@ -37,7 +38,7 @@ def chosen_indices(causes: Sequence[Cause], index: str | None, group: str | None
     if group is not None:
         wanted = chosen_cause(causes, group).indices
     elif index is not None:
-        wanted = parse_indices(index)
+        wanted = chain.from_iterable(parse_indices(index))
     chosen = sorted(dead.intersection(wanted))
     if not chosen:
         raise InputError(f"nothing to retry: the run has {len(dead)} dead letters, none of which is meant")

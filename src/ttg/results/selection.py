@@ -1,0 +1,169 @@
+"""Rows and columns of a run, chosen but not yet read: only the parts and row groups that hold them are opened.
+
+Each part knows its indices by its footer, each row group the smallest and the largest by its statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import index as integer
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from pyroaring import BitMap64
+
+from ttg.errors import InputError
+from ttg.results.arrow import pa
+from ttg.results.dataset import Part, read_parts
+from ttg.results.folder import RunFolder
+from ttg.results.rewrite import merged_schema
+from ttg.results.schema import INDEX, Retype, conform
+
+WINDOW_ROWS = 1 << 18
+
+Indices = Iterable[int | range] | int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The columns of ``schema`` at ``indices``, all of which the ``parts`` have."""
+
+    schema: pa.Schema
+    indices: BitMap64
+    parts: Sequence[Part]
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return len(self.indices)
+
+    def windows(self) -> Iterator[pa.Table]:
+        """The rows, ordered by index, in tables of at most ``WINDOW_ROWS`` rows, each read when it is asked for."""
+        return (_window(self.parts, self.schema, window) for window in _windows(self.indices))
+
+
+def select(
+    folder: RunFolder,
+    columns: Sequence[str] | None = None,
+    indices: Indices | None = None,
+    limit: int | None = None,
+    tail: int | None = None,
+) -> Selection:
+    """All rows and columns of a run, or the ``columns`` named, and the rows of ``indices`` (numbers and ranges), of
+    these the first ``limit``, of these the last ``tail``. Indices without a result (yet) have no row.
+
+    ``InputError`` for a column that does not exist and for an index outside the run.
+    """
+    parts = read_parts(folder.results)
+    schema = merged_schema([part.schema for part in parts], folder.spec.names)
+    wanted = BitMap64()
+    for part in parts:
+        wanted |= part.indices
+    if indices is not None:
+        wanted &= bitmap_of(indices, folder.spec.size)
+    _shorten(wanted, limit, tail)
+    return Selection(_chosen(schema, columns), wanted, parts)
+
+
+def bitmap_of(indices: Indices, size: int) -> BitMap64:
+    """``indices`` as a set; ``InputError`` unless all are whole numbers of ``[0, size)``."""
+    wanted = BitMap64()
+    for some in [indices] if isinstance(indices, range | int) else indices:
+        if isinstance(some, range):
+            for end in (some[0], some[-1]) if some else ():  # before a range of any size is expanded
+                _inside(end, size)
+            wanted |= BitMap64(some)
+        else:
+            wanted.add(_inside(some, size))
+    return wanted
+
+
+def _inside(given: int, size: int) -> int:
+    try:
+        number = integer(given)
+    except TypeError:
+        number = -1
+    if not 0 <= number < size:
+        raise InputError(f"expected indices from 0 to {size - 1}, which is what the run has; got {given!r}")
+    return number
+
+
+def _shorten(wanted: BitMap64, limit: int | None, tail: int | None) -> None:
+    """Leave the first ``limit``, and of these the last ``tail``."""
+    for option, count in (("limit", limit), ("tail", tail)):
+        if count is not None and count < 0:
+            raise InputError(f"{option}: expected a number of rows from 0 on, got {count}")
+    if limit is not None and limit < len(wanted):
+        wanted.remove_range(wanted[limit], wanted.max() + 1)
+    if tail is not None and tail < len(wanted):
+        wanted.remove_range(0, wanted[len(wanted) - tail] if tail else wanted.max() + 1)
+
+
+def _chosen(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    if columns is None:
+        return schema
+    names = [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
+    if unknown := [name for name in names if name not in schema.names]:
+        raise InputError(f"no column {', '.join(map(repr, unknown))}: the table has {', '.join(schema.names)}")
+    return pa.schema([schema.field(name) for name in names])
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+
+def _windows(wanted: BitMap64) -> Iterator[BitMap64]:
+    """The wanted rows in stretches of at most ``WINDOW_ROWS``."""
+    count = len(wanted)
+    for position in range(0, count, WINDOW_ROWS):
+        last = wanted[min(position + WINDOW_ROWS, count) - 1]
+        yield wanted & BitMap64(range(wanted[position], last + 1))
+
+
+def _window(parts: Sequence[Part], schema: pa.Schema, window: BitMap64) -> pa.Table:
+    """The rows of one stretch, ordered by index, with the columns of ``schema``."""
+    full = schema if INDEX.name in schema.names else pa.schema([INDEX, *schema])
+    found = [_rows_of(part, full, here) for part in parts if (here := window & part.indices)]
+    rows = pa.concat_tables(found).unify_dictionaries()
+    indices = rows[INDEX.name].to_numpy()
+    if np.any(indices[1:] < indices[:-1]):
+        rows = rows.take(np.argsort(indices, kind="stable"))
+    return rows.select(schema.names)
+
+
+def _rows_of(part: Part, schema: pa.Schema, wanted: BitMap64) -> pa.Table:
+    """The ``wanted`` rows of a part, with the columns of ``schema``."""
+    with pq.ParquetFile(part.path) as file:
+        present = [name for name in schema.names if name in part.schema.names]
+        rows = file.read_row_groups(_row_groups(file.metadata, wanted), present)
+    mask = _members(rows[INDEX.name].to_numpy(), wanted)
+    rows = rows if mask.all() else rows.filter(pa.array(mask))
+    columns = {name: (part.schema.field(name), rows[name]) for name in present}
+    try:
+        return pa.table(conform(columns, list(schema), rows.num_rows), schema=schema)
+    except Retype as error:
+        raise InputError(
+            f"column {error.field.name!r} holds values of different types until the run is finished: "
+            "finish it with `ttg resume`, or leave the column out"
+        ) from error
+
+
+def _row_groups(footer: Any, wanted: BitMap64) -> list[int]:
+    """The row groups that may have wanted rows, by the statistics of their first column."""
+    return [
+        number
+        for number in range(footer.num_row_groups)
+        if (found := footer.row_group(number).column(0).statistics) is None
+        or not found.has_min_max
+        or wanted.range_cardinality(found.min, found.max + 1)
+    ]
+
+
+def _members(indices: np.ndarray[Any, Any], wanted: BitMap64) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which of ``indices`` are wanted."""
+    first, last = wanted.min(), wanted.max()
+    inside: np.ndarray[Any, np.dtype[np.bool_]] = (indices >= first) & (indices <= last)
+    if len(wanted) < last - first + 1:
+        inside &= np.isin(indices, np.frombuffer(wanted.to_array(), np.uint64).astype(np.int64))
+    return inside
