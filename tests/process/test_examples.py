@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import importlib.util
+import math
 import re
 import shlex
 import subprocess
@@ -86,3 +87,13 @@ def test_logistic_map(folder: Path) -> None:
     rows = pq.read_table(folder / "logistic" / "results").sort_by("index").to_pylist()
     assert [sum(row["visits"]) for row in rows] == [4000] * 4
     assert rows[0]["lyapunov"] < 0 < rows[-1]["lyapunov"], "order at 2.8, chaos at 4"
+
+
+def test_vectorized_kepler(folder: Path) -> None:
+    execute(documented_command("vectorized_kepler.py", "ttg run"), folder)
+    rows = pq.read_table(folder / "orbits" / "results").to_pylist()
+    assert len(rows) == 4 * 4
+    for row in rows:
+        conic = (1 - row["eccentricity"] ** 2) / (1 + row["eccentricity"] * math.cos(row["true_anomaly"]))
+        assert row["distance"] == pytest.approx(conic), "distance and angle are of the same ellipse"
+        assert abs(row["residual"]) < 1e-12

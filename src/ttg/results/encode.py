@@ -203,7 +203,7 @@ def _field_name(name: str) -> str:
 def _column(name: str, values: Any, kinds: set[type] | None = None) -> Column:
     """A field and its array, by the rules above; ``kinds`` are the values' types where they are known already."""
     if isinstance(values, np.ma.MaskedArray):
-        values = np.ma.filled(values.astype(object), None)
+        values = np.where(np.ma.getmaskarray(values), np.array(None), values.data.astype(object))
     array = array_of_ndarray(values) if isinstance(values, np.ndarray) else None
     if array is None:
         array = _array(values, kinds or _kinds(values))
@@ -280,7 +280,8 @@ _FAMILIES: tuple[tuple[str, tuple[type, ...]], ...] = (
 def _plain(value: Any) -> Any:
     """Containers as Arrow takes them: records as dicts, arrays of n dimensions as lists of 1-D arrays."""
     if isinstance(value, np.ndarray):
-        return list(map(_plain, value)) if value.ndim > 1 else value if value.ndim else value.item()
+        nested = value.ndim > 1 or (value.ndim and value.dtype.kind == "c")
+        return list(map(_plain, value)) if nested else value if value.ndim else value.item()
     if isinstance(value, complex | np.complexfloating):
         return {"real": float(value.real), "imag": float(value.imag)}
     reader = _fields_reader(type(value))
