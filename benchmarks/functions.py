@@ -6,7 +6,7 @@ import os
 import time
 from array import array
 
-BURN_LOOPS = 50_000
+BURN_LOOPS = 70_000
 """About one millisecond of pure Python; the figure that counts is relative to plain processes in the same run."""
 
 PROGRESS_VARIABLE = "BENCH_PROGRESS"

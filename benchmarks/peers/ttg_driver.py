@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,18 +57,26 @@ class Ttg(Contender):
     def collect(self, on_first: OnFirst) -> None:
         arguments = self.arguments(self.job.function, self.job.count, self.out, self.chunking())
         if not self.own_command:
+            watching = threading.Thread(target=self.watch_for_first, args=(on_first, lambda: False), daemon=True)
+            if self.job.workload == "start":
+                watching.start()
             self.run_here(arguments)
             return
-        self.command = subprocess.Popen([sys.executable, "-m", "ttg", *arguments], stdout=sys.stderr)
-        self.commands.append(self.command)
-        while self.command.poll() is None:
-            if parts(self.out):
-                on_first()
-                break
-            time.sleep(POLL_SECONDS)
+        command = subprocess.Popen([sys.executable, "-m", "ttg", *arguments], stdout=sys.stderr)
+        self.command = command
+        self.commands.append(command)
+        self.watch_for_first(on_first, lambda: command.poll() is not None)
         if code := self.command.wait():
             raise RuntimeError(f"ttg run ended with exit code {code}")
         on_first()
+
+    def watch_for_first(self, on_first: OnFirst, is_over: Callable[[], bool]) -> None:
+        """Say when the first part is on disk."""
+        while not is_over():
+            if parts(self.out):
+                on_first()
+                return
+            time.sleep(POLL_SECONDS)
 
     def run_here(self, arguments: list[str]) -> None:
         from ttg.cli import main

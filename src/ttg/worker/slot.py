@@ -132,11 +132,16 @@ class Slot:
 
     def assign(self, held: Held) -> None:
         """Put a task in flight."""
-        held.estimate_seconds = held.task.count * held.run.speed.call_seconds + OVERHEAD_SECONDS
-        self._waiting_seconds += held.estimate_seconds
         self.flight.append(held)
+        self._estimate(held)
         if self.phase is Phase.UP:
             self._send(held)
+
+    def _estimate(self, held: Held) -> None:
+        """How long a task in flight will take, by what is known of its run now."""
+        self._waiting_seconds -= held.estimate_seconds
+        held.estimate_seconds = held.task.count * held.run.speed.call_seconds + OVERHEAD_SECONDS
+        self._waiting_seconds += held.estimate_seconds
 
     def stop_early(self) -> None:
         """Ask for a report of the head with what it has."""
@@ -172,7 +177,7 @@ class Slot:
         """How long the child has been executing what nobody wants any more, in seconds."""
         head = self.head
         executing = head is not None and self.phase is Phase.UP
-        return now - head.unwanted_at if head and executing and not head.wanted else 0.0
+        return now - max(head.unwanted_at, head.began) if head and executing and not head.wanted else 0.0
 
     # -- what is known of it
 
@@ -182,14 +187,15 @@ class Slot:
         return self.flight[0] if self.flight else None
 
     def room(self, now: float) -> int:
-        """How many more tasks would keep the child busy for :data:`QUEUE_AHEAD_SECONDS`. While nothing is known of
-        their length, one waits behind the one that is executed."""
+        """How many more tasks would keep the child busy for :data:`QUEUE_AHEAD_SECONDS`. The first of a run of unknown
+        speed get one more behind them; and what comes next may be slower than what was, so room grows step by step."""
         if self.phase is Phase.CLOSED or len(self.flight) >= MAX_IN_FLIGHT or self.room_in(now) > 0:
             return 0
-        if not self._task_seconds:
+        if not self._task_seconds or not all(held.run.speed.count for held in self.flight):
             return max(0, 2 - len(self.flight))
         lacking = QUEUE_AHEAD_SECONDS - self.backlog_seconds(now)
-        return max(1, min(int(lacking / self._task_seconds), MAX_IN_FLIGHT - len(self.flight)))
+        step = min(2 + len(self.flight), MAX_IN_FLIGHT - len(self.flight))
+        return max(1, min(int(lacking / self._task_seconds), step))
 
     def room_in(self, now: float) -> float:
         """In how many seconds there will be room, if all goes as expected."""
@@ -250,6 +256,7 @@ class Slot:
         self.phase = Phase.UP
         self._restart_seconds = RESTART_FIRST_SECONDS
         self.flight = deque(held for held in self.flight if held.wanted)
+        self._waiting_seconds = sum(held.estimate_seconds for held in self.flight)
         for held in self.flight:
             self._send(held)
         self.owner.on_change("child_ready", self)
@@ -279,9 +286,9 @@ class Slot:
             return
         held = self._take_head()
         held.run.saw(held.task.count, report)
-        took = report.seconds + OVERHEAD_SECONDS
-        self._task_seconds += (took - self._task_seconds) / 4 if self._task_seconds else took
         if held.wanted:
+            took = report.seconds + OVERHEAD_SECONDS
+            self._task_seconds = max(took, (3 * self._task_seconds + took) / 4)  # leasing too much is the worse mistake
             self.owner.on_ended(self, held, ended_by_report(held.task, report, payload))
         self._begin_head()
         self.owner.on_change("reported", self, held)
@@ -313,6 +320,7 @@ class Slot:
         head = self.head
         if head is None or self.phase is not Phase.UP:
             return
+        self._estimate(head)
         head.began, head.began_unix = loop_time(), unix_time()
         head.offset, head.count = 0, head.task.count
         self._arm(head.task.count * head.run.speed.call_seconds)
