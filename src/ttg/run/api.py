@@ -168,13 +168,17 @@ def run(
     local processes (default: one per core), ``broker`` a URL (default: the environment's, else a private embedded
     Valkey). ``policies`` are those of ``ttg run``: ``chunk_size, seed, retries, retry_delay_seconds, timeout_seconds,
     memory_bytes, checkpoint_seconds, max_failures, vectorized, slots, replace, priority, run_id, keep_results``.
+    ``vectorized`` (or :func:`ttg.vectorized` on the function): it takes NumPy arrays of parameters, returns columns.
 
     Failed parameters do not raise: see :meth:`Run.failures`. Raises :class:`~ttg.errors.TTGError` subclasses. Ctrl-C
     drains the workers and raises ``KeyboardInterrupt``; :func:`resume` goes on.
     """
+    from ttg.target import is_vectorized
+
     _check_options(policies, new_request, "ttg.run")
     settings = _with_secret(read_settings())
     points = _space(space)
+    policies["vectorized"] = policies.get("vectorized") or is_vectorized(function)
     request = new_request(
         _target(function, points, settings),
         points,
