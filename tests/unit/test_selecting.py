@@ -1,0 +1,195 @@
+"""Choosing rows of a run, going through them in batches, asking in SQL, files that appear when they are complete."""
+
+from __future__ import annotations
+
+import io
+import os
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from results_fakes import Run
+
+from ttg.cli import main
+from ttg.errors import InputError
+from ttg.results import reading
+from ttg.results.selection import bitmap_of, select
+from ttg.results.sql import sql
+from ttg.run.api import Run as UserRun
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Indices 0 to 29 in three parts of ten, in row groups of four and windows of eight; 30 is dead."""
+    monkeypatch.setattr("ttg.results.selection.WINDOW_ROWS", 8)
+    monkeypatch.setattr("ttg.results.pieces.ROW_GROUP_ROWS", 4)
+    run = Run(tmp_path / "r", 31)
+    for start in (0, 10, 20):
+        run.add(((start, start + 10),))
+        run.flush()
+    run.add((), dead=[30])
+    run.flush()
+    return run
+
+
+def indices(run: Run, **chosen: Any) -> list[int]:
+    found: list[int] = reading.table(run.folder, ["index"], **chosen)["index"].to_pylist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (7, [7]),
+        (range(8, 12), [8, 9, 10, 11]),
+        (range(12, 0, -4), [4, 8, 12]),
+        ([range(3), 29, 5, range(4, 4)], [0, 1, 2, 5, 29]),
+        (range(28, 31), [28, 29]),
+        ([], []),
+    ],
+)
+def test_numbers_and_ranges_choose_rows(run: Run, chosen: Any, expected: list[int]) -> None:
+    assert indices(run, indices=chosen) == expected
+
+
+@pytest.mark.parametrize("wrong", [31, -1, [3, 31], range(30, 32), range(10**15), [1.5], ["a"], [True, None]])
+def test_an_index_that_the_run_has_not_is_named(run: Run, wrong: Any) -> None:
+    with pytest.raises(InputError, match="expected indices from 0 to 30"):
+        bitmap_of(wrong, 31)
+
+
+def test_limit_and_tail(run: Run) -> None:
+    assert list(select(run.folder, tail=2).indices) == [28, 29]
+    assert list(select(run.folder, limit=5, tail=2).indices) == [3, 4]
+    assert select(run.folder, tail=0).rows == select(run.folder, limit=0).rows == 0
+    with pytest.raises(InputError, match="tail: expected"):
+        select(run.folder, tail=-1)
+
+
+def test_only_the_row_groups_with_wanted_rows_are_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, list[int]]] = []
+    original = pq.ParquetFile.read_row_groups
+
+    def watched(file: Any, groups: list[int], names: list[str]) -> pa.Table:
+        read.append((file.metadata.num_rows, groups))
+        return original(file, groups, names)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", watched)
+    assert indices(run, indices=[11, 19]) == [11, 19]
+    assert read == [(10, [0, 2])]
+
+
+def test_batches_are_bounded_and_complete(run: Run) -> None:
+    batches = list(UserRun(run.folder).batches(["result"], range(20), rows=3))
+    assert max(batch.num_rows for batch in batches) == 3
+    assert pa.Table.from_batches(batches)["result"].to_pylist() == [10.0 * index for index in range(20)]
+    with pytest.raises(InputError, match="size of a batch"):
+        reading.batches(run.folder, rows=0)
+
+
+def test_a_run_can_be_indexed(run: Run) -> None:
+    user = UserRun(run.folder)
+    assert (user[7]["result"], user[-2]["index"]) == (70.0, 29)
+    assert user[25:]["index"].to_pylist() == [25, 26, 27, 28, 29]
+    with pytest.raises(InputError, match="index 30 has no result: it is a dead letter"):
+        user[30]
+    with pytest.raises(InputError, match="from 0 to 30"):
+        user[31]
+
+
+def test_a_table_that_does_not_fit_is_refused_with_ways_that_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "available_bytes", lambda: 300)
+    with pytest.raises(InputError, match=r"30 rows of 7 columns need about .* GB are free: choose columns=.*batches"):
+        reading.dataframe(run.folder)
+    assert indices(run, indices=range(3)) == [0, 1, 2]
+    monkeypatch.setattr(reading, "available_bytes", lambda: None)
+    assert len(indices(run)) == 30
+
+
+def test_free_memory_is_that_of_machine_and_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ttg.results import memory
+
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CGROUP_LIMIT", tmp_path / "max")
+    assert memory.available_bytes() is None
+    (tmp_path / "meminfo").write_text("MemFree: 1 kB\nMemAvailable:   5 kB\n")
+    (tmp_path / "max").write_text("max\n")
+    assert memory.available_bytes() == 5 << 10
+    (tmp_path / "max").write_text("4096\n")
+    assert memory.available_bytes() == 4096
+
+
+def test_questions_in_sql(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    assert sql(run.folder, "select count(*), max(result) from results where x >= 10").fetchall() == [(20, 290.0)]
+    assert sql(Run(tmp_path / "empty", 3).folder, "select count(*) from results").fetchall() == [(0,)]
+    with pytest.raises(InputError, match="DuckDB refuses"):
+        sql(run.folder, "select nothing from results")
+    with pytest.raises(InputError, match="expected a query"):
+        sql(run.folder, "")
+
+
+def test_sql_reads_parts_that_still_disagree(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    run = Run(tmp_path / "r", 4)
+    for start, values in ((0, [1, 2]), (2, [0.5, 1.5])):
+        run.add(((start, start + 2),), values=values)
+        run.flush()
+    assert sql(run.folder, "select sum(result) from results").fetchall() == [(5.0,)]
+
+
+def test_arrow_export_is_a_stream(run: Run) -> None:
+    file = io.BytesIO()
+    assert reading.export(run.folder, "arrow", file, indices=range(5, 15)) == 10
+    assert pa.ipc.open_stream(file.getvalue()).read_all()["index"].to_pylist() == list(range(5, 15))
+
+
+# ---------------------------------------------------------------------------------------------- the command
+
+
+def command(run: Run, *arguments: str) -> int:
+    return main(["results", str(run.folder.path), *arguments])
+
+
+def test_the_file_s_name_says_its_format(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "some.csv"
+    assert command(run, "--index", "2,4-5", "--columns", "index, result", "--out", str(out)) == 0
+    assert out.read_text().splitlines() == ['"index","result"', "2,20", "4,40", "5,50"]
+    assert "3 rows written" in capfd.readouterr().err
+    assert list(tmp_path.glob("*.tmp")) == []
+
+
+def test_a_failed_export_leaves_what_was_there(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "some.csv"
+    out.write_text("before")
+    monkeypatch.setattr("ttg.results.selection._window", lambda *_: os.close(-1))
+    assert command(run, "--out", str(out)) == 3
+    assert out.read_text() == "before"
+    assert list(tmp_path.glob("*.tmp")) == []
+
+
+def test_a_device_is_not_replaced(run: Run) -> None:
+    assert command(run, "--out", os.devnull, "--format", "csv") == 0
+    assert not Path(os.devnull).is_file()
+
+
+def test_the_command_says_that_there_are_more_rows(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command(run, "--tail", "2", "--columns", "index") == 0
+    assert capfd.readouterr().out.split() == ["index", "-----", "28", "29"]
+
+
+def test_sql_on_the_command_line(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("duckdb")
+    assert command(run, "--sql", "select count(*) n from results", "--format", "jsonl") == 0
+    assert capfd.readouterr().out == '{"n":30}\n'
+    assert command(run, "--sql", "select 1", "--limit", "3") == 2
+    assert "--limit does not go with --sql" in capfd.readouterr().err
+
+
+def test_the_example_aggregates(run: Run) -> None:
+    pytest.importorskip("duckdb")
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "ask_duckdb.py"))
+    assert example["groups"](UserRun(run.folder), "worker", "result") == [("w1", 30, 145.0, 0.0, 290.0)]
