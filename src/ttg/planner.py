@@ -14,6 +14,9 @@ from dataclasses import dataclass
 TARGET_SECONDS = 1.0
 TAIL_SECONDS = 0.01
 PILOT_SIZE = 1
+PILOTS = 6
+"""As long as no worker was heard of, this many are sent out: one or two for each of a few."""
+
 PILOT_GROWTH = 4096
 TAIL_FRACTION = 4.0
 MAX_CHUNK = 1 << 18
@@ -85,7 +88,7 @@ class Planner:
         if weight is not None:
             return max(1, int(MIN_WINDOW_PER_SLOT * slots * weight))
         if self.chunk_size is None:
-            return MIN_WINDOW_PER_SLOT * slots
+            return max(MIN_WINDOW_PER_SLOT * slots, 0 if self.speed.count else PILOTS)
         seconds = self.speed.call_seconds * self.chunk_size
         wanted = int(WINDOW_SECONDS * slots / seconds) if seconds > 0 else 1000 * slots
         return max(MIN_WINDOW_PER_SLOT * slots, 1000, min(wanted, 10_000))

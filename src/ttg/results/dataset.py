@@ -78,7 +78,7 @@ def write_part(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], indice
 def _write_file(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], indices: BitMap64) -> None:
     found: dict[str, ColumnStatistics] = {}
     with open(path, "wb") as file:
-        with pq.ParquetWriter(file, schema, **_layout(schema)) as writer:
+        with pq.ParquetWriter(file, schema, **layout(schema)) as writer:
             for table in tables:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
                 found = statistics.merge_all([found, _described(table)])
@@ -88,8 +88,9 @@ def _write_file(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], indic
         os.fsync(file.fileno())
 
 
-def _layout(schema: pa.Schema) -> dict[str, Any]:
-    """Encodings by measurement: a third of the time of the defaults for one parameter and one float.
+def layout(schema: pa.Schema) -> dict[str, Any]:
+    """How ``ParquetWriter`` is to write a table of ours: a third of the time of its defaults for one parameter and one
+    float, and far less room.
 
     Integers that come in runs (the index, most parameters) shrink to almost nothing as differences; a dictionary pays
     for text only; statistics serve the search for indices only.
@@ -101,7 +102,7 @@ def _layout(schema: pa.Schema) -> dict[str, Any]:
         "column_encoding": {
             field.name: "DELTA_BINARY_PACKED" for field in schema if field.type == pa.int64() and field.name not in ours
         },
-        "write_statistics": [INDEX.name],
+        "write_statistics": [field.name for field in schema if field.name == INDEX.name],
     }
 
 

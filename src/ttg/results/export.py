@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ttg.errors import InputError
 from ttg.results.arrow import pa
+from ttg.results.dataset import layout
 from ttg.results.encode import is_json, json_text
 
 Windows = Iterable[pa.Table]
@@ -47,7 +48,7 @@ def write_windows(
 
 
 def _write_parquet(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
-    with pq.ParquetWriter(file, schema) as writer:
+    with pq.ParquetWriter(file, schema, **layout(schema)) as writer:
         for window in windows:
             writer.write_table(window)
 

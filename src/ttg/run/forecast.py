@@ -82,7 +82,8 @@ async def forecast(request: RunRequest, say: Callable[[str], None] = lambda text
     Raises what a run raises, and ``RunStopped`` when not one call ends in time. Leaves nothing behind.
     """
     found = await _forecast(request, SAMPLE_SIZE, say)
-    if found.call_seconds < FAST_CALL_SECONDS and found.sampled < found.size:
+    fast = found.call_seconds < FAST_CALL_SECONDS or request.spec.vectorized  # whose cost shows in large batches only
+    if fast and found.sampled < found.size:
         found = await _forecast(request, FAST_SAMPLE_SIZE, say)
     return found
 
