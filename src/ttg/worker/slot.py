@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ttg.brokers.base import Delivery
 from ttg.clock import loop_time, unix_time
-from ttg.messages import SlotState, Task
+from ttg.messages import SlotState
 from ttg.worker.deaths import death_of
+from ttg.worker.flight import Flight, Held
 from ttg.worker.outcome import Death, Ended, ended_by_death, ended_by_report, untouched
 from ttg.worker.process import ChildHandle, Exit, Spawn
 from ttg.worker.protocol import (
@@ -38,11 +37,6 @@ from ttg.worker.protocol import (
 )
 from ttg.worker.runs import Run
 
-QUEUE_AHEAD_SECONDS = 0.05
-MAX_IN_FLIGHT = 256
-OVERHEAD_SECONDS = 5e-5
-OVERRUN_SECONDS = 0.5
-UNKNOWN_SECONDS = 1e6
 SLICE_GRACE_SECONDS = 1.0
 SETUP_SECONDS = 120.0
 MAX_SETUP_DEATHS = 3
@@ -55,32 +49,6 @@ class Phase(enum.Enum):
     STARTING = "starting"
     UP = "up"
     CLOSED = "closed"
-
-
-@dataclass(eq=False, slots=True)
-class Held:
-    """A leased task in a slot. Not ``wanted`` once its lease is lost or it was given back: an answer is ignored."""
-
-    delivery: Delivery
-    run: Run
-    number: int = 0
-    wanted: bool = True
-    unwanted_at: float = 0.0
-    estimate_seconds: float = 0.0
-    began: float = 0.0
-    began_unix: float = 0.0
-    offset: int = 0
-    count: int = 0
-
-    @property
-    def task(self) -> Task:
-        """The task that was leased."""
-        return self.delivery.task
-
-    @property
-    def suspects(self) -> tuple[int, int]:
-        """Offset and count of what the child was executing, or encoding, when last heard of."""
-        return (self.offset, self.count) if self.count else (0, self.offset or self.task.count)
 
 
 class SlotOwner(Protocol):
@@ -108,15 +76,13 @@ class Slot:
     spawn: Spawn
     secret: bytes | None = None
     phase: Phase = Phase.STARTING
-    flight: deque[Held] = field(default_factory=deque)
+    flight: Flight = field(default_factory=Flight)
     child: ChildHandle | None = None
     peak_memory_bytes: int = 0
     since: float = field(default_factory=unix_time)
     _set_up: dict[str, bool] = field(default_factory=dict)
     _setup_deaths: dict[str, int] = field(default_factory=dict)
     _numbers: int = 0
-    _waiting_seconds: float = 0.0
-    _task_seconds: float = 0.0
     _verdict: Death | None = None
     _blameless: bool = False
     _timer: asyncio.TimerHandle | None = None
@@ -132,21 +98,14 @@ class Slot:
 
     def assign(self, held: Held) -> None:
         """Put a task in flight."""
-        self.flight.append(held)
-        self._estimate(held)
+        self.flight.add(held)
         if self.phase is Phase.UP:
             self._send(held)
 
-    def _estimate(self, held: Held) -> None:
-        """How long a task in flight will take, by what is known of its run now."""
-        self._waiting_seconds -= held.estimate_seconds
-        held.estimate_seconds = held.task.count * held.run.speed.call_seconds + OVERHEAD_SECONDS
-        self._waiting_seconds += held.estimate_seconds
-
     def stop_early(self) -> None:
         """Ask for a report of the head with what it has."""
-        if self.flight and self.phase is Phase.UP and self.child:
-            self.child.send(StopEarly((self.flight[0].number,)))
+        if self.head and self.phase is Phase.UP and self.child:
+            self.child.send(StopEarly((self.head.number,)))
 
     def disown(self, unwanted: list[Held]) -> None:
         """Nobody waits for these any more; the child drops them when it gets to them, or ends them early."""
@@ -184,43 +143,15 @@ class Slot:
     @property
     def head(self) -> Held | None:
         """What the child executes now."""
-        return self.flight[0] if self.flight else None
+        return self.flight.head
 
     def room(self, now: float) -> int:
-        """How many more tasks would keep the child busy for :data:`QUEUE_AHEAD_SECONDS`. The first of a run of unknown
-        speed get one more behind them; and what comes next may be slower than what was, so room grows step by step."""
-        if self.phase is Phase.CLOSED or len(self.flight) >= MAX_IN_FLIGHT or self.room_in(now) > 0:
-            return 0
-        if not self._task_seconds or not all(held.run.speed.count for held in self.flight):
-            return max(0, 2 - len(self.flight))
-        lacking = QUEUE_AHEAD_SECONDS - self.backlog_seconds(now)
-        step = min(2 + len(self.flight), MAX_IN_FLIGHT - len(self.flight))
-        return max(1, min(int(lacking / self._task_seconds), step))
-
-    def room_in(self, now: float) -> float:
-        """In how many seconds there will be room, if all goes as expected."""
-        return max(0.0, self.backlog_seconds(now) - QUEUE_AHEAD_SECONDS)
-
-    def backlog_seconds(self, now: float) -> float:
-        """Work in flight, as far as can be told. A head that takes much longer than expected may take for ever."""
-        if not self.flight:
-            return 0.0
-        if self._overdue(now):
-            return UNKNOWN_SECONDS
-        elapsed = now - self.flight[0].began if self.flight[0].began else 0.0
-        return max(0.0, self._waiting_seconds - elapsed)
+        """How many more tasks this slot should have."""
+        return 0 if self.phase is Phase.CLOSED else self.flight.room(now)
 
     def stuck_behind_head(self, now: float) -> list[Held]:
         """What waits behind a head that takes much longer than expected: others could have it."""
-        return [held for held in self.others() if held.wanted] if self._overdue(now) else []
-
-    def _overdue(self, now: float) -> bool:
-        head = self.head
-        return bool(head and head.began and now - head.began > head.estimate_seconds + OVERRUN_SECONDS)
-
-    def others(self) -> list[Held]:
-        """What waits behind the head."""
-        return list(self.flight)[1:]
+        return [held for held in self.flight.others() if held.wanted] if self.flight.is_overdue(now) else []
 
     def state(self) -> SlotState:
         """For people and monitors."""
@@ -255,9 +186,8 @@ class Slot:
             return
         self.phase = Phase.UP
         self._restart_seconds = RESTART_FIRST_SECONDS
-        self.flight = deque(held for held in self.flight if held.wanted)
-        self._waiting_seconds = sum(held.estimate_seconds for held in self.flight)
-        for held in self.flight:
+        self.flight.drop_unwanted()
+        for held in self.flight.queue:
             self._send(held)
         self.owner.on_change("child_ready", self)
 
@@ -268,7 +198,7 @@ class Slot:
 
     def _on_refused(self, message: Refused) -> None:
         self._set_up.pop(message.run, None)
-        for held in self.flight:
+        for held in self.flight.queue:
             if held.task.run == message.run:
                 self.owner.on_refused(held.run, message.text)
                 return
@@ -282,21 +212,19 @@ class Slot:
         self.owner.on_change("announced", self, head)
 
     def _on_report(self, report: Report, payload: bytes) -> None:
-        if not self.flight or self.flight[0].number != report.number:
+        if self.head is None or self.head.number != report.number:
             return
         held = self._take_head()
         held.run.saw(held.task.count, report)
         if held.wanted:
-            took = report.seconds + OVERHEAD_SECONDS
-            self._task_seconds = max(took, (3 * self._task_seconds + took) / 4)  # leasing too much is the worse mistake
+            self.flight.saw(report.seconds)
             self.owner.on_ended(self, held, ended_by_report(held.task, report, payload))
         self._begin_head()
         self.owner.on_change("reported", self, held)
 
     def _take_head(self) -> Held:
         self._disarm()
-        held = self.flight.popleft()
-        self._waiting_seconds = self._waiting_seconds - held.estimate_seconds if self.flight else 0.0
+        held = self.flight.take_head()
         self.since = unix_time()
         return held
 
@@ -320,7 +248,7 @@ class Slot:
         head = self.head
         if head is None or self.phase is not Phase.UP:
             return
-        self._estimate(head)
+        self.flight.estimate(head)
         head.began, head.began_unix = loop_time(), unix_time()
         head.offset, head.count = 0, head.task.count
         self._arm(head.task.count * head.run.speed.call_seconds)

@@ -32,6 +32,7 @@ from ttg.messages import (
 )
 from ttg.metrics import serve_metrics, worker_metrics
 from ttg.worker.config import Reason, Summary, WorkerConfig
+from ttg.worker.flight import Held
 from ttg.worker.gazette import Gazette
 from ttg.worker.launching import Launched
 from ttg.worker.limits import resident_bytes
@@ -40,7 +41,7 @@ from ttg.worker.process import ChildOwner, ChildProcess, Spawn
 from ttg.worker.reception import Reception
 from ttg.worker.runs import Run, RunCache
 from ttg.worker.settler import Observer, Settler
-from ttg.worker.slot import Held, Phase, Slot
+from ttg.worker.slot import Phase, Slot
 
 log = logging.getLogger("ttg.worker")
 
@@ -192,11 +193,13 @@ class Worker:
             room = 0 if self._secluded else sum(slot.room(now) for slot in self.slots)
             if room and len(self._reception.on_hold) < len(self.slots):
                 return room
-            await self._change_within(min(LOOK_SECONDS, LEAST_PAUSE_SECONDS + min(s.room_in(now) for s in self.slots)))
+            await self._change_within(
+                min(LOOK_SECONDS, LEAST_PAUSE_SECONDS + min(s.flight.room_in(now) for s in self.slots))
+            )
 
     def _assign(self, run: Run, delivery: Delivery) -> None:
         now = loop_time()
-        slot = min(self.slots, key=lambda slot: (slot.backlog_seconds(now), len(slot.flight)))
+        slot = min(self.slots, key=lambda slot: (slot.flight.backlog_seconds(now), len(slot.flight.queue)))
         slot.assign(Held(delivery, run))
 
     # -- what slots tell
@@ -219,7 +222,7 @@ class Worker:
             log.error("run %s is refused: %s", run.name, text)
         run.refusal, run.lasting = text, True
         for slot in self.slots:
-            refused = [held for held in slot.flight if held.run is run and held.wanted]
+            refused = [held for held in slot.flight.queue if held.run is run and held.wanted]
             slot.disown(refused)
             for held in refused:
                 self._reception.hold(run, held.delivery)
@@ -240,7 +243,7 @@ class Worker:
 
     def _held(self) -> list[Delivery]:
         """Everything this worker has a lease on."""
-        in_flight = [held.delivery for slot in self.slots for held in slot.flight if held.wanted]
+        in_flight = [held.delivery for slot in self.slots for held in slot.flight.queue if held.wanted]
         return [*in_flight, *self._reception.on_hold, *(finished.delivery for finished in self._settler.waiting)]
 
     async def _renew(self) -> None:
@@ -253,7 +256,7 @@ class Worker:
         """Somebody else has these now, except for those that were settled while the broker was being asked."""
         gone = set(lost)
         for slot in self.slots:
-            unlucky = [held for held in slot.flight if held.wanted and held.delivery in gone]
+            unlucky = [held for held in slot.flight.queue if held.wanted and held.delivery in gone]
             if unlucky:
                 log.warning("slot %d lost %d tasks to other workers: their leases ran out", slot.number, len(unlucky))
                 slot.disown(unlucky)
@@ -273,7 +276,7 @@ class Worker:
         log.info("run %s is %s", run.name, run.state)
         for slot in self.slots:
             if not run.is_active:
-                self._give_back(slot, [held for held in slot.flight if held.run is run])
+                self._give_back(slot, [held for held in slot.flight.queue if held.run is run])
             slot.forget(run.name)
 
     async def _check_run_done(self) -> None:
@@ -298,7 +301,7 @@ class Worker:
             self._check_idle(now)
 
     def _check_idle(self, now: float) -> None:
-        if self._held() or any(slot.flight for slot in self.slots):
+        if self._held() or any(slot.head for slot in self.slots):
             self._busy_at = now
         limit = self.config.exit_when_idle_seconds
         if limit is not None and now - self._busy_at >= limit and not self._stop.done():
@@ -353,7 +356,7 @@ class Worker:
         log.info("stopping: settling what is done, giving back the rest")
         self._reception.return_everything()
         for slot in self.slots:
-            self._give_back(slot, slot.others() if slot.phase is Phase.UP else list(slot.flight))
+            self._give_back(slot, slot.flight.others() if slot.phase is Phase.UP else list(slot.flight.queue))
             slot.stop_early()
         self._observe("draining")
         if not await self._until(self._landed, self.config.grace_seconds):
@@ -364,7 +367,7 @@ class Worker:
 
     def _landed(self) -> bool:
         """No answer is awaited from any child."""
-        return not any(held.wanted for slot in self.slots for held in slot.flight)
+        return not any(held.wanted for slot in self.slots for held in slot.flight.queue)
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait for ``condition``, at most ``seconds``, and not at all once there is hurry."""
@@ -378,7 +381,7 @@ class Worker:
         return True
 
     def _is_idle(self) -> bool:
-        return not self._held() and not any(slot.flight for slot in self.slots)
+        return not self._held() and not any(slot.head for slot in self.slots)
 
     def _isolated(self, deliveries: list[Delivery]) -> list[Delivery]:
         """A task that may take the worker along is taken by an idle worker only, as its only one; what cannot stay goes
