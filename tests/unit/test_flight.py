@@ -27,8 +27,12 @@ def filled(run: Any, tasks: int, count: int = 1) -> Flight:
     return flight
 
 
-def test_of_an_unknown_run_one_task_waits_behind_the_first() -> None:
-    assert [filled(run_of(), tasks).room(0.0) for tasks in range(4)] == [2, 1, 0, 0]
+def test_of_an_unknown_run_one_task_waits_behind_a_pilot() -> None:
+    assert [filled(run_of(), tasks).room(0.0) for tasks in range(4)] == [1, 1, 0, 0]
+
+
+def test_of_an_unknown_run_nothing_waits_behind_a_large_task() -> None:
+    assert filled(run_of(), 1, count=300).room(0.0) == 0
 
 
 def test_short_tasks_of_the_past_do_not_make_a_slot_hoard_those_of_an_unknown_run() -> None:

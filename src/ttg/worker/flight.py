@@ -92,12 +92,12 @@ class Flight:
     # -- how long
 
     def room(self, now: float) -> int:
-        """How many more tasks would keep the child busy for :data:`QUEUE_AHEAD_SECONDS`. The first of a run of unknown
-        speed get one more behind them; and what comes next may be slower than what was, so room grows step by step."""
+        """How many more tasks would keep the child busy for :data:`QUEUE_AHEAD_SECONDS`. What comes next may be slower
+        than what was, so room grows step by step; and of a run of unknown speed only a pilot gets one behind it."""
         if len(self.queue) >= MAX_IN_FLIGHT or self.room_in(now) > 0:
             return 0
         if not self._task_seconds or not all(held.run.speed.count for held in self.queue):
-            return max(0, 2 - len(self.queue))
+            return 1 if sum(held.task.count for held in self.queue) < 2 else 0
         lacking = QUEUE_AHEAD_SECONDS - self.backlog_seconds(now)
         step = min(2 + len(self.queue), MAX_IN_FLIGHT - len(self.queue))
         return max(1, min(int(lacking / self._task_seconds), step))
