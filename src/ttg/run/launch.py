@@ -72,9 +72,16 @@ def start(request: RunRequest, reporter: Any, **services: Any) -> Finished:
 async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) -> Finished:
     """Run to the end on the running event loop; returns the finished run or raises what stopped it."""
     folder = _folder(request)
+    signals = _Signals()
+    if hooks.handle_signals:
+        signals.listen()
     try:
         with folder.lock():
-            return await _execute(request, folder, reporter, hooks)
+            return await _execute(request, folder, reporter, hooks, signals)
+    except asyncio.CancelledError:
+        if not signals.presses:
+            raise
+        raise RunStopped(f"stopped before it began; `ttg resume {request.spec.run}` starts it") from None
     except (TargetError, BrokerError):
         if not request.resume and not folder.info.done + folder.info.dead:
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
@@ -92,13 +99,11 @@ def _folder(request: RunRequest) -> RunFolder:
     return folder
 
 
-async def _execute(request: RunRequest, folder: RunFolder, reporter: Any, hooks: Hooks) -> Finished:
+async def _execute(request: RunRequest, folder: RunFolder, reporter: Any, hooks: Hooks, signals: _Signals) -> Finished:
     folder.update(spec=request.spec, state="active")
     async with _broker(request, folder) as (broker, server, workers):
-        coordinator = _coordinator(request, folder, broker, server, workers, reporter)
+        coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
         hooks.on_start(Running(coordinator, broker, server, workers))
-        if hooks.handle_signals:
-            _drain_on_signals(coordinator)
         async with _services(request, broker, hooks):
             status = await _run(coordinator, folder, reporter)
             if hooks.before_end is not None:
@@ -246,25 +251,37 @@ async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> st
         folder.update(state=coordinator.status, seconds=seconds, done=on_disk.done_count, dead=on_disk.dead_count)
 
 
-def _drain_on_signals(coordinator: Coordinator) -> None:
-    """First Ctrl-C or SIGTERM: drain. Second: leave at once (the ledger and the broker keep what is done)."""
-    loop = asyncio.get_running_loop()
-    presses = 0
+class _Signals:
+    """First Ctrl-C or SIGTERM: drain, or give up if nothing has begun. Second: leave at once (the ledger and the broker
+    keep what is done). Made in the task that is to be stopped."""
 
-    def on_signal() -> None:
-        nonlocal presses
-        presses += 1
-        if presses == 1:
+    def __init__(self) -> None:
+        self.presses = 0
+        self.coordinator: Coordinator | None = None
+        self._task = asyncio.current_task()
+
+    def listen(self) -> None:
+        """From now on; main thread only."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        self.presses += 1
+        if self.presses == 1:
             log.warning("stopping: workers settle what they have; once more to leave at once")
-            coordinator.stop()
+            self._stop()
         else:
-            if coordinator.workers is not None:
-                coordinator.workers.kill()
+            if self.coordinator is not None and self.coordinator.workers is not None:
+                self.coordinator.workers.kill()
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(number, on_signal)
+    def _stop(self) -> None:
+        if self.coordinator is not None:
+            self.coordinator.stop()
+        elif self._task is not None:
+            self._task.cancel()
 
 
 @asynccontextmanager
