@@ -13,7 +13,7 @@ from benchmarks.peers.base import BlockContender, Blocks, Piece
 
 RESULT_TIMEOUT_MS = 600_000
 TINY_PREFETCH = "1000"
-"""On Redis a worker that holds as many messages as it may sleeps before it asks again; the shipped 2 make that often."""
+"""On Redis a worker that holds as many messages as it may sleeps before it asks again: often, with the shipped 2."""
 
 WORKER = ("benchmarks.peers.dramatiq_app", "--processes", "1", "--threads", "1")
 

@@ -13,7 +13,7 @@ from ttg.brokers.base import ResultMessage
 from ttg.errors import MessageError
 from ttg.messages import DeadLetter, Ranges, ResultHeader, check_ranges, count_indices
 from ttg.results import letters, statistics
-from ttg.results.dataset import next_number, part_path, read_parts, write_part
+from ttg.results.dataset import next_number, part_path, write_part
 from ttg.results.encode import PARAMETER_PREFIX, decode_payload
 from ttg.results.folder import RunFolder
 from ttg.results.ledger import Ledger
@@ -229,8 +229,8 @@ class Collector:
     def finalise(self) -> dict[str, dict[str, Any]]:
         """Blocking, for a thread, after the last commit: one schema over all parts; the statistics of each column are
         returned and recorded in ``run.json``. Safe to repeat, and to interrupt at any moment."""
-        unify_parts(self._folder.results, self._spec.names)
-        merged = statistics.merge_all(part.statistics for part in read_parts(self._folder.results))
+        parts = unify_parts(self._folder.results, self._spec.names)
+        merged = statistics.merge_all(part.statistics for part in parts)
         figures = {name: found.as_json() for name, found in merged.items()}
         self._folder.update(statistics=figures)
         return figures

@@ -12,13 +12,17 @@ from ttg.results.dataset import ROW_GROUP_ROWS, Part, read_parts, write_part
 from ttg.results.schema import INDEX, TRAILING, conform, distinct, merge_fields, parameter_column, retyping, same_type
 
 
-def unify_parts(directory: Path, names: Sequence[str]) -> None:
-    """Give all parts of ``directory`` the same schema; ``names`` are the run's parameters.
+def unify_parts(directory: Path, names: Sequence[str]) -> list[Part]:
+    """Give all parts of ``directory`` the same schema, and return them; ``names`` are the run's parameters.
 
     Each part is replaced atomically, in bounded memory. An interruption leaves parts that disagree, but lose nothing:
     calling again completes the work.
     """
+    parts = read_parts(directory)
+    if all(_agree(part.schema, parts[0].schema) for part in parts):
+        return parts
     retyping(lambda wider: _unify(read_parts(directory), names, wider))
+    return read_parts(directory)
 
 
 def _unify(parts: Sequence[Part], names: Sequence[str], wider: Mapping[str, pa.Field]) -> None:
