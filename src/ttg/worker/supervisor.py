@@ -193,9 +193,8 @@ class Worker:
             room = 0 if self._secluded else sum(slot.room(now) for slot in self.slots)
             if room and len(self._reception.on_hold) < len(self.slots):
                 return room
-            await self._change_within(
-                min(LOOK_SECONDS, LEAST_PAUSE_SECONDS + min(s.flight.room_in(now) for s in self.slots))
-            )
+            due = min(slot.flight.room_in(now) for slot in self.slots)
+            await self._change_within(min(LOOK_SECONDS, LEAST_PAUSE_SECONDS + due))
 
     def _assign(self, run: Run, delivery: Delivery) -> None:
         now = loop_time()

@@ -16,10 +16,11 @@ ENTRY_BYTES = 512
 
 
 class Retention:
-    """The entries of one run that were read, oldest first. Reading some of them again changes nothing."""
+    """The entries of one run that were read, oldest first, each with the bytes up to its end."""
 
     def __init__(self) -> None:
         self._entries: deque[tuple[str, int]] = deque()
+        self._bytes = 0
         self._newest = (0, 0)
 
     def saw(self, messages: Iterable[ResultMessage]) -> None:
@@ -28,17 +29,16 @@ class Retention:
             place = _place(message.cursor)
             if place > self._newest:
                 self._newest = place
-                self._entries.append((message.cursor, ENTRY_BYTES + len(message.payload)))
+                self._bytes += ENTRY_BYTES + len(message.payload)
+                self._entries.append((message.cursor, self._bytes))
 
     def take(self, up_to: str, keep_bytes: int) -> Iterator[str]:
         """The ids of the oldest entries up to ``up_to``, except for the newest ``keep_bytes`` of those; they are
         forgotten here."""
         last = _place(up_to)
-        excess = sum(size for cursor, size in self._entries if _place(cursor) <= last) - keep_bytes
-        while excess > 0 and self._entries and self._entries[0][1] <= excess:
-            cursor, size = self._entries.popleft()
-            excess -= size
-            yield cursor
+        collected = next((end for cursor, end in reversed(self._entries) if _place(cursor) <= last), 0)
+        while self._entries and self._entries[0][1] <= collected - keep_bytes:
+            yield self._entries.popleft()[0]
 
 
 def _place(cursor: str) -> tuple[int, int]:
