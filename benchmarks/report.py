@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.job import Job, Measurement
 from benchmarks.peers import LIMIT, OURS, PEERS, Facts
-from benchmarks.workloads import TARGETS, WORKLOADS, Target
+from benchmarks.workloads import TARGETS, WORKLOADS, FunctionRef
 
 HIGHER_IS_BETTER = {"rate": True, "efficiency": True, "seconds": False, "mib": False}
 
@@ -76,7 +76,7 @@ class Table:
         ours, theirs = goodness(row), goodness(yardstick)
         return ours / theirs if ours and theirs else None
 
-    def find(self, target: Target, peer: str, count: int | None) -> Row | None:
+    def find(self, target: FunctionRef, peer: str, count: int | None) -> Row | None:
         for row in self.rows:
             job = row.job
             same = (job.workload, job.peer, job.timing) == (target.workload, peer, target.timing)
@@ -104,7 +104,7 @@ def goodness(row: Row | None) -> float | None:
 # ---------------------------------------------------------------------------------------------- targets
 
 
-def verdict(table: Table, target: Target, peer: str) -> tuple[str, bool] | None:
+def verdict(table: Table, target: FunctionRef, peer: str) -> tuple[str, bool] | None:
     """Observed figure as text, and whether the target is met; ``None`` when it was not measured."""
     row = table.find(target, peer, target.count)
     if row is None or row.middle is None:
@@ -120,7 +120,7 @@ def verdict(table: Table, target: Target, peer: str) -> tuple[str, bool] | None:
     return f"{factor:.3g} ×", met
 
 
-def factor_of(table: Table, target: Target, row: Row, peer: str) -> float | None:
+def factor_of(table: Table, target: FunctionRef, row: Row, peer: str) -> float | None:
     if target.kind == "flat":
         base = table.find(target, peer, target.base_count)
         return row.middle / base.middle if row.middle and base and base.middle else None
@@ -128,7 +128,7 @@ def factor_of(table: Table, target: Target, row: Row, peer: str) -> float | None
     return table.ratio(row, yardstick)
 
 
-def target_text(target: Target) -> str:
+def target_text(target: FunctionRef) -> str:
     metric = WORKLOADS[target.workload].metric
     sign = "≥" if HIGHER_IS_BETTER[metric] and (target.kind, metric) != ("flat", "mib") else "≤"
     if target.kind == "value":

@@ -128,7 +128,7 @@ WORKLOADS = {workload.name: workload for workload in _ALL}
 
 
 @dataclass(frozen=True)
-class Target:
+class FunctionRef:
     """A figure TTG must reach. ``kind``: ``ratio`` (how many times as good as the best peer), ``limit`` (the same,
     against the limit), ``value`` (in the workload's metric), ``flat`` (figure at ``count`` over the one at
     ``base_count``). Sizes are part of a target: the tiny ones of ``--quick`` meet and miss nothing.
@@ -147,18 +147,18 @@ class Target:
 WITH_BROKER = ("ttg-redis", "ttg-rabbitmq")
 
 TARGETS = [
-    Target("P1", WITH_BROKER, 1.0, "ratio", count=1_000_000),
-    Target("P1", WITH_BROKER, 1.0, "ratio", count=10_000_000),
-    Target("P1s", ("ttg-redis",), 3.0, "ratio", count=20_000),
-    Target("P1s", ("ttg-rabbitmq",), 2.0, "ratio", count=20_000),
-    Target("P2", OURS, 0.995, count=10_000),
-    Target("P3", WITH_BROKER, 33.6, style="auto", count=1_000),
-    Target("P3", WITH_BROKER, 34.2, style="chunks", count=1_000),
-    Target("P4", WITH_BROKER, 1 / 1.01, "limit", count=10_000),
-    Target("P5", WITH_BROKER, 44.4, count=1_000),
-    Target("start", ("ttg",), 0.4, timing="cold"),
-    Target("start", ("ttg",), 0.25),
-    Target("memory", OURS, 200, timing="cold", count=1_000_000),
-    Target("memory", OURS, 1.2, "flat", timing="cold", count=100_000_000, base_count=1_000_000),
-    Target("scale", OURS, 1 / 1.1, "flat", count=100_000_000, base_count=1_000_000),
+    FunctionRef("P1", WITH_BROKER, 1.0, "ratio", count=1_000_000),
+    FunctionRef("P1", WITH_BROKER, 1.0, "ratio", count=10_000_000),
+    FunctionRef("P1s", ("ttg-redis",), 3.0, "ratio", count=20_000),
+    FunctionRef("P1s", ("ttg-rabbitmq",), 2.0, "ratio", count=20_000),
+    FunctionRef("P2", OURS, 0.995, count=10_000),
+    FunctionRef("P3", WITH_BROKER, 33.6, style="auto", count=1_000),
+    FunctionRef("P3", WITH_BROKER, 34.2, style="chunks", count=1_000),
+    FunctionRef("P4", WITH_BROKER, 1 / 1.01, "limit", count=10_000),
+    FunctionRef("P5", WITH_BROKER, 44.4, count=1_000),
+    FunctionRef("start", ("ttg",), 0.4, timing="cold"),
+    FunctionRef("start", ("ttg",), 0.25),
+    FunctionRef("memory", OURS, 200, timing="cold", count=1_000_000),
+    FunctionRef("memory", OURS, 1.2, "flat", timing="cold", count=100_000_000, base_count=1_000_000),
+    FunctionRef("scale", OURS, 1 / 1.1, "flat", count=100_000_000, base_count=1_000_000),
 ]

@@ -5,7 +5,7 @@
     ttg results epidemics --format csv --out epidemics.csv
 
 Every parameter returns a dict; its keys become columns: the peak, its day, and how many are infected in the end.
-Needs ``pip install 'ttg[examples]'``.
+Needs ``pip install 'ttg-compute[examples]'``.
 """
 
 from __future__ import annotations

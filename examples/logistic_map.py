@@ -4,7 +4,7 @@
     python examples/logistic_map.py logistic logistic.png
 
 Every parameter returns the orbit's histogram (a list becomes a list column) and its Lyapunov exponent, positive where
-the map is chaotic. The picture needs ``pip install 'ttg[examples]'``.
+the map is chaotic. The picture needs ``pip install 'ttg-compute[examples]'``.
 """
 
 from __future__ import annotations

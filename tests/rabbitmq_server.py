@@ -13,7 +13,7 @@ from typing import Any
 
 import pika
 
-from ttg.brokers.local_rabbitmq import LocalRabbitMQ, find_scripts
+from ttg.demo.local_rabbitmq import LocalRabbitMQ, find_scripts
 
 
 def installed() -> bool:
@@ -35,7 +35,7 @@ class RabbitMQServer(LocalRabbitMQ):
         return server
 
     async def kill(self) -> None:
-        """SIGKILL, without being started again: the keeper is killed, and the kernel kills its server with it."""
+        """SIGKILL, without being started again: the supervisor is killed, and the kernel kills its server with it."""
         for process in self._keepers:
             process.kill()
             process.wait()

@@ -14,7 +14,7 @@ from typing import Any
 
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.embedded import find_server
-from ttg.brokers.redis.link import Link
+from ttg.brokers.redis.pool import Pool
 from waiting import until
 
 
@@ -85,10 +85,10 @@ def ask(url: str, *words: str | bytes) -> Any:
     """A server's raw reply to one command of another program."""
 
     async def command() -> Any:
-        link = Link(BrokerConfig(url))
+        pool = Pool(BrokerConfig(url))
         try:
-            return await link.command(*words)
+            return await pool.command(*words)
         finally:
-            await link.close()
+            await pool.close()
 
     return asyncio.run(command())

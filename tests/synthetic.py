@@ -80,7 +80,7 @@ class Fleet:
             at=self.began,
             source="coordinator",
             run=self.run,
-            target="pendulum.py:simulate",
+            function="pendulum.py:simulate",
             size=self.size,
             names=("length", "damping"),
         )

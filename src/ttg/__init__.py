@@ -15,11 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttg.function import vectorized as vectorized
     from ttg.run.api import Run as Run
     from ttg.run.api import open_run as open_run
     from ttg.run.api import resume as resume
     from ttg.run.api import run as run
-    from ttg.target import vectorized as vectorized
 
 __version__ = "0.1.0"
 
@@ -40,7 +40,7 @@ _HOMES = {
         "uniform",
         "zip",
     ),
-    "ttg.target": ("vectorized",),
+    "ttg.function": ("vectorized",),
     "ttg.errors": ("TTGError",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -5,7 +5,7 @@
     TTGError                     exit code  meaning
     ├── InputError               2          something the user wrote cannot work; nothing was started
     │   ├── SpaceError           2          the parameter space
-    │   ├── TargetError          2          the function: unknown, wrong signature, not allowed
+    │   ├── FunctionError          2          the function: unknown, wrong signature, not allowed
     │   └── SettingsError        2          an option, a variable, a file of settings
     ├── RunConflictError         2          resume refused: other function, other space, other coordinator
     ├── BrokerError              3          the broker, as seen from here
@@ -39,7 +39,7 @@ class SpaceError(InputError):
     """The parameter space cannot be built: bad range, unequal lengths, empty, unreadable file."""
 
 
-class TargetError(InputError):
+class FunctionError(InputError):
     """The function cannot be used: not found, takes other parameters, not allowed on this worker."""
 
 
@@ -78,7 +78,7 @@ class StorageError(TTGError):
 
 
 class MessageError(TTGError):
-    """A message on a queue or a log cannot be decoded; it is set aside and work goes on."""
+    """A message on a queue or a log cannot be decoded; it is quarantined and work goes on."""
 
     exit_code = 3
 

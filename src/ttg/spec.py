@@ -1,4 +1,4 @@
-"""What a run is, frozen: the target, the space, the policies. Workers get it through the broker.
+"""What a run is, frozen: the function, the space, the policies. Workers get it through the broker.
 
 A :class:`RunSpec` is versioned and strictly decoded; two runs with equal :func:`fingerprint` compute the same table.
 """
@@ -16,7 +16,7 @@ from ttg.messages import Message, decode, encode
 SPEC_VERSION = 1
 
 
-class Target(Message, frozen=True):
+class FunctionRef(Message, frozen=True):
     """Where the function is. ``kind`` says how ``location`` is read.
 
     ``file``: a path to a Python file; ``module``: a dotted module name; ``pickled``: cloudpickle bytes in ``blob``
@@ -26,13 +26,13 @@ class Target(Message, frozen=True):
 
     kind: str
     location: str
-    function: str
+    name: str
     code: str = ""
     blob: str = ""
     signature: str = ""
 
     def __str__(self) -> str:
-        return f"{self.location}:{self.function}"
+        return f"{self.location}:{self.name}"
 
 
 class RetryPolicy(Message, frozen=True):
@@ -57,7 +57,7 @@ class RunSpec(Message, frozen=True):
     """One run, frozen. ``space`` is what :func:`ttg.space.space_to_json` made; ``size`` its length N."""
 
     run: str
-    target: Target
+    function: FunctionRef
     space: dict[str, Any]
     size: int
     names: tuple[str, ...]
@@ -89,8 +89,8 @@ def decode_spec(data: bytes | msgspec.Raw) -> RunSpec:
 def fingerprint(spec: RunSpec) -> str:
     """SHA-256 over what decides the table: target code, function, space and seed; not the policies, not the run id."""
     parts = {
-        "function": spec.target.function,
-        "code": spec.target.code,
+        "function": spec.function.name,
+        "code": spec.function.code,
         "space": spec.space,
         "size": spec.size,
         "seed": spec.seed,

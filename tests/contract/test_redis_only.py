@@ -132,7 +132,7 @@ async def test_keys_of_another_type_are_refused_and_never_purged(stranger: redis
 
 
 async def test_an_idle_cluster_leaves_the_server_alone(server: RedisServer, stranger: redis.Redis) -> None:
-    """Ten idle workers together ask little: the housekeeping itself is done by one of them."""
+    """Ten idle workers together ask little: the maintenance itself is done by one of them."""
     workers = [connect(BrokerConfig(server.url), f"w{number}") for number in range(10)]
     await asyncio.gather(*(worker.open() for worker in workers))
     await asyncio.gather(*(worker.lease(1, 0.5) for worker in workers))

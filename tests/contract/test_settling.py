@@ -81,7 +81,7 @@ async def test_a_retry_comes_back_after_its_delay(broker: Broker) -> None:
 
 async def test_a_remainder_is_there_at_once(broker: Broker) -> None:
     whole = Task("r", "whole", ((0, 10),))
-    rest = (Task("r", "rest1", ((4, 7),)), Task("r", "rest2", ((7, 10),), suspicion=1))
+    rest = (Task("r", "rest1", ((4, 7),)), Task("r", "rest2", ((7, 10),), bisect_depth=1))
     await broker.submit([whole])
     (delivery,) = await broker.lease(1, 5.0)
     assert await broker.settle([Settlement(delivery, Outcome(header(whole, ((0, 4),)), b"x", remainder=rest))]) == [

@@ -1,4 +1,4 @@
-"""Messages that TTG did not make are set aside with an event and stop nobody."""
+"""Messages that TTG did not make are quarantined with an event and stop nobody."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from backends import Backend
 from making import done, task
 
 from ttg.brokers.base import Broker
-from ttg.messages import BrokerTrouble, MessageSetAside, encode
+from ttg.messages import BrokerTrouble, MessageQuarantined, encode
 from waiting import eventually
 
 TRUNCATED = encode(task())[:-5]
@@ -23,8 +23,8 @@ BAD = {
 }
 
 
-async def set_aside(broker: Broker) -> list[MessageSetAside]:
-    return [event for _, event in await broker.read_events(None, 1000, 0) if isinstance(event, MessageSetAside)]
+async def quarantine(broker: Broker) -> list[MessageQuarantined]:
+    return [event for _, event in await broker.read_events(None, 1000, 0) if isinstance(event, MessageQuarantined)]
 
 
 @pytest.mark.parametrize("body", BAD.values(), ids=BAD)
@@ -35,7 +35,7 @@ async def test_a_bad_task_is_set_aside(backend: Backend, broker: Broker, body: b
     assert delivery.task == task()
     assert await broker.settle([done(delivery)]) == [True]
     assert await broker.lease(1, 0.3) == []
-    (event, *others) = await eventually(lambda: set_aside(broker))
+    (event, *others) = await eventually(lambda: quarantine(broker))
     assert not others
     assert event.queue == f"{broker.config.namespace}.tasks"
     assert "Task" in event.reason
@@ -46,7 +46,7 @@ async def test_a_bad_task_is_set_aside(backend: Backend, broker: Broker, body: b
 async def test_a_bad_retry_is_set_aside(backend: Backend, broker: Broker) -> None:
     await backend.push(broker.config.namespace, "tasks.retry", TRUNCATED)
     assert await broker.lease(1, 1.0) == []
-    await eventually(lambda: set_aside(broker))
+    await eventually(lambda: quarantine(broker))
     stats = await broker.stats()
     assert stats.queue("tasks.retry").messages == stats.queue("tasks").messages == 0
 
@@ -59,7 +59,7 @@ async def test_a_bad_result_is_skipped(backend: Backend, broker: Broker, body: b
     await broker.settle([done(delivery)])
     found = await eventually(lambda: broker.read_results(None, 10, 0.5))
     assert [message.header.task for message in found] == ["t0"]
-    assert await eventually(lambda: set_aside(broker))
+    assert await eventually(lambda: quarantine(broker))
 
 
 @pytest.mark.parametrize("body", BAD.values(), ids=BAD)

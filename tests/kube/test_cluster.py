@@ -15,7 +15,7 @@ import pytest
 from ttg.cli import main
 from ttg.errors import InputError
 from ttg.kube import cluster
-from ttg.kube.dataset import unpack
+from ttg.kube.fetch import unpack
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster, Sweep
 

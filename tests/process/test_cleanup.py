@@ -47,7 +47,7 @@ def submit(url: str) -> None:
 
 
 FOREIGN_KEYS: list[tuple[str, ...]] = [
-    ("SET", "ttg.housekeeping.of.mine", "stays"),
+    ("SET", "ttg.maintenance.of.mine", "stays"),
     ("SET", "session:1", "stays"),
     ("RPUSH", "ttg.workers", "a list, not our hash"),
     ("XADD", "orders", "1-1", "item", "stays"),
@@ -220,10 +220,10 @@ def run_folder(tmp_path: Path) -> Path:
     from ttg.results.folder import RunFolder
     from ttg.run.request import new_request
     from ttg.space import grid, range_
-    from ttg.spec import Target
+    from ttg.spec import FunctionRef
 
     settings = read_settings()
-    request = new_request(Target("module", "math", "sqrt"), grid(x=range_(3)), settings)
+    request = new_request(FunctionRef("module", "math", "sqrt"), grid(x=range_(3)), settings)
     return RunFolder.create(tmp_path / "run", request.spec, settings.home).path
 
 

@@ -27,7 +27,7 @@ from ttg.errors import SettingsError
 from ttg.run.reporter import Silent
 from ttg.settings import read_settings
 from ttg.space import grid, range_
-from ttg.spec import Target
+from ttg.spec import FunctionRef
 
 TINY = Scale("tiny", 60, 3, 20.0)
 
@@ -123,7 +123,7 @@ def test_a_broker_that_others_use_is_not_killed(config: DemoConfig, monkeypatch:
 def test_the_users_own_function(config: DemoConfig, tmp_path: Path) -> None:
     source = tmp_path / "mine.py"
     source.write_text("def f(a, seed):\n    return {'twice': 2 * a, 'odd': bool(a % 2), 'seed': seed}\n")
-    own = OwnFunction(Target("file", str(source), "f"), grid(a=range_(40)))
+    own = OwnFunction(FunctionRef("file", str(source), "f"), grid(a=range_(40)))
     result, _ = show(replace(config, own=own, scale=Scale("mine", 40, None, 0.0)))
     assert str(result.check) == "40 of 40 present once, values verified"
 
@@ -131,7 +131,7 @@ def test_the_users_own_function(config: DemoConfig, tmp_path: Path) -> None:
 def test_a_function_that_is_not_repeatable_is_found_out(config: DemoConfig, tmp_path: Path) -> None:
     source = tmp_path / "fickle.py"
     source.write_text("import os\ndef f(a):\n    return os.getpid()\n")
-    own = OwnFunction(Target("file", str(source), "f"), grid(a=range_(10)))
+    own = OwnFunction(FunctionRef("file", str(source), "f"), grid(a=range_(10)))
     result, _ = show(replace(config, own=own, scale=Scale("fickle", 10, None, 0.0)))
     assert not result.check.passed
     assert "10 values WRONG" in str(result.check)

@@ -17,7 +17,7 @@ import pytest
 from ttg.brokers import connect, embedded
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.embedded import EmbeddedServer, find_server
-from ttg.brokers.keeper import SHORTEST_LIFE_SECONDS
+from ttg.brokers.server_supervisor import SHORTEST_LIFE_SECONDS
 from ttg.errors import BrokerUnavailable, SettingsError
 from ttg.messages import Task
 from waiting import eventually, until
@@ -129,14 +129,14 @@ def test_nothing_outlives_a_killed_owner(tmp_path: Path) -> None:
     assert not Path(socket).parent.exists()
 
 
-async def test_the_server_lives_as_long_as_a_worker_holds_the_lifeline(tmp_path: Path) -> None:
+async def test_the_server_lives_as_long_as_a_worker_holds_the_parent_pipe(tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path)
     await server.start()
     pid = server.pid
-    inherited = (server.lifeline_fd,)
+    inherited = (server.parent_pipe_fd,)
     worker = await asyncio.create_subprocess_exec("cat", stdin=subprocess.PIPE, pass_fds=inherited)
-    os.close(server.lifeline_fd)
-    server.lifeline_fd = -1
+    os.close(server.parent_pipe_fd)
+    server.parent_pipe_fd = -1
     assert await tasks_in(server) == 0
     successor = EmbeddedServer(tmp_path)
     # The lock tells the next coordinator in this folder to wait for the old server.

@@ -216,7 +216,7 @@ def test_strangers_messages_on_every_queue_stop_nobody(fleet: Fleet) -> None:
     began = time.time()
     fleet.site.strew(fleet.namespace, (*GARBAGE, OVERSIZED))
     fleet.finish().note("malformed messages", began)
-    assert fleet.site.count(f"{fleet.namespace}.tasks.dlq") > 0, "what is no task is set aside"
+    assert fleet.site.count(f"{fleet.namespace}.tasks.dlq") > 0, "what is no task is quarantined"
     for worker in fleet.workers:
         assert worker.wait(30.0) == 0, fleet.story()
 

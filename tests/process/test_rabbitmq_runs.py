@@ -23,7 +23,7 @@ import certificates
 from certificates import Certificates
 from rabbitmq_server import RabbitMQServer, installed
 from runs import TtgRun, apply_oracle, command_of, dead_on_disk, descendants_of, eventually, is_running
-from ttg.brokers.local_rabbitmq import free_ports
+from ttg.demo.local_rabbitmq import free_ports
 
 WORKLOADS = str(Path(__file__).with_name("workloads.py"))
 ROUNDS = range(int(os.environ.get("FAULT_ROUNDS", "1")))

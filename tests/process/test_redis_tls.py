@@ -12,7 +12,7 @@ import certificates
 from certificates import Certificates
 from runs import TtgRun, apply_oracle
 from servers import RedisServer, redis_program
-from ttg.brokers.local_rabbitmq import free_ports
+from ttg.demo.local_rabbitmq import free_ports
 
 WORKLOADS = str(Path(__file__).with_name("workloads.py"))
 SIZE = 500

@@ -15,15 +15,15 @@ from tests.process.crash_workloads import CULPRIT
 from tests.process.worker_stage import Stage, spec_for
 
 from ttg.messages import (
-    MessageSetAside,
-    TargetRefused,
+    FunctionRefused,
+    MessageQuarantined,
     Task,
     TasksSettled,
     WorkerHeartbeat,
     WorkerStopped,
     indices_of,
 )
-from ttg.spec import Limits, Target
+from ttg.spec import FunctionRef, Limits
 
 
 async def test_a_run_from_start_to_end_and_its_summary() -> None:
@@ -73,7 +73,7 @@ async def test_a_drain_settles_what_is_done_and_charges_nobody() -> None:
     second.request_stop()
     await working
     task = leased["delivery"].task
-    assert (task.attempt, task.suspicion, task.count) == (1, 0, 200 - summary.parameters_processed)
+    assert (task.attempt, task.bisect_depth, task.count) == (1, 0, 200 - summary.parameters_processed)
 
 
 async def test_a_child_that_does_not_answer_is_killed_after_the_grace_and_nobody_is_blamed() -> None:
@@ -87,7 +87,7 @@ async def test_a_child_that_does_not_answer_is_killed_after_the_grace_and_nobody
 
     assert (summary.children_died, summary.parameters_failed) == (0, 0)
     (delivery,) = await stage.broker.lease(5, 0.0)
-    assert (delivery.task.ranges, delivery.task.attempt, delivery.task.suspicion) == (((1, 3),), 1, 0)
+    assert (delivery.task.ranges, delivery.task.attempt, delivery.task.bisect_depth) == (((1, 3),), 1, 0)
     assert delivery.deliveries == 1
 
 
@@ -129,14 +129,14 @@ async def test_it_ends_when_its_run_is_finished() -> None:
     assert (summary.status, summary.exit_code) == ("finished", 0)
 
 
-async def refusals(stage: Stage, **config: Any) -> list[TargetRefused]:
+async def refusals(stage: Stage, **config: Any) -> list[FunctionRefused]:
     """What a worker says that refuses the stage's run; its task must stay in the queue, uncharged."""
     await stage.open()
     worker = stage.worker(**config)
     working = asyncio.create_task(worker.run())
-    found: list[TargetRefused] = []
+    found: list[FunctionRefused] = []
     while not found:
-        found = [event for event in await stage.events() if isinstance(event, TargetRefused)]
+        found = [event for event in await stage.events() if isinstance(event, FunctionRefused)]
         await asyncio.wait_for(stage.broker.read_events("$", 1, 1.0), 30)
     worker.request_stop()
     await working
@@ -153,7 +153,9 @@ async def test_a_target_that_was_not_allowed_is_refused() -> None:
 
 
 async def test_a_target_that_does_not_load_is_refused() -> None:
-    spec = msgspec.structs.replace(spec_for("fine", 5), target=Target("file", str(Path(__file__)), "no_such_function"))
+    spec = msgspec.structs.replace(
+        spec_for("fine", 5), function=FunctionRef("file", str(Path(__file__)), "no_such_function")
+    )
     (event, *_) = await refusals(Stage(spec))
     assert "no_such_function" in event.text
     assert event.lasting
@@ -162,13 +164,13 @@ async def test_a_target_that_does_not_load_is_refused() -> None:
 async def test_a_module_that_ends_the_process_on_import_is_refused(tmp_path: Path) -> None:
     module = tmp_path / "deadly.py"
     module.write_text("import os\nos._exit(9)\ndef f(i): return i\n", encoding="utf-8")
-    spec = msgspec.structs.replace(spec_for("fine", 5), target=Target("file", str(module), "f"))
+    spec = msgspec.structs.replace(spec_for("fine", 5), function=FunctionRef("file", str(module), "f"))
     (event, *_) = await refusals(Stage(spec))
     assert "exit code 9" in event.text
 
 
 async def test_a_task_of_an_unknown_run_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ttg.worker.reception.LOOK_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr("ttg.worker.dispatcher.LOOK_AGAIN_SECONDS", 0.02)
     stage = Stage(spec_for("fine", 5))
     await stage.open([Task("nobody", "c1", ((0, 5),))])
     worker = stage.worker()
@@ -178,7 +180,7 @@ async def test_a_task_of_an_unknown_run_is_set_aside(monkeypatch: pytest.MonkeyP
     await working
 
     assert (await stage.broker.stats()).queue("tasks").messages == 0
-    assert any(isinstance(event, MessageSetAside) and "nobody" in event.reason for event in await stage.events())
+    assert any(isinstance(event, MessageQuarantined) and "nobody" in event.reason for event in await stage.events())
 
 
 async def test_a_child_killed_from_outside_loses_nothing() -> None:
@@ -213,11 +215,11 @@ async def test_what_was_lost_to_another_worker_is_dropped() -> None:
     assert summary.parameters_processed == 0
 
 
-async def test_the_end_of_the_lifeline_drains_it() -> None:
+async def test_the_end_of_the_parent_pipe_drains_it() -> None:
     stage = Stage(spec_for("slow", 100))
     await stage.open()
     theirs, ours = os.pipe()
-    working = asyncio.create_task(stage.worker(lifeline_fd=theirs).run())
+    working = asyncio.create_task(stage.worker(parent_pipe_fd=theirs).run())
     await stage.moment("announced", 2)
     os.close(ours)
     summary = await asyncio.wait_for(working, 20)

@@ -13,11 +13,11 @@ import msgspec
 
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.memory import MemoryBroker, MemoryServer
+from ttg.function import function_from_text
 from ttg.messages import DeadLetter, RunRecord, Task, indices_of
 from ttg.results.encode import decode_payload
 from ttg.space import grid, range_, space_to_json
 from ttg.spec import Limits, RetryPolicy, RunSpec, encode_spec
-from ttg.target import target_of_text
 from ttg.worker.config import Summary, WorkerConfig
 from ttg.worker.supervisor import Worker
 
@@ -29,7 +29,7 @@ RUN = "run"
 def spec_for(function: str, size: int, **policies: Any) -> RunSpec:
     """A run of ``crash_workloads.py:function`` over ``i`` from 0 to ``size``."""
     policies = {"retry": RetryPolicy(max_retries=1, delay_ms=20), "limits": Limits(), **policies}
-    target = target_of_text(f"{WORKLOADS}:{function}", ("i",))
+    target = function_from_text(f"{WORKLOADS}:{function}", ("i",))
     return RunSpec(RUN, target, space_to_json(grid(i=range_(0, size))), size, ("i",), **policies)
 
 

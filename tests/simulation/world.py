@@ -28,7 +28,7 @@ from ttg.results.dataset import open_ledger
 from ttg.results.folder import RunFolder
 from ttg.run.coordinator import Coordinator, RunOptions
 from ttg.space import grid, range_, space_to_json
-from ttg.spec import Limits, RetryPolicy, RunSpec, Target
+from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec
 from ttg.worker.config import WorkerConfig
 from ttg.worker.process import ChildOwner
 from ttg.worker.supervisor import Worker
@@ -113,7 +113,7 @@ class World:
         size = self.scenario.size
         return RunSpec(
             RUN,
-            Target("module", "simulated", "f"),
+            FunctionRef("module", "simulated", "f"),
             space_to_json(grid(i=range_(0, size))),
             size,
             ("i",),
@@ -188,7 +188,7 @@ class World:
         if self.coordinator is None or self._coordinating is None:
             return
         name = self.coordinator.broker.consumer
-        self._bury(name, self.coordinator.broker)
+        self._reclaim_dead(name, self.coordinator.broker)
         self.coordinator.stop("killed")
         self._coordinating.cancel()
         if self.draw.random() < 0.5:
@@ -252,12 +252,12 @@ class World:
         member = self.members.pop(name, None)
         if member is None or member.task is None:
             return
-        self._bury(name, member.broker)
+        self._reclaim_dead(name, member.broker)
         for child in member.children:
             child.kill()
         member.task.cancel()
 
-    def _bury(self, name: str, broker: Any) -> None:
+    def _reclaim_dead(self, name: str, broker: Any) -> None:
         self.note(f"{name} is killed")
         self._killed.add(name)
         broker.killed = True

@@ -14,7 +14,7 @@ from ttg.results.collector import Collector
 from ttg.results.dataset import open_ledger
 from ttg.results.encode import encode_rows
 from ttg.results.folder import RunFolder
-from ttg.spec import RunSpec, Target
+from ttg.spec import FunctionRef, RunSpec
 
 
 class Grid:
@@ -34,7 +34,7 @@ class FileRows(Grid):
 
 
 def spec_of(size: int, run: str = "r1") -> RunSpec:
-    return RunSpec(run=run, target=Target("module", "m", "f"), space={}, size=size, names=("x", "y"))
+    return RunSpec(run=run, function=FunctionRef("module", "m", "f"), space={}, size=size, names=("x", "y"))
 
 
 class Run:

@@ -89,7 +89,7 @@ def test_a_revived_letter_is_not_believed_twice(tmp_path: Path) -> None:
     run.collector.add(old)
     run.flush()
     again = Run(tmp_path / "r", 2)
-    assert again.collector.revive([0, 1]) == 1
+    assert again.collector.retry_dead([0, 1]) == 1
     assert again.collector.missing() == ((1, 2),)
     assert again.collector.add(old).duplicates == 2
     fresh = again.message((), letters=[letter(1, at=2.0)])

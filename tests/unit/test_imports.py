@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "ttg"
 
 BASE = {"errors", "clock", "allocation"}
 CORE = BASE | {"messages", "space", "seeds", "spec"}
-TARGET = CORE | {"target"}
-BROKERS = TARGET | {"settings", "brokers", "logs", "metrics"}
+FUNCTION = CORE | {"function"}
+BROKERS = FUNCTION | {"settings", "brokers", "backoff", "logs", "metrics"}
 BESIDE_BROKERS = BROKERS | {"results.encode", "results.batches", "results.plain", "planner"}
 COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner", "units"}
 
@@ -30,14 +30,15 @@ ALLOWED: dict[str, set[str] | None] = {
     "space": BASE | {"messages", "seeds"},
     "seeds": BASE | {"messages"},
     "spec": BASE | {"messages"},
+    "backoff": BASE,
     "planner": BASE | {"messages"},
-    "target": CORE,
+    "function": CORE,
     "settings": CORE | {"brokers.base"},
     "brokers": BROKERS,
     "worker": BESIDE_BROKERS,
-    "results": TARGET | {"settings", "brokers.base"},
+    "results": FUNCTION | {"settings", "brokers.base"},
     "results.encode": CORE | {"results.arrow"},
-    "monitor": TARGET | {"settings", "brokers.base", "logs", "metrics"},
+    "monitor": FUNCTION | {"settings", "brokers.base", "logs", "metrics"},
     "run": COORDINATOR,
     "kube": {"spec", "errors"},
     "demo": None,
@@ -49,7 +50,7 @@ ALLOWED: dict[str, set[str] | None] = {
 # Libraries that have one home each.
 HOMES = {
     "hiredis": ("brokers.redis",),
-    "redis": (),  # a tool of the tests: see brokers/redis/wire.py
+    "redis": (),  # a tool of the tests: see brokers/redis/connection.py
     "pika": ("brokers.rabbitmq",),
     "duckdb": ("results.sql",),
     "pyarrow": ("results", "space.readers"),

@@ -16,7 +16,7 @@ indices = st.integers(0, SIZE - 1)
 steps = st.lists(
     st.tuples(st.just("rows"), st.sets(indices, min_size=1))
     | st.tuples(st.just("dead"), indices)
-    | st.tuples(st.just("revive"), st.sets(indices)),
+    | st.tuples(st.just("retry_dead"), st.sets(indices)),
     max_size=20,
 )
 
@@ -36,7 +36,7 @@ def test_agrees_with_sets(history: list[tuple[str, object]], start: int, limit: 
             assert ledger.settle_dead(what) is (what not in done | dead)  # type: ignore[arg-type]
             dead |= {what} - done  # type: ignore[arg-type]
         else:
-            assert ledger.revive(what) == len(dead & what)  # type: ignore[arg-type, operator]
+            assert ledger.retry_dead(what) == len(dead & what)  # type: ignore[arg-type, operator]
             dead -= what  # type: ignore[operator]
         ledger.check()
     missing = sorted(set(range(SIZE)) - done - dead)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ttg.brokers import local_rabbitmq
-from ttg.brokers.local_rabbitmq import find_scripts
+from ttg.demo import local_rabbitmq
+from ttg.demo.local_rabbitmq import find_scripts
 
 
 def install(folder: Path, *programs: str) -> Path:

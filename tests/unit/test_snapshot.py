@@ -38,7 +38,7 @@ def folded(*events: AnyEvent) -> Snapshot:
 
 
 def started(at: float = BEGAN, **fields: object) -> RunStarted:
-    return RunStarted(**{"at": at, "source": "c", "run": "r", "target": "f.py:f", "size": 100} | fields)  # type: ignore[arg-type]
+    return RunStarted(**{"at": at, "source": "c", "run": "r", "function": "f.py:f", "size": 100} | fields)  # type: ignore[arg-type]
 
 
 def progress(at: float, done: int, dead: int = 0, rate: float = 10.0, eta: float | None = 8.0) -> RunProgress:

@@ -239,5 +239,5 @@ def test_errors_say_what_was_expected_in_one_line(make: Any, words: str) -> None
 
 def test_importing_spaces_and_targets_is_light() -> None:
     heavy = "[name for name in ('numpy', 'scipy', 'pyarrow') if name in sys.modules]"
-    code = f"import sys, ttg.space, ttg.seeds, ttg.target; print({heavy})"
+    code = f"import sys, ttg.space, ttg.seeds, ttg.function; print({heavy})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -45,4 +45,4 @@ def test_without_an_endpoint_nothing_of_opentelemetry_is_imported() -> None:
 def test_a_missing_exporter_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, EXPORTER, None)
     assert traces_to("http://localhost:4318") is None
-    assert "pip install 'ttg[telemetry]'" in caplog.text
+    assert "pip install 'ttg-compute[telemetry]'" in caplog.text

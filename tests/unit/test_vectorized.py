@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ttg
-from ttg.errors import TargetError
+from ttg.errors import FunctionError
+from ttg.function import function_from_text, is_marked, is_vectorized
 from ttg.messages import Task, indices_of
 from ttg.results.encode import decode_payload, encode_rows
 from ttg.space import Space, space_to_json
-from ttg.spec import RunSpec, Target
-from ttg.target import is_marked, is_vectorized, target_of_text
+from ttg.spec import FunctionRef, RunSpec
 from ttg.worker import execution
 from ttg.worker.batches import Batches
 from ttg.worker.execution import Execution, Pace
@@ -34,7 +34,7 @@ from ttg.worker.protocol import Report
 
 def loaded(function: Callable[..., Any], space: Space, *, vectorized: bool = True) -> Loaded:
     spec = RunSpec(
-        "run", Target("module", "m", "f"), space_to_json(space), len(space), space.names, vectorized=vectorized
+        "run", FunctionRef("module", "m", "f"), space_to_json(space), len(space), space.names, vectorized=vectorized
     )
     return Loaded(spec, function, space.names, space, Pace(1e-7, 8.0, 1 << 20))
 
@@ -68,7 +68,7 @@ def test_the_mark_changes_nothing_for_calls_by_hand_and_travels_with_the_functio
 
 @pytest.mark.parametrize("thing", [len, 5])
 def test_what_cannot_be_marked_is_refused(thing: Any) -> None:
-    with pytest.raises(TargetError, match=r"ttg\.vectorized"):
+    with pytest.raises(FunctionError, match=r"ttg\.vectorized"):
         ttg.vectorized(thing)
 
 
@@ -85,21 +85,21 @@ def test_what_cannot_be_marked_is_refused(thing: Any) -> None:
 )
 def test_the_mark_is_read_without_running_the_module(source: str, marked: bool, tmp_path: Path) -> None:
     (tmp_path / "sim.py").write_text(source + "\nraise SystemExit('this module ran')")
-    target = target_of_text("sim.py:f", ["x"], cwd=tmp_path)
+    target = function_from_text("sim.py:f", ["x"], cwd=tmp_path)
     assert is_marked(target, tmp_path) is marked
 
 
 def test_a_marked_function_is_checked_against_the_space(tmp_path: Path) -> None:
     (tmp_path / "sim.py").write_text("import ttg\n@ttg.vectorized\ndef f(x): return x")
-    with pytest.raises(TargetError, match="does not take 'y'"):
-        target_of_text("sim.py:f", ["y"], cwd=tmp_path)
+    with pytest.raises(FunctionError, match="does not take 'y'"):
+        function_from_text("sim.py:f", ["y"], cwd=tmp_path)
 
 
 def spec_of(source: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> RunSpec:
     (folder / "module_of_this_test.py").write_text(source)
     monkeypatch.chdir(folder)
     space = ttg.grid(x=[1.0, 2.0])
-    return RunSpec("run", target_of_text("module_of_this_test.py:f"), space_to_json(space), 2, space.names)
+    return RunSpec("run", function_from_text("module_of_this_test.py:f"), space_to_json(space), 2, space.names)
 
 
 def test_the_child_sees_marks_that_the_source_does_not_show(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_child_sees_marks_that_the_source_does_not_show(monkeypatch: pytest.
 
 def test_one_rng_for_many_parameters_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = spec_of("import ttg\n@ttg.vectorized\ndef f(x, rng): return x", monkeypatch, tmp_path)
-    with pytest.raises(TargetError, match="ask for seed"):
+    with pytest.raises(FunctionError, match="ask for seed"):
         load_run(spec, None)
 
 

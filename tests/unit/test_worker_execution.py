@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from ttg.messages import Task, indices_of, ranges_of
 from ttg.results.encode import decode_payload
-from ttg.spec import RunSpec, Target
+from ttg.spec import FunctionRef, RunSpec
 from ttg.worker import execution
 from ttg.worker.execution import Execution, Pace, index_at, positions_of, without
 from ttg.worker.protocol import Report
 
-SPEC = RunSpec("run", Target("module", "m", "f"), {}, 1_000, ("i",))
+SPEC = RunSpec("run", FunctionRef("module", "m", "f"), {}, 1_000, ("i",))
 
 
 @dataclass
@@ -37,8 +37,8 @@ class Numbers:
     parameters_of = columns_of
 
 
-def task_of(*ranges: tuple[int, int], suspicion: int = 0) -> Task:
-    return Task("run", "c", ranges, suspicion=suspicion)
+def task_of(*ranges: tuple[int, int], bisect_depth: int = 0) -> Task:
+    return Task("run", "c", ranges, bisect_depth=bisect_depth)
 
 
 def execute(
@@ -123,7 +123,7 @@ def test_slices_are_announced_unless_they_are_the_whole_task() -> None:
 
 def test_a_suspicious_task_runs_one_by_one() -> None:
     announced: list[tuple[int, int]] = [(0, 0)]
-    execute(lambda i: i, task_of((0, 4), suspicion=1), announced=announced, pace=Pace(1e-7, 8.0, 1000))
+    execute(lambda i: i, task_of((0, 4), bisect_depth=1), announced=announced, pace=Pace(1e-7, 8.0, 1000))
     assert announced[1:] == [(0, 1), (1, 1), (2, 1), (3, 1)]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttg.messages import Failure, Outcome, Ranges, Task, indices_of, ranges_of
-from ttg.spec import RetryPolicy, RunSpec, Target
+from ttg.spec import FunctionRef, RetryPolicy, RunSpec
 from ttg.worker.outcome import (
     PIECES,
     Death,
@@ -29,7 +29,7 @@ BY = Executor("w", 0, 1.0, lambda task, index: {"i": index})
 
 def spec(max_retries: int = 3) -> RunSpec:
     retry = RetryPolicy(max_retries, 100)
-    return RunSpec("run", Target("module", "m", "f"), {}, 1_000, ("i",), retry=retry)
+    return RunSpec("run", FunctionRef("module", "m", "f"), {}, 1_000, ("i",), retry=retry)
 
 
 def settle(task: Task, ended: Ended, max_retries: int = 3) -> Outcome:
@@ -46,9 +46,9 @@ def ids(outcome: Outcome) -> list[str]:
 def tasks(draw: st.DrawFn) -> Task:
     indices = draw(st.sets(st.integers(0, 300), min_size=1, max_size=80))
     rows = tuple({"i": index} for index in sorted(indices)) if draw(st.booleans()) else None
-    attempt, suspicion = draw(st.integers(1, 5)), draw(st.integers(0, 4))
+    attempt, bisect_depth = draw(st.integers(1, 5)), draw(st.integers(0, 4))
     return Task(
-        "run", draw(st.sampled_from(["c1", "c1+3", "c1.r+2"])), ranges_of(sorted(indices)), attempt, suspicion, rows
+        "run", draw(st.sampled_from(["c1", "c1+3", "c1.r+2"])), ranges_of(sorted(indices)), attempt, bisect_depth, rows
     )
 
 
@@ -95,7 +95,7 @@ def test_a_death_blames_nobody_but_a_single_suspect(task: Task, data: st.DataObj
 
     suspects = list(indices_of(task.ranges))[offset : offset + count]
     assert [failure.index for failure in ended.failures] == (suspects if count == 1 else [])
-    pieces = [piece for piece in ended.remainder if piece.suspicion > task.suspicion]
+    pieces = [piece for piece in ended.remainder if piece.bisect_depth > task.bisect_depth]
     assert len(pieces) == (min(count, PIECES) if count > 1 else 0)
     if pieces:
         sizes = [piece.count for piece in pieces]
@@ -135,19 +135,19 @@ def test_a_task_that_outlives_its_workers_is_split_and_a_single_one_is_charged()
     assert ended_by_lost_workers(chunk, 2) is None
     pieces = settle(chunk, ended_by_lost_workers(chunk, 3) or Ended()).remainder
     assert len(pieces) == PIECES
-    assert all(piece.alone for piece in pieces)
+    assert all(piece.exclusive for piece in pieces)
     (alone,) = settle(single, ended_by_lost_workers(single, 3) or Ended()).remainder
-    assert (alone.ranges, alone.alone, alone.attempt) == (single.ranges, True, 1)
+    assert (alone.ranges, alone.exclusive, alone.attempt) == (single.ranges, True, 1)
     assert ended_by_lost_workers(alone, 1) is None
     ended = ended_by_lost_workers(alone, 2)
     assert ended is not None
     assert [failure.kind for failure in ended.failures] == ["worker_lost"]
     (retry,) = settle(alone, ended).retries
-    assert (retry.suspicion, retry.alone) == (2, True)
+    assert (retry.bisect_depth, retry.exclusive) == (2, True)
 
 
 def test_a_suspicious_piece_has_one_worker_less_to_lose_and_soon_no_more_attempts() -> None:
-    single = Task("run", "c.0", ((7, 8),), suspicion=3, alone=True)
+    single = Task("run", "c.0", ((7, 8),), bisect_depth=3, exclusive=True)
     ended = ended_by_lost_workers(single, 2)
     assert ended is not None
     assert len(settle(single, ended).header.dead) == 1

@@ -161,9 +161,9 @@ class Broker(ABC):
     async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
         """Up to ``limit`` tasks, as soon as there is one; an empty list after ``wait_seconds``.
 
-        Also does the housekeeping that any consumer owes the others: promotes due retries and takes over tasks of
+        Also does the maintenance that any consumer owes the others: promotes due retries and takes over tasks of
         consumers that are dead or silent (those come back as deliveries with ``deliveries`` > 1, and a ``WorkerLost``
-        event is published). A message that cannot be decoded is moved to the dead letters with a ``MessageSetAside``
+        event is published). A message that cannot be decoded is moved to the dead letters with a ``MessageQuarantined``
         event; it never raises and is never delivered again. Cancelling the coroutine never loses a task: whatever was
         handed out but not returned becomes free again with the lease at the latest.
         """

@@ -1,8 +1,9 @@
 """A private Valkey for one run on one machine: a real broker with nothing to install or configure.
 
 It listens on a unix socket in a private folder (nobody else can connect), appends what it is told to a file in
-``RUN/broker/``, and belongs to a keeper process (:mod:`ttg.brokers.keeper`) that ends it when the coordinator and all
-local workers are gone. A lock in the same folder, inherited by keeper and server, says whether one is still running.
+``RUN/broker/``, and belongs to a process of :mod:`ttg.brokers.server_supervisor` that ends it when the coordinator and
+all local workers are gone. A lock in the same folder, inherited by supervisor and server, says whether one is still
+running.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ttg.brokers import keeper
+from ttg.brokers import server_supervisor
 from ttg.errors import BrokerUnavailable, SettingsError
 
 LONGEST_SOCKET_PATH = 100
@@ -39,12 +40,12 @@ ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_":
 
 
 class EmbeddedServer:
-    """The server of one run folder. ``lifeline_fd`` must be inherited by every local worker."""
+    """The server of one run folder. ``parent_pipe_fd`` must be inherited by every local worker."""
 
     def __init__(self, run_folder: Path) -> None:
         self.folder = run_folder / "broker"
-        self.lifeline_fd = -1
-        self._lifeline_end = -1
+        self.parent_pipe_fd = -1
+        self._parent_pipe_end = -1
         self._socket = Path()
         self._keeper: subprocess.Popen[bytes] | None = None
 
@@ -64,14 +65,14 @@ class EmbeddedServer:
         await self.ready()
 
     async def begin(self) -> None:
-        """Start keeper and server, which takes up what an earlier one left in the folder; the URL is known now.
+        """Start supervisor and server, which takes up what an earlier one left in the folder; the URL is known now.
 
         Waits for a server that still runs in this folder (its workers are draining). Raises ``SettingsError`` when
         there is no server program.
         """
         program = find_server()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lifeline_end, self.lifeline_fd = os.pipe()
+        self._parent_pipe_end, self.parent_pipe_fd = os.pipe()
         self._socket = Path(_private_folder()) / "valkey.sock"
         (self.folder / URL_FILE).write_text(self.url, encoding="utf-8")
         await self._start_keeper(program)
@@ -82,20 +83,20 @@ class EmbeddedServer:
         await self._wait_until_ready(self._keeper)
 
     async def ensure(self) -> None:
-        """Start keeper and server again if they are gone. (A server that died alone is started again by its keeper.)"""
+        """Start supervisor and server again if they are gone. (The supervisor restarts a dead server.)"""
         if self._keeper is not None and self._keeper.poll() is not None:
             await self._start_keeper(find_server())
             await self.ready()
 
     async def stop(self, *, discard: bool = False) -> None:
         """Let go of the server, and see that it ends; ``discard``: remove its files too. Idempotent, never raises."""
-        if discard and self.lifeline_fd >= 0:
+        if discard and self.parent_pipe_fd >= 0:
             with suppress(OSError):
-                os.write(self.lifeline_fd, keeper.DISCARD)
-        for end in (self.lifeline_fd, self._lifeline_end):
+                os.write(self.parent_pipe_fd, server_supervisor.DISCARD)
+        for end in (self.parent_pipe_fd, self._parent_pipe_end):
             if end >= 0:
                 os.close(end)
-        self.lifeline_fd = self._lifeline_end = -1
+        self.parent_pipe_fd = self._parent_pipe_end = -1
         if self._keeper is not None:
             await _see_end(self._keeper)
             shutil.rmtree(self._socket.parent, ignore_errors=True)
@@ -112,13 +113,13 @@ class EmbeddedServer:
             os.close(lock)
 
     def _spawn(self, program: str, lock: int) -> subprocess.Popen[bytes]:
-        # The keeper gets its own session: Ctrl-C is for the coordinator, whose workers still need the server.
+        # The supervisor gets its own session: Ctrl-C is for the coordinator, whose workers still need the server.
         os.set_inheritable(lock, True)
-        arguments = [str(self._lifeline_end), str(self._socket.parent), str(self.folder / "server.pid")]
+        arguments = [str(self._parent_pipe_end), str(self._socket.parent), str(self.folder / "server.pid")]
         with (self.folder / "server.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, *arguments, *self._server_command(program)],
-                pass_fds=(self._lifeline_end, lock),
+                [sys.executable, "-I", "-S", server_supervisor.__file__, *arguments, *self._server_command(program)],
+                pass_fds=(self._parent_pipe_end, lock),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

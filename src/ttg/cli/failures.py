@@ -14,8 +14,8 @@ from ttg.errors import InputError
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
+    from ttg.results.dead_letters import Cause
     from ttg.results.folder import RunFolder
-    from ttg.results.letters import Cause
 
 RUN_HELP = "id, beginning of an id, folder or 'last' (default: last)"
 SHOWN = 20
@@ -103,7 +103,7 @@ def _find(text: str) -> RunFolder:
 
 
 def _story(folder: RunFolder, index: int, *, as_json: bool) -> str:
-    from ttg.results.letters import dead_letters
+    from ttg.results.dead_letters import dead_letters
 
     letter = next((letter for letter in dead_letters(folder) if letter["index"] == index), None)
     if letter is None:
@@ -128,7 +128,7 @@ def _told(letter: Mapping[str, Any]) -> str:
 
 
 def _print_letters(folder: RunFolder, *, as_json: bool) -> None:
-    from ttg.results.letters import dead_letters
+    from ttg.results.dead_letters import dead_letters
 
     count = 0
     for count, letter in enumerate(dead_letters(folder), 1):
@@ -149,7 +149,7 @@ def _conclusion(folder: RunFolder, count: int) -> str:
 
 
 def _print_causes(folder: RunFolder, *, as_json: bool) -> None:
-    from ttg.results.letters import causes
+    from ttg.results.dead_letters import causes
 
     found = causes(folder)
     for number, cause in enumerate(found, 1):
@@ -183,7 +183,7 @@ def _first_line(text: str) -> str:
 
 
 def _export(folder: RunFolder, path: Path) -> int:
-    from ttg.results.letters import dead_letters
+    from ttg.results.dead_letters import dead_letters
 
     writers: dict[str, Callable[[Any, Iterable[dict[str, Any]]], int]] = {".jsonl": _write_jsonl, ".csv": _write_csv}
     if path.suffix not in writers:
@@ -199,7 +199,7 @@ def _write_jsonl(file: Any, letters: Iterable[dict[str, Any]]) -> int:
 def _write_csv(file: Any, letters: Iterable[dict[str, Any]]) -> int:
     import csv
 
-    from ttg.results.letters import SCHEMA
+    from ttg.results.dead_letters import SCHEMA
 
     writer = csv.DictWriter(file, SCHEMA.names)
     writer.writeheader()
@@ -212,11 +212,11 @@ def _write_csv(file: Any, letters: Iterable[dict[str, Any]]) -> int:
 
 def retry(args: argparse.Namespace) -> int:
     """``ttg retry``. The function may have changed: that is what a retry is for."""
-    from ttg.results.letters import causes
+    from ttg.results.dead_letters import causes
     from ttg.run.replay import chosen_indices
 
     chosen = chosen_indices(causes(_find(args.run)), args.index, args.group)
-    return running.go_on(args, force=True, revive=chosen)
+    return running.go_on(args, force=True, retry_dead=chosen)
 
 
 def cancel(args: argparse.Namespace) -> int:

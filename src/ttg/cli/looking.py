@@ -62,7 +62,7 @@ def _brief(folder: RunFolder) -> dict[str, Any]:
         "done": info.done,
         "dead": info.dead,
         "size": info.size,
-        "target": str(info.spec.target),
+        "function": str(info.spec.function),
         "folder": str(folder.path),
     }
 

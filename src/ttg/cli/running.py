@@ -146,8 +146,8 @@ def resume(args: argparse.Namespace) -> int:
     return go_on(args, force=args.force)
 
 
-def go_on(args: argparse.Namespace, *, force: bool, revive: Iterable[int] = ()) -> int:
-    """Go on with ``args.run``; the dead letters of ``revive`` are tried again."""
+def go_on(args: argparse.Namespace, *, force: bool, retry_dead: Iterable[int] = ()) -> int:
+    """Go on with ``args.run``; the dead letters of ``retry_dead`` are tried again."""
     from ttg.run.launch import start
     from ttg.run.request import resume_request
 
@@ -156,7 +156,7 @@ def go_on(args: argparse.Namespace, *, force: bool, revive: Iterable[int] = ()) 
         args.run,
         settings,
         force=force,
-        revive=revive,
+        retry_dead=retry_dead,
         broker=args.broker,
         workers=args.workers,
         slots=args.slots,
@@ -181,9 +181,9 @@ def plan(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> RunRequest:
+    from ttg.function import function_from_text
     from ttg.run.request import new_request
     from ttg.space.expressions import parse_space
-    from ttg.target import target_of_text
 
     settings = _settings(args)
     space = parse_space(
@@ -194,7 +194,7 @@ def _request(args: argparse.Namespace) -> RunRequest:
         method=args.method,
         seed=args.seed,
     )
-    target = target_of_text(args.target, space.names)
+    target = function_from_text(args.target, space.names)
     return new_request(
         target,
         space,

@@ -169,12 +169,12 @@ def _own_function(args: argparse.Namespace) -> OwnFunction | None:
     if not args.target_function:
         return None
     from ttg.demo.own_function import OwnFunction
+    from ttg.function import function_from_text
     from ttg.space.expressions import parse_space
-    from ttg.target import target_of_text
 
     target, *axes = args.target_function
     space = parse_space(axes)
-    return OwnFunction(target_of_text(target, space.names), space)
+    return OwnFunction(function_from_text(target, space.names), space)
 
 
 def _conclude(results: list[DemoResult], config: DemoConfig) -> None:

@@ -49,7 +49,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--grace", default="8s", metavar="TIME", help="time to drain after SIGTERM (default: 8s)")
     parser.add_argument("--metrics-port", type=arguments.port, metavar="PORT", help="serve metrics and /healthz here")
     parser.add_argument("--metrics-host", default="127.0.0.1", metavar="ADDRESS", help="where (default: 127.0.0.1)")
-    parser.add_argument("--lifeline-fd", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--parent-pipe-fd", type=int, help=argparse.SUPPRESS)
     parser.set_defaults(call=worker)
 
 
@@ -84,7 +84,7 @@ def worker(args: argparse.Namespace) -> int:
         give_up_seconds=EMBEDDED_GONE_SECONDS if args.run else None,
         grace_seconds=units.seconds(args.grace, "--grace") or 0.0,
         secret=settings.secret,
-        lifeline_fd=args.lifeline_fd,
+        parent_pipe_fd=args.parent_pipe_fd,
         metrics_port=args.metrics_port,
         metrics_host=args.metrics_host,
     )
@@ -99,5 +99,5 @@ def _join(args: argparse.Namespace, settings: Settings) -> str:
     """The URL of the run's own broker; whoever names the run allows its function."""
     folder, url = arguments.broker_of_run(args.run, settings)
     args.until_run = folder.spec.run
-    args.allow.append(str(folder.spec.target))
+    args.allow.append(str(folder.spec.function))
     return url

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ttg.brokers import connect
 from ttg.brokers.base import BrokerStats
-from ttg.brokers.local_rabbitmq import LocalRabbitMQ
+from ttg.demo.local_rabbitmq import LocalRabbitMQ
 from ttg.demo.tables import as_text
 from ttg.errors import BrokerError
 from ttg.settings import Settings, named_brokers

@@ -14,7 +14,7 @@ from ttg.messages import Task
 from ttg.results import reading
 from ttg.results.folder import RunFolder
 from ttg.space import Space
-from ttg.spec import Target
+from ttg.spec import FunctionRef
 from ttg.worker.loading import Loaded, load_run
 
 CHECK_SECONDS = 10.0
@@ -25,7 +25,7 @@ MOST_CHECKED = 2_000
 class OwnFunction:
     """A function and the space it runs over."""
 
-    target: Target
+    function: FunctionRef
     space: Space
 
 

@@ -24,7 +24,7 @@ from ttg.run.report import Finished
 from ttg.run.request import RunRequest, made_up_id, new_request
 from ttg.settings import Settings
 from ttg.space import grid, range_
-from ttg.spec import Target
+from ttg.spec import FunctionRef
 
 LEASE_SECONDS = 5.0
 """Where a fault waits for a lease to run out, so that an audience need not wait for long."""
@@ -60,7 +60,7 @@ async def perform(config: DemoConfig, say: Say, reporter: Any) -> DemoResult:
         _check_breakable(config, broker)
         request = _request(config, broker.url)
         say("\n[2/4] The run")
-        _introduce(config, request, say)
+        _on_connect(config, request, say)
         show = Show(config.fault, config.fault_share, config.workers, broker, say, reporter)
         finished = await _execute(config, request, show)
         check = await _check(config, request, say)
@@ -99,10 +99,10 @@ def _request(config: DemoConfig, url: str | None) -> RunRequest:
     settings = config.settings
     if config.fault in ("freeze", "network"):
         settings = replace(settings, lease_seconds=LEASE_SECONDS)
-    stand_in = OwnFunction(Target("module", "ttg.demo.workload", "simulate"), grid(i=range_(config.scale.size)))
+    stand_in = OwnFunction(FunctionRef("module", "ttg.demo.workload", "simulate"), grid(i=range_(config.scale.size)))
     shown = config.own or stand_in
     return new_request(
-        shown.target,
+        shown.function,
         shown.space,
         settings,
         run_id=made_up_id(f"demo-{config.name}"),
@@ -114,11 +114,11 @@ def _request(config: DemoConfig, url: str | None) -> RunRequest:
     )
 
 
-def _introduce(config: DemoConfig, request: RunRequest, say: Say) -> None:
+def _on_connect(config: DemoConfig, request: RunRequest, say: Say) -> None:
     scale = config.scale
     chunks = f"{scale.chunks()} chunks of {scale.chunk_size}" if scale.chunks() else "chunks of automatic size"
     work = f" of {scale.work_ms:g} ms" if scale.work_ms else ""
-    say(f"{request.spec.target}: {scale.size:,} parameters{work} in {chunks}, on {config.workers} workers.")
+    say(f"{request.spec.function}: {scale.size:,} parameters{work} in {chunks}, on {config.workers} workers.")
     if scale.work_ms:
         say(f"That is {scale.ideal_seconds(config.workers):.1f} s of work for each of them: nothing can be faster.")
     say("Each worker leases one chunk at a time, computes it in a child process, and settles it: result recorded and")

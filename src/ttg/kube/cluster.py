@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ttg.errors import InputError
-from ttg.kube import brokers, diagnosis, jobs, render
+from ttg.kube import brokers, jobs, problems, render
 from ttg.kube.code import code_config, collect_files
-from ttg.kube.dataset import fetch
+from ttg.kube.fetch import fetch
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster, Sweep
 from ttg.kube.objects import PROJECT
@@ -51,7 +51,7 @@ def await_broker(kubectl: Kubectl, cluster: Cluster) -> None:
         kubectl.call("waiting for the broker", "rollout", "status", name, "--timeout=300s", seconds=320.0)
     except ClusterError as error:
         pods = kubectl.find("pods", f"{EVERYTHING},app.kubernetes.io/component=broker")
-        troubles = diagnosis.pod_troubles(pods) or [str(error)]
+        troubles = problems.pod_troubles(pods) or [str(error)]
         raise ClusterError(f"the broker is not ready: {'; '.join(troubles)}") from error
 
 
@@ -70,7 +70,7 @@ def start(kubectl: Kubectl, cluster: Cluster, sweep: Sweep) -> None:
 def is_under_way(kubectl: Kubectl, run: str) -> bool:
     """Whether the run's coordinator is in the cluster and not done."""
     found = kubectl.find("jobs", f"{run_selector(run)},app.kubernetes.io/component=coordinator")
-    return any(diagnosis.job_state(job) == "active" for job in found)
+    return any(problems.job_state(job) == "active" for job in found)
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Watch:
     def look(self) -> int | None:
         """Tell what is new; the coordinator's exit code when its Job is over."""
         listed = self.kubectl.find("jobs,pods", run_selector(self.run))
-        states = {item["metadata"]["name"]: diagnosis.job_state(item) for item in listed if item["kind"] == "Job"}
+        states = {item["metadata"]["name"]: problems.job_state(item) for item in listed if item["kind"] == "Job"}
         pods = [item for item in listed if item["kind"] == "Pod"]
         self._tell(pods)
         coordinator = jobs.coordinator_name(self.run)
@@ -100,7 +100,7 @@ class Watch:
 
     def _tell(self, pods: list[Any]) -> None:
         names = [jobs.coordinator_name(self.run), jobs.worker_name(self.run)]
-        troubles = [*diagnosis.pod_troubles(pods), *diagnosis.event_troubles(self.kubectl.events(), names)]
+        troubles = [*problems.pod_troubles(pods), *problems.event_troubles(self.kubectl.events(), names)]
         for trouble in troubles:
             if trouble not in self.told:
                 self.told.add(trouble)
@@ -114,7 +114,7 @@ class Watch:
         if state == "complete":
             return 0
         coordinator = jobs.coordinator_name(self.run)
-        return diagnosis.exit_code(pod for pod in pods if pod["metadata"]["name"].startswith(coordinator)) or 3
+        return problems.exit_code(pod for pod in pods if pod["metadata"]["name"].startswith(coordinator)) or 3
 
 
 def last_line(kubectl: Kubectl, job: str) -> str:
@@ -153,7 +153,7 @@ def status(kubectl: Kubectl) -> list[str]:
     """Jobs, pods and troubles of everything TTG has in the namespace."""
     listed = kubectl.find("jobs,pods", EVERYTHING)
     found = {kind: [item for item in listed if item["kind"] == kind] for kind in ("Job", "Pod")}
-    return diagnosis.status_lines(found["Job"], found["Pod"]) or [f"nothing of TTG in namespace {kubectl.namespace}"]
+    return problems.status_lines(found["Job"], found["Pod"]) or [f"nothing of TTG in namespace {kubectl.namespace}"]
 
 
 def logs(kubectl: Kubectl, selector: str, options: Sequence[str]) -> int:

@@ -110,7 +110,7 @@ def to_yaml(objects: list[Object], *, as_list: bool = False, header: str = HEADE
     try:
         import yaml
     except ImportError as error:
-        raise InputError("writing YAML needs PyYAML: pip install 'ttg[kube]'") from error
+        raise InputError("writing YAML needs PyYAML: pip install 'ttg-compute[kube]'") from error
 
     class Dumper(yaml.SafeDumper):
         def ignore_aliases(self, data: Any) -> bool:

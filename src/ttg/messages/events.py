@@ -17,7 +17,7 @@ class RunStarted(Event, frozen=True, tag="run_started"):
     """A coordinator took a run up (``resumed``: again). ``size`` is N, ``settled`` what was done before."""
 
     run: str
-    target: str
+    function: str
     size: int
     settled: int = 0
     resumed: bool = False
@@ -150,7 +150,7 @@ class ChildDied(Event, frozen=True, tag="child_died"):
     suspects: int
 
 
-class TargetRefused(Event, frozen=True, tag="target_refused"):
+class FunctionRefused(Event, frozen=True, tag="function_refused"):
     """A worker cannot or may not run a run's function. ``lasting``: it would be refused everywhere (it does not load),
     so the run had better end; otherwise it is this worker that was not started for it."""
 
@@ -175,7 +175,7 @@ class BrokerTrouble(Event, frozen=True, tag="broker_trouble"):
     recovered: bool = False
 
 
-class MessageSetAside(Event, frozen=True, tag="message_set_aside"):
+class MessageQuarantined(Event, frozen=True, tag="message_quarantined"):
     """A message that could not be decoded was moved to the dead letters and left alone."""
 
     queue: str
@@ -199,10 +199,10 @@ AnyEvent = (
     | TasksSettled
     | ParametersFailed
     | ChildDied
-    | TargetRefused
+    | FunctionRefused
     | TasksResubmitted
     | BrokerTrouble
-    | MessageSetAside
+    | MessageQuarantined
     | FaultInjected
 )
 

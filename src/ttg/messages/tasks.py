@@ -14,18 +14,18 @@ class Task(Message, frozen=True):
     """A piece of a run that one slot works on at once.
 
     ``ranges`` are the indices to execute, ``attempt`` the attempt (1-based) that all of them are on: it rises when a
-    *parameter* failed, never because a worker went away. ``suspicion`` counts how often this very piece took a child or
-    a worker down with it; a suspicious piece is split until the culprit stands alone. One that took workers down is
-    executed ``alone``: nothing else in its worker's hands, so that nobody is blamed for its neighbour. ``rows`` carries
-    the parameter dicts of spaces that cannot be computed, in the order of the indices.
+    *parameter* failed, never because a worker went away. ``bisect_depth`` counts how often this very piece took
+    a child or a worker down with it; such a piece is bisected until the culprit stands by itself. One that took workers
+    down is ``exclusive``: nothing else is in its worker's hands, so that nobody is blamed for its neighbour. ``rows``
+    carries the parameter dicts of spaces that cannot be computed, in the order of the indices.
     """
 
     run: str
     id: str
     ranges: Ranges
     attempt: int = 1
-    suspicion: int = 0
-    alone: bool = False
+    bisect_depth: int = 0
+    exclusive: bool = False
     rows: tuple[dict[str, Any], ...] | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class DeadLetter(Message, frozen=True):
     """A parameter given up after its last attempt, with its story: readable in a broker's UI."""
 
     run: str
-    target: str
+    function: str
     index: int
     parameters: dict[str, Any]
     attempts: int

@@ -18,8 +18,8 @@ from ttg.messages import (
     WorkerLost,
     WorkerStopped,
 )
-from ttg.monitor.failures import Causes, Faults
-from ttg.monitor.runs import Runs
+from ttg.monitor.failure_groups import Causes, Faults
+from ttg.monitor.run_view import Runs
 from ttg.monitor.series import History
 from ttg.monitor.timeline import LANES_SHOWN, Timeline, TimelineView
 from ttg.monitor.view import QueueView, View

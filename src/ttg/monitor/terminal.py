@@ -126,7 +126,7 @@ def _run(run: RunView) -> RenderableType:
     status = "stale" if run.stale else run.status.replace("_", " ")
     title = Text.assemble(
         (run.run, "bold"),
-        f"  {run.target}  ",
+        f"  {run.function}  ",
         (status, STATE_STYLES.get(run.status, "yellow") if not run.stale else "yellow"),
     )
     grid = Table.grid(padding=(0, 1), expand=True)

@@ -71,7 +71,9 @@ def traces_to(endpoint: str) -> Traces | None:
 
         exporter = import_module(EXPORTER).OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
     except ImportError as error:
-        log.warning("no traces are sent to %s: %s: pip install 'ttg[telemetry]' %s", endpoint, error, EXPORTER_PACKAGE)
+        log.warning(
+            "no traces are sent to %s: %s: pip install 'ttg-compute[telemetry]' %s", endpoint, error, EXPORTER_PACKAGE
+        )
         return None
     provider = TracerProvider(resource=Resource.create({"service.name": "ttg"}))
     provider.add_span_processor(BatchSpanProcessor(exporter))

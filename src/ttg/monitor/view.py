@@ -34,7 +34,7 @@ class RunView(Part, frozen=True):
     """
 
     run: str
-    target: str
+    function: str
     status: str
     stale: bool
     silent_seconds: float

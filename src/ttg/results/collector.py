@@ -12,7 +12,7 @@ from pyroaring import BitMap64
 from ttg.brokers.base import ResultMessage
 from ttg.errors import MessageError
 from ttg.messages import DeadLetter, Ranges, ResultHeader, check_ranges, count_indices
-from ttg.results import letters, statistics
+from ttg.results import dead_letters, statistics
 from ttg.results.dataset import next_number, part_path, write_part
 from ttg.results.encode import PARAMETER_PREFIX, decode_payload
 from ttg.results.folder import RunFolder
@@ -171,13 +171,13 @@ class Collector:
         self._bytes += LETTER_BYTES + len(letter.failure.traceback)
         return True
 
-    def revive(self, indices: Iterable[int]) -> int:
+    def retry_dead(self, indices: Iterable[int]) -> int:
         """Make dead letters on disk missing again, for a replay; returns how many. The letters as they stand in the
         results log are not believed a second time."""
-        revived = self.ledger.dead() & BitMap64(indices)
-        self._replayed.update(letters.stamps(self._folder, revived))
-        self.ledger.revive(revived)
-        return self._admitted.revive(revived)
+        retried = self.ledger.dead() & BitMap64(indices)
+        self._replayed.update(dead_letters.stamps(self._folder, retried))
+        self.ledger.retry_dead(retried)
+        return self._admitted.retry_dead(retried)
 
     # -- writing
 
@@ -215,7 +215,9 @@ class Collector:
             write_rows(part_path(self._folder.results, batch.number), batch.pieces, self._spec.names, source)
         if batch.letters:
             path = part_path(self._folder.dead, batch.number)
-            write_part(path, letters.SCHEMA, [letters.table(batch.letters)], letters.indices(batch.letters))
+            write_part(
+                path, dead_letters.SCHEMA, [dead_letters.table(batch.letters)], dead_letters.indices(batch.letters)
+            )
         ranges = tuple(piece.ranges for piece in batch.pieces)
         return Written(ranges, tuple(letter.index for letter in batch.letters), batch.cursor)
 

@@ -89,12 +89,12 @@ class Ledger:
         self._dead_count += 1
         return True
 
-    def revive(self, indices: Iterable[int]) -> int:
+    def retry_dead(self, indices: Iterable[int]) -> int:
         """Make dead indices missing again, so that they can be tried again; returns how many of them were dead."""
-        revived = self._dead & BitMap64(indices)
-        self._dead -= revived
-        self._dead_count -= len(revived)
-        return len(revived)
+        retried = self._dead & BitMap64(indices)
+        self._dead -= retried
+        self._dead_count -= len(retried)
+        return len(retried)
 
     def _not_done(self, ranges: Ranges) -> Ranges:
         if not any(self._done.range_cardinality(start, stop) for start, stop in ranges):

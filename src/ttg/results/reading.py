@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ttg.errors import InputError
 from ttg.results.arrow import pa
 from ttg.results.dataset import part_paths, read_parts
+from ttg.results.dead_letters import Cause, causes, dead_letters
 from ttg.results.export import write_windows
 from ttg.results.folder import RunFolder
-from ttg.results.letters import Cause, causes, dead_letters
 from ttg.results.memory import available_bytes
 from ttg.results.rewrite import merged_schema
 from ttg.results.selection import WINDOW_ROWS, Indices, Selection, select
@@ -70,7 +70,9 @@ def dataframe(
     try:
         import pandas  # noqa: F401 - its absence is reported here, not somewhere inside Arrow
     except ImportError as error:
-        raise InputError("a DataFrame needs pandas: pip install 'ttg[pandas]', or use the Arrow table") from error
+        raise InputError(
+            "a DataFrame needs pandas: pip install 'ttg-compute[pandas]', or use the Arrow table"
+        ) from error
     gathered = _gathered(select(folder, columns, indices, limit), PANDAS_COPIES)
     return gathered.to_pandas(split_blocks=True, self_destruct=True)  # column by column, giving back Arrow's copy
 

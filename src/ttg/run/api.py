@@ -69,7 +69,7 @@ class Run:
         return reading.table(self.folder, columns, indices)
 
     def dataframe(self, columns: list[str] | None = None, indices: Indices | None = None) -> pandas.DataFrame:
-        """As :meth:`table`, as a pandas DataFrame (needs ``pip install ttg[pandas]``)."""
+        """As :meth:`table`, as a pandas DataFrame (needs ``pip install ttg-compute[pandas]``)."""
         from ttg.results import reading
 
         return reading.dataframe(self.folder, columns, indices)
@@ -173,7 +173,7 @@ def run(
     Failed parameters do not raise: see :meth:`Run.failures`. Raises :class:`~ttg.errors.TTGError` subclasses. Ctrl-C
     drains the workers and raises ``KeyboardInterrupt``; :func:`resume` goes on.
     """
-    from ttg.target import is_vectorized
+    from ttg.function import is_vectorized
 
     _check_options(policies, new_request, "ttg.run")
     settings = _with_secret(read_settings())
@@ -218,11 +218,11 @@ def _check_options(given: Mapping[str, Any], taker: Callable[..., Any], name: st
 
 
 def _target(function: Callable[..., Any] | str, space: Space, settings: Settings) -> Any:
-    from ttg.target import target_of, target_of_text
+    from ttg.function import function_from_callable, function_from_text
 
     if isinstance(function, str):
-        return target_of_text(function, space.names)
-    return target_of(function, space.names, secret=settings.secret)
+        return function_from_text(function, space.names)
+    return function_from_callable(function, space.names, secret=settings.secret)
 
 
 def _with_secret(settings: Settings) -> Settings:

@@ -23,26 +23,26 @@ from typing import Any
 
 import msgspec
 
+from ttg.backoff import Backoff
 from ttg.brokers.base import Broker, ResultMessage
-from ttg.brokers.patience import Patience
 from ttg.clock import loop_time, unix_time
 from ttg.errors import (
     BrokerError,
     BrokerFull,
     BrokerUnavailable,
+    FunctionError,
     MessageError,
     RunStopped,
-    TargetError,
 )
 from ttg.messages import (
     AnyEvent,
     BrokerTrouble,
+    FunctionRefused,
     Ranges,
     RunEnded,
     RunProgress,
     RunRecord,
     RunStarted,
-    TargetRefused,
     Task,
     TasksResubmitted,
     WorkerHeartbeat,
@@ -51,10 +51,10 @@ from ttg.messages import (
 )
 from ttg.planner import Planner, weight_among
 from ttg.results.collector import Collector
-from ttg.run.harvest import Harvest
 from ttg.run.local_workers import LocalWorkers, log_tail
 from ttg.run.options import RunOptions
 from ttg.run.progress import Progress, RetryCount, Throughput
+from ttg.run.result_consumer import ResultConsumer
 from ttg.run.window import Window
 from ttg.space import Space
 from ttg.spec import RunSpec, decode_spec, encode_spec
@@ -80,9 +80,9 @@ class Coordinator:
     options: RunOptions
     report: Callable[[Progress], None] = lambda progress: None
     workers: LocalWorkers | None = None
-    revive_broker: Callable[[], Awaitable[None]] | None = None
+    restart_broker: Callable[[], Awaitable[None]] | None = None
     generation: int = 0
-    revived: tuple[int, ...] = ()
+    retried: tuple[int, ...] = ()
 
     window: Window = field(init=False)
     throughput: Throughput = field(default_factory=Throughput)
@@ -91,7 +91,7 @@ class Coordinator:
     status: str = "active"
     note: str = ""
     chunks_settled: int = 0
-    harvest: Harvest = field(init=False)
+    consumer: ResultConsumer = field(init=False)
     _news: list[AnyEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -100,9 +100,9 @@ class Coordinator:
         self.window = Window(planner, self.collector.missing, prefix)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
-        self._patience = Patience(self.broker.consumer, self._on_trouble, remedy=self.revive_broker)
+        self._backoff = Backoff(self.broker.consumer, self._on_trouble, recover=self.restart_broker)
         keep = self.options.keep_result_bytes
-        self.harvest = Harvest(self.collector, self.broker, self.spec.run, keep, self._patience)
+        self.consumer = ResultConsumer(self.collector, self.broker, self.spec.run, keep, self._backoff)
         self._started = self._last_news = self._rivals_due = loop_time()
 
     # ------------------------------------------------------------------------------------------ the run
@@ -110,14 +110,14 @@ class Coordinator:
     async def run(self) -> str:
         """Returns the final status: ``finished``, ``finished_with_dead_letters``, ``interrupted``, ``cancelled``.
 
-        Raises ``TargetError`` (no worker can run the function), ``RunStopped`` (too many failures), ``BrokerError`` and
+        Raises ``FunctionError`` (no worker can run it), ``RunStopped`` (too many failures), ``BrokerError`` and
         ``StorageError``. Whatever happens, everything collected so far is committed first.
         """
         try:
             await self._announce()
             await self._work()
             if self.status == "active":
-                await self.harvest.flush()  # patiently: a disk that is full now is no reason to call the run failed
+                await self.consumer.flush()  # patiently: a disk that is full now is no reason to call the run failed
                 self.status = "finished_with_dead_letters" if self.collector.dead_count else "finished"
         except asyncio.CancelledError:
             self.status = "interrupted"
@@ -132,19 +132,19 @@ class Coordinator:
     def stop(self, status: str = "interrupted") -> None:
         """End the run early: drain local workers, commit what is settled. May be called again and again."""
         self.status = status
-        self._patience.exhausted = True
+        self._backoff.exhausted = True
         self._stop.set()
 
     async def _announce(self) -> None:
         await self._first_contact()
-        await self._patience.call(partial(self.broker.publish_run, self._record("active")))
-        if self.revived:
-            await self._patience.call(partial(self.broker.take_dead_letters, self.spec.run, self.revived))
+        await self._backoff.call(partial(self.broker.publish_run, self._record("active")))
+        if self.retried:
+            await self._backoff.call(partial(self.broker.take_dead_letters, self.spec.run, self.retried))
         await self._tell(
             RunStarted(
                 **self._signed(),
                 run=self.spec.run,
-                target=str(self.spec.target),
+                function=str(self.spec.function),
                 size=self.spec.size,
                 settled=self.settled,
                 resumed=self.generation > 0,
@@ -184,14 +184,14 @@ class Coordinator:
             await self.workers.stop()
         await _cancel(collecting)
         try:
-            while messages := await self.harvest.read(READ_LIMIT, 0.0):
-                self._take_in(messages)
+            while messages := await self.consumer.read(READ_LIMIT, 0.0):
+                self._ingest(messages)
         except BrokerError as error:
             log.warning("results left in the broker, resume will collect them: %s", error)
 
     async def _leave(self) -> None:
-        self._patience.exhausted = True
-        await self.harvest.flush()
+        self._backoff.exhausted = True
+        await self.consumer.flush()
         state = "finished" if self.status.startswith("finished") else self.status
         ended = RunEnded(
             **self._signed(),
@@ -222,7 +222,7 @@ class Coordinator:
             chunks = self.window.cut(self.slots, self._unassigned())
             if chunks:
                 tasks = [self._task(name, ranges) for name, ranges in chunks]
-                await self._patience.call(partial(self.broker.submit, tasks))
+                await self._backoff.call(partial(self.broker.submit, tasks))
             else:
                 await self._wake.wait()
 
@@ -245,12 +245,12 @@ class Coordinator:
 
     async def _collect(self) -> None:
         while not self.collector.complete:
-            messages = await self._patience.call(partial(self.harvest.read, READ_LIMIT, LOOK_SECONDS))
-            self._take_in(messages)
-            await self.harvest.write_when_due()
+            messages = await self._backoff.call(partial(self.consumer.read, READ_LIMIT, LOOK_SECONDS))
+            self._ingest(messages)
+            await self.consumer.write_when_due()
 
-    def _take_in(self, messages: list[ResultMessage]) -> None:
-        for header in self.harvest.take_in(messages):
+    def _ingest(self, messages: list[ResultMessage]) -> None:
+        for header in self.consumer.ingest(messages):
             self.window.saw(header)
             self.retries.saw(header.attempt, header.count + len(header.dead), header.failed)
             self.chunks_settled += 1
@@ -272,7 +272,7 @@ class Coordinator:
     async def _listen(self) -> None:
         after: str | None = "$"
         while True:
-            entries = await self._patience.call(partial(self.broker.read_events, after, READ_LIMIT, LOOK_SECONDS))
+            entries = await self._backoff.call(partial(self.broker.read_events, after, READ_LIMIT, LOOK_SECONDS))
             for after, event in entries:  # noqa: B007 - the cursor to go on from
                 self._on_event(event)
 
@@ -284,12 +284,12 @@ class Coordinator:
                 self._wake.set()
         elif isinstance(event, WorkerStopped):
             self.heard.pop(event.worker, None)
-        elif isinstance(event, TargetRefused) and event.run == self.spec.run:
+        elif isinstance(event, FunctionRefused) and event.run == self.spec.run:
             self._on_refusal(event)
 
-    def _on_refusal(self, event: TargetRefused) -> None:
+    def _on_refusal(self, event: FunctionRefused) -> None:
         if event.lasting and not self.chunks_settled:  # afterwards it is that worker's own trouble
-            raise TargetError(event.text)
+            raise FunctionError(event.text)
         log.warning("worker %s does not work on this run: %s", event.worker, event.text)
 
     def _forget_silent(self) -> None:
@@ -365,7 +365,7 @@ class Coordinator:
             record = await self.broker.find_run(self.spec.run)
             if record is None:
                 await self.broker.publish_run(self._record("active"))
-                self.harvest.cursor = None
+                self.consumer.cursor = None
                 await self._submit_again("the broker had lost the run")
         except (BrokerUnavailable, BrokerFull):
             return False

@@ -55,7 +55,7 @@ def _cores() -> Finding:
 
 
 def _extras() -> list[Finding]:
-    wanted = {"pandas": "ttg[pandas]", "scipy": "ttg[sampling]", "starlette": "ttg[dashboard]"}
+    wanted = {"pandas": "ttg-compute[pandas]", "scipy": "ttg-compute[sampling]", "starlette": "ttg-compute[dashboard]"}
     return [
         Finding("note", name, "not installed", f"pip install '{extra}' if you want it")
         for name, extra in wanted.items()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttg.allocation import keep_freed_memory
 from ttg.clock import unix_time
-from ttg.errors import BrokerError, RunStopped, TargetError
+from ttg.errors import BrokerError, FunctionError, RunStopped
 from ttg.results.folder import RunFolder, forget_run
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
@@ -82,7 +82,7 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
         if not signals.presses:
             raise
         raise RunStopped(f"stopped before it began; `ttg resume {request.spec.run}` starts it") from None
-    except (TargetError, BrokerError):
+    except (FunctionError, BrokerError):
         if not request.resume and not folder.info.done + folder.info.dead:
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
         raise
@@ -160,7 +160,7 @@ def _local_workers(
         log.warning("no local workers: start some, in this folder, with `%s`", _worker_command(request, url))
         return None
     spec = request.spec
-    arguments = ["--slots", str(request.slots), "--until-run", spec.run, "--allow", str(spec.target), "--allow", "."]
+    arguments = ["--slots", str(request.slots), "--until-run", spec.run, "--allow", str(spec.function), "--allow", "."]
     environment = {
         **os.environ,
         "TTG_BROKER": url,
@@ -170,7 +170,7 @@ def _local_workers(
     }
     if request.settings.secret:
         environment["TTG_SECRET"] = request.settings.secret
-    keep_open = (server.lifeline_fd,) if server else ()
+    keep_open = (server.parent_pipe_fd,) if server else ()
     command = WorkerCommand(arguments, environment, folder.logs, keep_open)
     workers = LocalWorkers(command, request.workers, replace=request.replace_workers)
     workers.start()
@@ -180,7 +180,7 @@ def _local_workers(
 def _worker_command(request: RunRequest, url: str) -> str:
     """What to type elsewhere, without the password, which belongs into TTG_BROKER there."""
     broker = request.settings.broker_config(url)
-    words = ["ttg", "worker", "--broker", broker.masked_url, "--allow", str(request.spec.target)]
+    words = ["ttg", "worker", "--broker", broker.masked_url, "--allow", str(request.spec.function)]
     if broker.namespace != "ttg":
         words += ["--namespace", broker.namespace]
     return shlex.join(words)
@@ -200,8 +200,8 @@ def _coordinator(
         from ttg.run.coordinator import Coordinator
 
     collector = Collector(folder, request.spec, request.space, open_ledger(folder))
-    if request.revive:
-        collector.revive(request.revive)
+    if request.retry_dead:
+        collector.retry_dead(request.retry_dead)
     return Coordinator(
         spec=request.spec,
         space=request.space,
@@ -210,9 +210,9 @@ def _coordinator(
         options=replace(request.options, expected_slots=max(1, request.workers * request.slots)),
         report=reporter,
         workers=workers,
-        revive_broker=server.ensure if server else None,
+        restart_broker=server.ensure if server else None,
         generation=_generation(folder) if request.resume else 0,
-        revived=tuple(request.revive),
+        retried=tuple(request.retry_dead),
     )
 
 

@@ -34,11 +34,11 @@ class WorkerCommand:
 class LocalWorkers:
     """``count`` worker processes, each in a session of its own, so that a Ctrl-C reaches only the coordinator.
 
-    Each holds the read end of a lifeline pipe whose write end only this process has: when the coordinator dies, however
+    Each holds the read end of a parent pipe whose write end only this process has: when the coordinator dies, however
     it dies, the workers see the end of the pipe, settle what they have and leave. ``keep_open`` descriptors are
-    inherited by the workers (the embedded server's lifeline). With ``replace``, a worker that dies unasked is started
-    again, unless several die within seconds: then something is wrong with the machine, not with the worker. Workers are
-    numbered from ``first``.
+    inherited by the workers (the embedded server's parent pipe). With ``replace``, a worker that dies unasked is
+    started again, unless several die within seconds: then something is wrong with the machine, not with the worker.
+    Workers are numbered from ``first``.
     """
 
     command: WorkerCommand
@@ -50,19 +50,19 @@ class LocalWorkers:
     quick_deaths: int = 0
     lives: Counter[int] = field(default_factory=Counter)
     tag: str = field(default_factory=lambda: secrets.token_hex(2))
-    _lifeline: tuple[int, int] | None = None
+    _parent_pipe: tuple[int, int] | None = None
 
     def start(self) -> None:
         """Start all of them; returns at once."""
         self.command.logs.mkdir(parents=True, exist_ok=True)
-        self._lifeline = os.pipe()
+        self._parent_pipe = os.pipe()
         for number in range(self.first, self.first + self.count):
             self._start_one(number)
 
     def _start_one(self, number: int) -> None:
-        assert self._lifeline is not None
-        lifeline = self._lifeline[0]
-        command = [sys.executable, "-m", "ttg", "worker", *self.command.arguments, "--lifeline-fd", str(lifeline)]
+        assert self._parent_pipe is not None
+        parent_pipe = self._parent_pipe[0]
+        command = [sys.executable, "-m", "ttg", "worker", *self.command.arguments, "--parent-pipe-fd", str(parent_pipe)]
         with self._log(number) as log:
             self.processes[number] = subprocess.Popen(
                 [*command, "--name", self._name(number)],
@@ -70,7 +70,7 @@ class LocalWorkers:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(self.command.environment),
-                pass_fds=(lifeline, *self.command.keep_open),
+                pass_fds=(parent_pipe, *self.command.keep_open),
                 start_new_session=True,
             )
         self.started_at[number] = monotonic()
@@ -121,15 +121,15 @@ class LocalWorkers:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL whoever is left, and close the lifeline."""
+        """SIGKILL whoever is left, and close the parent_pipe."""
         self._signal(signal.SIGKILL)
         for process in self.processes.values():
             process.wait()
         self.processes.clear()
-        if self._lifeline is not None:
-            for end in self._lifeline:
+        if self._parent_pipe is not None:
+            for end in self._parent_pipe:
                 os.close(end)
-            self._lifeline = None
+            self._parent_pipe = None
 
     def _reap(self) -> int:
         for number, process in list(self.processes.items()):

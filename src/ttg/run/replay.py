@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from ttg.errors import InputError
-from ttg.results.letters import Cause
+from ttg.results.dead_letters import Cause
 
 
 def parse_indices(text: str) -> Iterator[range]:

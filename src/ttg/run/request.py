@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from ttg.clock import unix_time
-from ttg.errors import InputError, RunConflictError, SpaceError, TargetError
+from ttg.errors import FunctionError, InputError, RunConflictError, SpaceError
 from ttg.results.folder import RunFolder, find_run
 from ttg.run.options import RunOptions
 from ttg.settings import Settings, check_url
 from ttg.space import Space, space_to_json
-from ttg.spec import Limits, RetryPolicy, RunSpec, Target
+from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec
 from ttg.units import max_failures as max_failures_of
 
 T = TypeVar("T", float | None, int | None)
@@ -42,11 +42,11 @@ class RunRequest:
     replace_workers: bool = True
     options: RunOptions = field(default_factory=RunOptions)
     resume: bool = False
-    revive: Iterable[int] = ()
+    retry_dead: Iterable[int] = ()
 
 
 def new_request(
-    target: Target,
+    function: FunctionRef,
     space: Space,
     settings: Settings,
     *,
@@ -69,15 +69,15 @@ def new_request(
     keep_results: int | None = None,
 ) -> RunRequest:
     """A fresh run, frozen. Raises ``InputError`` subclasses for values that cannot work."""
-    from ttg.target import is_marked
+    from ttg.function import is_marked
 
     if not len(space):
         raise SpaceError("the parameter space is empty: nothing to run")
     url = _checked_url(broker, settings)
     policy = settings.retry
     spec = RunSpec(
-        run=_checked_id(run_id) if run_id else made_up_id(target.function),
-        target=target,
+        run=_checked_id(run_id) if run_id else made_up_id(function.name),
+        function=function,
         space=space_to_json(space),
         size=len(space),
         names=space.names,
@@ -91,7 +91,7 @@ def new_request(
             memory_bytes=_above_zero(memory_bytes, "memory"),
             checkpoint_seconds=_above_zero(checkpoint_seconds, "checkpoint") or Limits().checkpoint_seconds,
         ),
-        vectorized=vectorized or is_marked(target),
+        vectorized=vectorized or is_marked(function),
         priority=priority,
         created=unix_time(),
     )
@@ -120,7 +120,7 @@ def resume_request(
     chunk_size: int | None = None,
     max_failures: str | int | None = None,
     keep_results: int | None = None,
-    revive: Iterable[int] = (),
+    retry_dead: Iterable[int] = (),
 ) -> RunRequest:
     """Go on with ``run``. Refuses (``RunConflictError``) when the function changed since, unless ``force``."""
     from ttg.results.rows import space_of
@@ -139,26 +139,26 @@ def resume_request(
         replace_workers=replace,
         options=_options(spec, chunk_size, max_failures, keep_results, url),
         resume=True,
-        revive=revive,
+        retry_dead=retry_dead,
     )
 
 
 def _same_function(folder: RunFolder, *, force: bool) -> RunSpec:
-    from ttg.target import refreshed
+    from ttg.function import refreshed
 
     spec = folder.spec
     try:
-        now = refreshed(spec.target)
-    except TargetError as error:
-        raise TargetError(f"{error}; go on with run {spec.run} in the folder where it was started") from error
-    if now.code == spec.target.code:
+        now = refreshed(spec.function)
+    except FunctionError as error:
+        raise FunctionError(f"{error}; go on with run {spec.run} in the folder where it was started") from error
+    if now.code == spec.function.code:
         return spec
     if not force:
         raise RunConflictError(
-            f"{spec.target} has changed since run {spec.run} began, so old and new rows would not belong together: "
+            f"{spec.function} has changed since run {spec.run} began, so old and new rows would not belong together: "
             "start a new run, or insist with --force"
         )
-    return _with(spec, target=now)
+    return _with(spec, function=now)
 
 
 def _with(spec: RunSpec, **changes: Any) -> RunSpec:

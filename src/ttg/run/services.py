@@ -68,9 +68,9 @@ async def _dashboard(
     try:
         from ttg.monitor.web.server import serve_dashboard
     except ImportError as error:
-        raise SettingsError("the dashboard needs its extra: pip install 'ttg[dashboard]'") from error
+        raise SettingsError("the dashboard needs its extra: pip install 'ttg-compute[dashboard]'") from error
     from ttg.run.browsing import Browser
-    from ttg.run.retrying import Retrier
+    from ttg.run.retry_command import Retrier
 
     results = Browser(settings.home, Retrier(settings.home, _broker_for_retries(config)))
     async with serve_dashboard(snapshot, host=host, port=port, token=token, results=results) as address:

@@ -1,6 +1,6 @@
 """The child process of a slot: loads targets, executes assignments, reports. The only place where user code runs.
 
-Started by :mod:`ttg.worker.process` with a socket to the supervisor and the read end of a lifeline pipe. One thread
+Started by :mod:`ttg.worker.process` with a socket to the supervisor and the read end of a parent pipe. One thread
 does everything; it looks at the socket between slices. It imports no broker and no event loop, so that it starts fast
 and user code finds nothing to break.
 """
@@ -138,10 +138,10 @@ class Child:
 
 
 def main() -> None:
-    """``python -c "…main()" SOCKET LIFELINE PARENT``, started by the supervisor."""
-    connection_fd, lifeline, parent = map(int, sys.argv[1:4])
+    """``python -c "…main()" SOCKET PARENT_PIPE PARENT``, started by the supervisor."""
+    connection_fd, parent_pipe, parent = map(int, sys.argv[1:4])
     sys.argv[1:] = []
-    die_with_parent(parent, lifeline)
+    die_with_parent(parent, parent_pipe)
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()

@@ -30,9 +30,9 @@ class Reason(enum.Enum):
 class WorkerConfig:
     """Settings of one worker; made by the command line, never read from the environment here.
 
-    ``allow``: the targets it may run (patterns of :func:`ttg.target.allowed`); ``secret`` checks signed functions.
+    ``allow``: the targets it may run (patterns of :func:`ttg.function.allowed`); ``secret`` checks signed functions.
     It ends when the run ``until_run_done`` is over, after ``exit_when_idle_seconds`` without a task, or when the pipe
-    ``lifeline_fd`` ends (its coordinator died). ``grace_seconds`` is how long a drain may take before children are
+    ``parent_pipe_fd`` ends (its coordinator died). ``grace_seconds`` is how long a drain may take before children are
     killed. ``give_up_seconds`` without a broker end it; ``None`` is never. With ``metrics_port`` it serves ``/metrics``
     and ``/healthz`` on ``metrics_host``.
     """
@@ -44,7 +44,7 @@ class WorkerConfig:
     host: str = field(default_factory=socket.gethostname)
     until_run_done: str | None = None
     exit_when_idle_seconds: float | None = None
-    lifeline_fd: int | None = None
+    parent_pipe_fd: int | None = None
     grace_seconds: float = 8.0
     give_up_seconds: float | None = None
     heartbeat_seconds: float = 1.0

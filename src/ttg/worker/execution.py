@@ -129,7 +129,7 @@ class Execution:
                 return
 
     def _slice_size(self) -> int:
-        if self.task.suspicion:
+        if self.task.bisect_depth:
             return 1
         return self.work.pace.next_size(MAX_ROWS_BYTES - self.results.count * self.work.pace.row_bytes)
 

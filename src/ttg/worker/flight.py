@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ttg.brokers.base import Delivery
 from ttg.messages import Task
-from ttg.worker.runs import Run
+from ttg.worker.run_cache import Run
 
 QUEUE_AHEAD_SECONDS = 0.05
 MAX_IN_FLIGHT = 256

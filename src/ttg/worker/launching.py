@@ -20,36 +20,36 @@ THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A child that starts up. ``output`` is the read end of its output; it ends when ``lifeline`` is closed."""
+    """A child that starts up. ``output`` is the read end of its output; it ends when ``parent_pipe`` is closed."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
     output: int
-    lifeline: int
+    parent_pipe: int
 
 
 def launch() -> Launched:
     """Start a child; it says that it is ready when it is."""
     connection, theirs = socket.socketpair()
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    their_lifeline, lifeline = os.pipe()
+    their_parent_pipe, parent_pipe = os.pipe()
     output, their_output = os.pipe()
-    arguments = [str(number) for number in (theirs.fileno(), their_lifeline, os.getpid())]
+    arguments = [str(number) for number in (theirs.fileno(), their_parent_pipe, os.getpid())]
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", "from ttg.worker.child import main; main()", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=their_output,
             stderr=their_output,
-            pass_fds=(theirs.fileno(), their_lifeline),
+            pass_fds=(theirs.fileno(), their_parent_pipe),
             start_new_session=True,
             env=_environment(),
         )
     finally:
         theirs.close()
-        os.close(their_lifeline)
+        os.close(their_parent_pipe)
         os.close(their_output)
-    return Launched(process, connection, output, lifeline)
+    return Launched(process, connection, output, parent_pipe)
 
 
 def _environment() -> dict[str, str]:

@@ -16,17 +16,17 @@ _BURST_BYTES = 256 << 20
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
-def die_with_parent(parent: int, lifeline: int) -> None:
+def die_with_parent(parent: int, parent_pipe: int) -> None:
     """End this process when ``parent`` is gone.
 
     Two ways: the kernel's parent-death signal (Linux), which no user code can hold up, and a thread that waits for the
-    end of the ``lifeline`` pipe, whose other end only the parent has.
+    end of the ``parent_pipe`` pipe, whose other end only the parent has.
     """
     if sys.platform == "linux":
         _ask_for_parent_death_signal()
     if os.getppid() != parent:
         os._exit(1)
-    threading.Thread(target=_wait_for_end_of, args=(lifeline,), daemon=True, name="ttg-lifeline").start()
+    threading.Thread(target=_wait_for_end_of, args=(parent_pipe,), daemon=True, name="ttg-parent-pipe").start()
 
 
 def _ask_for_parent_death_signal() -> None:
@@ -35,10 +35,10 @@ def _ask_for_parent_death_signal() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _wait_for_end_of(lifeline: int) -> None:
+def _wait_for_end_of(parent_pipe: int) -> None:
     """The parent never writes. A read error means that user code closed the descriptor: the other way remains."""
     try:
-        while os.read(lifeline, 1):
+        while os.read(parent_pipe, 1):
             pass
     except OSError:
         return

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from ttg.errors import TargetError
+from ttg.errors import FunctionError
+from ttg.function import bind, is_vectorized, load
 from ttg.messages import Task
 from ttg.seeds import rng_for, seed_array, seeds
 from ttg.space import Space, space_from_json
 from ttg.space.values import column_array
 from ttg.spec import RunSpec
-from ttg.target import bind, is_vectorized, load
 from ttg.worker.execution import Columns, Pace, positions_of
 
 
@@ -63,13 +63,13 @@ class Loaded:
 
 def load_run(spec: RunSpec, secret: bytes | None) -> Loaded:
     """Import the user's module and build the space. Raises ``InputError``, or whatever the user's code raises."""
-    function = load(spec.target, secret=secret)
-    binding = bind(function, spec.names, str(spec.target))
+    function = load(spec.function, secret=secret)
+    binding = bind(function, spec.names, str(spec.function))
     if is_vectorized(function):
         spec = msgspec.structs.replace(spec, vectorized=True)
     if spec.vectorized and "rng" in binding.injected:
-        raise TargetError(
-            f"{spec.target} is vectorized, so it cannot have one rng for each of its parameters: "
+        raise FunctionError(
+            f"{spec.function} is vectorized, so it cannot have one rng for each of its parameters: "
             "ask for seed, an array with one seed each"
         )
     return Loaded(spec, binding.call, binding.order, space_from_json(spec.space))

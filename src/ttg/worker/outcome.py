@@ -102,12 +102,12 @@ def ended_by_lost_workers(task: Task, deliveries: int) -> Ended | None:
     """What to do with a task instead of running it when it was handed out again and again; ``None``: run it.
 
     Workers died while they held it, perhaps because of it. It is split until single parameters are left, and each piece
-    is executed alone; a single one that is then lost once more, with nothing beside it, is charged an attempt.
+    is executed exclusively; a single one that is then lost once more, with nothing beside it, is charged an attempt.
     """
-    if deliveries < (CRASH_BUDGET - 1 if task.alone else CRASH_BUDGET):
+    if deliveries < (CRASH_BUDGET - 1 if task.exclusive else CRASH_BUDGET):
         return None
-    if task.count > 1 or not task.alone:
-        return Ended(remainder=tuple(split_suspects(task, task.ranges, alone=True)))
+    if task.count > 1 or not task.exclusive:
+        return Ended(remainder=tuple(split_suspects(task, task.ranges, exclusive=True)))
     text = "the worker that executed it, and nothing else, was lost: it may end whole workers or machines"
     return Ended(failures=(_charged(task.ranges[0][0], Death("worker_lost", text)),))
 
@@ -117,14 +117,14 @@ def untouched(task: Task) -> Ended:
     return Ended(remainder=(continued(task, task.ranges),))
 
 
-def split_suspects(task: Task, suspects: Ranges, *, alone: bool = False) -> Iterator[Task]:
-    """Up to :data:`PIECES` tasks of about equal size, each under one more suspicion than ``task``."""
+def split_suspects(task: Task, suspects: Ranges, *, exclusive: bool = False) -> Iterator[Task]:
+    """Up to :data:`PIECES` tasks of about equal size, each under one more bisect_depth than ``task``."""
     left = sum(stop - start for start, stop in suspects)
     for number in range(min(PIECES, left)):
         size = -(-left // (PIECES - number))
         piece, suspects = split_ranges(suspects, size)
         left -= size
-        yield _part(task, str(number), piece, suspicion=task.suspicion + 1, alone=alone or task.alone)
+        yield _part(task, str(number), piece, bisect_depth=task.bisect_depth + 1, exclusive=exclusive or task.exclusive)
 
 
 # ---------------------------------------------------------------------------------------------- what becomes of it
@@ -179,19 +179,19 @@ def _judge(spec: RunSpec, task: Task, failures: Iterable[Failure]) -> tuple[list
 
 def _too_dangerous(task: Task, failure: Failure) -> bool:
     """Each attempt of a parameter that kills whole workers costs several of them: it gets no more."""
-    return failure.kind == "worker_lost" and task.suspicion >= CRASH_BUDGET
+    return failure.kind == "worker_lost" and task.bisect_depth >= CRASH_BUDGET
 
 
 def _retry(task: Task, failures: list[Failure]) -> Task:
     lost = any(failure.kind == "worker_lost" for failure in failures)
-    suspicion = task.suspicion + 1 if lost else 0
+    bisect_depth = task.bisect_depth + 1 if lost else 0
     ranges = ranges_of(sorted(failure.index for failure in failures))
-    return _part(task, "r", ranges, suspicion=suspicion, alone=lost, attempt=task.attempt + 1)
+    return _part(task, "r", ranges, bisect_depth=bisect_depth, exclusive=lost, attempt=task.attempt + 1)
 
 
 def _dead_letter(spec: RunSpec, task: Task, failure: Failure, by: Executor, now: float) -> DeadLetter:
     parameters = by.parameters_of(task, failure.index)
-    return DeadLetter(task.run, str(spec.target), failure.index, parameters, task.attempt, failure, by.worker, now)
+    return DeadLetter(task.run, str(spec.function), failure.index, parameters, task.attempt, failure, by.worker, now)
 
 
 def _charged(index: int, death: Death) -> Failure:
@@ -223,14 +223,20 @@ def continued(task: Task, ranges: Ranges) -> Task:
     """The rest of a task, on the same attempt."""
     base, _, count = task.id.rpartition("+")
     name = f"{base}+{int(count) + 1}" if base and count.isdecimal() else f"{task.id}+1"
-    return Task(task.run, name, ranges, task.attempt, task.suspicion, task.alone, rows_of(task, ranges))
+    return Task(task.run, name, ranges, task.attempt, task.bisect_depth, task.exclusive, rows_of(task, ranges))
 
 
 def _part(
-    task: Task, letter: str, ranges: Ranges, *, suspicion: int = 0, alone: bool = False, attempt: int | None = None
+    task: Task,
+    letter: str,
+    ranges: Ranges,
+    *,
+    bisect_depth: int = 0,
+    exclusive: bool = False,
+    attempt: int | None = None,
 ) -> Task:
     rows = rows_of(task, ranges)
-    return Task(task.run, f"{task.id}.{letter}", ranges, attempt or task.attempt, suspicion, alone, rows)
+    return Task(task.run, f"{task.id}.{letter}", ranges, attempt or task.attempt, bisect_depth, exclusive, rows)
 
 
 def rows_of(task: Task, ranges: Ranges) -> tuple[dict[str, Any], ...] | None:

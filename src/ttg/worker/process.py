@@ -82,7 +82,7 @@ class ChildProcess:
     def __init__(self, owner: ChildOwner, label: str, launched: Launched | None = None) -> None:
         launched = launched or launch()
         self._process, self._connection = launched.process, launched.connection
-        self._output, self._lifeline = launched.output, launched.lifeline
+        self._output, self._parent_pipe = launched.output, launched.parent_pipe
         self.pid = launched.process.pid
         self._owner = owner
         self._label = label
@@ -226,4 +226,4 @@ class ChildProcess:
         self._loop.remove_writer(self._connection)
         self._connection.close()
         os.close(self._output)
-        os.close(self._lifeline)
+        os.close(self._parent_pipe)

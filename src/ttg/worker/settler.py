@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ttg.backoff import Backoff
 from ttg.brokers.base import Broker, Delivery, Settlement
-from ttg.brokers.patience import Patience
 from ttg.clock import unix_time
 from ttg.messages import Failure, Outcome
 from ttg.worker.config import Summary
-from ttg.worker.gazette import Gazette
+from ttg.worker.event_buffer import EventBuffer
 from ttg.worker.outcome import (
     Ended,
     Executor,
@@ -23,7 +23,7 @@ from ttg.worker.outcome import (
     no_parameters,
     outcome_of,
 )
-from ttg.worker.runs import Run
+from ttg.worker.run_cache import Run
 
 BATCH_TASKS, BATCH_BYTES = 128, 32 << 20
 
@@ -52,9 +52,9 @@ class Settler:
     """Settles in the order of arrival, several at a time. ``on_change`` is called when the queue has changed."""
 
     broker: Broker
-    patience: Patience
+    backoff: Backoff
     summary: Summary
-    gazette: Gazette
+    events: EventBuffer
     observe: Observer
     on_change: Callable[[], None]
     waiting: deque[Finished] = field(default_factory=deque)
@@ -102,7 +102,7 @@ class Settler:
     async def _settle(self, batch: list[Finished]) -> None:
         self.observe("before_settle", batch=batch)
         settlements = [Settlement(finished.delivery, finished.outcome) for finished in batch]
-        settled = await self.patience.call(lambda: self.broker.settle(settlements))
+        settled = await self.backoff.call(lambda: self.broker.settle(settlements))
         for finished, ours in zip(batch, settled, strict=True):
             self.waiting.popleft()
             self._account(finished, ours)
@@ -128,4 +128,4 @@ class Settler:
         self.summary.parameters_processed += header.count
         self.summary.parameters_failed += len(finished.failures)
         self.summary.dead_letters += len(header.dead)
-        self.gazette.note_settled(delivery.task, finished.outcome, finished.failures, delivery.deliveries)
+        self.events.note_settled(delivery.task, finished.outcome, finished.failures, delivery.deliveries)

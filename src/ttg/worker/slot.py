@@ -35,7 +35,7 @@ from ttg.worker.protocol import (
     Setup,
     StopEarly,
 )
-from ttg.worker.runs import Run
+from ttg.worker.run_cache import Run
 
 SLICE_GRACE_SECONDS = 1.0
 SETUP_SECONDS = 120.0
@@ -58,7 +58,7 @@ class SlotOwner(Protocol):
         """An assignment has an end; called once for each that is still wanted."""
 
     def on_child_died(self, slot: Slot, death: Death, held: Held | None, suspects: int) -> None:
-        """The child died unasked, while it executed ``held``; ``suspects`` parameters are under suspicion."""
+        """The child died unasked, while it executed ``held``; ``suspects`` parameters are under bisect_depth."""
 
     def on_refused(self, run: Run, text: str) -> None:
         """The run's function cannot be loaded here."""
@@ -341,7 +341,7 @@ class Slot:
         self._setup_deaths[run] = self._setup_deaths.get(run, 0) + 1
         self.owner.on_child_died(self, death, head, 0)
         if self._setup_deaths[run] >= MAX_SETUP_DEATHS:
-            text = f"the process that loads {head.run.spec.target} dies: {death.text}"
+            text = f"the process that loads {head.run.spec.function} dies: {death.text}"
             self.owner.on_refused(head.run, text)
 
     def _end_head(self, ended: Ended) -> None:

@@ -10,7 +10,7 @@ Six loops share one event loop; each is a few lines and says what it waits for::
     follow     a second passed                 runs cancelled or finished?
 
 A stop is orderly: stop leasing, ask children for what they have, give back what waits, settle, all while leases are
-renewed and heartbeats sent; then close. A second request to stop skips the patience.
+renewed and heartbeats sent; then close. A second request to stop skips the backoff.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from ttg.backoff import Backoff
 from ttg.brokers.base import Broker, Delivery
-from ttg.brokers.patience import Patience
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError
 from ttg.messages import (
@@ -32,14 +32,14 @@ from ttg.messages import (
 )
 from ttg.metrics import serve_metrics, worker_metrics
 from ttg.worker.config import Reason, Summary, WorkerConfig
+from ttg.worker.dispatcher import Dispatcher
+from ttg.worker.event_buffer import EventBuffer
 from ttg.worker.flight import Held
-from ttg.worker.gazette import Gazette
 from ttg.worker.launching import Launched
 from ttg.worker.limits import resident_bytes
 from ttg.worker.outcome import Death, Ended, untouched
 from ttg.worker.process import ChildOwner, ChildProcess, Spawn
-from ttg.worker.reception import Reception
-from ttg.worker.runs import Run, RunCache
+from ttg.worker.run_cache import Run, RunCache
 from ttg.worker.settler import Observer, Settler
 from ttg.worker.slot import Phase, Slot
 
@@ -70,14 +70,14 @@ class Worker:
         self.runs = RunCache(broker, config.allow)
         secret = config.secret.encode() if config.secret else None
         self.slots = [Slot(number, self, spawn, secret) for number in range(config.slots)]
-        self._gazette = Gazette(config.name)
+        self._events = EventBuffer(config.name)
         self._observe = observer
         self._changed = asyncio.Event()
-        self.patience = Patience(config.name, self._gazette.note_trouble, config.give_up_seconds)
-        self._settler = Settler(broker, self.patience, self.summary, self._gazette, observer, self._changed.set)
-        self._reception = Reception(self.runs, self.patience, self._gazette, self._settler, self._assign, self._start)
+        self.backoff = Backoff(config.name, self._events.note_trouble, config.give_up_seconds)
+        self._settler = Settler(broker, self.backoff, self.summary, self._events, observer, self._changed.set)
+        self._dispatcher = Dispatcher(self.runs, self.backoff, self._events, self._settler, self._assign, self._start)
         self._stop: asyncio.Future[Reason] = asyncio.get_running_loop().create_future()
-        self._hurry = asyncio.Event()
+        self._abort = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._started, self._started_unix = loop_time(), unix_time()
         self._busy_at = self._started
@@ -103,11 +103,11 @@ class Worker:
         if not self._stop.done():
             self._stop.set_result(reason)
         else:
-            self._hurry.set()
+            self._abort.set()
         self._changed.set()
 
     async def _work(self) -> Reason:
-        self._watch_lifeline()
+        self._watch_parent_pipe()
         for slot in self.slots:
             slot.start()
         working = self._start(self._open_and_lease())
@@ -117,7 +117,7 @@ class Worker:
         return self._stop.result()
 
     async def _open_and_lease(self) -> None:
-        await self.patience.call(self.broker.open)
+        await self.backoff.call(self.broker.open)
         for loop in (self._settler.run, self._renew, self._tell, self._look, self._follow):
             self._start(loop())
         await self._lease()
@@ -149,40 +149,40 @@ class Worker:
         if not await self._until(self._childless, CLOSE_SECONDS):
             for slot in self.slots:
                 slot.kill()
-            self._hurry.clear()  # a killed child is gone in milliseconds, and must not be left unreaped
+            self._abort.clear()  # a killed child is gone in milliseconds, and must not be left unreaped
             await self._until(self._childless, CLOSE_SECONDS)
-        self._gazette.note_stopped(reason.value, self.summary.chunks_processed, self.summary.parameters_processed)
+        self._events.note_stopped(reason.value, self.summary.chunks_processed, self.summary.parameters_processed)
         await self._publish()
         await self.broker.close()
 
     def _childless(self) -> bool:
         return all(slot.child is None for slot in self.slots)
 
-    def _watch_lifeline(self) -> None:
-        lifeline = self.config.lifeline_fd
-        if lifeline is None:
+    def _watch_parent_pipe(self) -> None:
+        parent_pipe = self.config.parent_pipe_fd
+        if parent_pipe is None:
             return
         loop = asyncio.get_running_loop()
 
         def on_readable() -> None:
-            if not os.read(lifeline, 1):
-                loop.remove_reader(lifeline)
+            if not os.read(parent_pipe, 1):
+                loop.remove_reader(parent_pipe)
                 log.warning("the coordinator is gone: leaving")
                 self.request_stop()
 
-        loop.add_reader(lifeline, on_readable)
+        loop.add_reader(parent_pipe, on_readable)
 
     # -- leasing
 
     async def _lease(self) -> None:
         while True:
             limit = await self._room()
-            deliveries = await self.patience.call(partial(self.broker.lease, limit, LEASE_WAIT_SECONDS))
+            deliveries = await self.backoff.call(partial(self.broker.lease, limit, LEASE_WAIT_SECONDS))
             deliveries = self._isolated(deliveries)
-            self._reception.on_hold.update(deliveries)
+            self._dispatcher.on_hold.update(deliveries)
             for delivery in deliveries:
                 self._observe("leased", delivery=delivery)
-                await self._reception.admit(delivery)
+                await self._dispatcher.dispatch(delivery)
 
     async def _room(self) -> int:
         """How many tasks the slots could take; waits until it is some."""
@@ -191,7 +191,7 @@ class Worker:
             now = loop_time()
             self._secluded = self._secluded and not self._is_idle()
             room = 0 if self._secluded else sum(slot.room(now) for slot in self.slots)
-            if room and len(self._reception.on_hold) < len(self.slots):
+            if room and len(self._dispatcher.on_hold) < len(self.slots):
                 return room
             due = min(slot.flight.room_in(now) for slot in self.slots)
             await self._change_within(min(LOOK_SECONDS, LEAST_PAUSE_SECONDS + due))
@@ -212,7 +212,7 @@ class Worker:
         self.summary.children_died += 1
         task = held.task if held else None
         log.warning("slot %d: %s (%s, %d suspects)", slot.number, death.text, task.id if task else "idle", suspects)
-        self._gazette.note_child_died(slot.number, death.kind, death.text, task, suspects)
+        self._events.note_child_died(slot.number, death.kind, death.text, task, suspects)
         self._observe("child_died", slot=slot, death=death, held=held, suspects=suspects)
 
     def on_refused(self, run: Run, text: str) -> None:
@@ -224,7 +224,7 @@ class Worker:
             refused = [held for held in slot.flight.queue if held.run is run and held.wanted]
             slot.disown(refused)
             for held in refused:
-                self._reception.hold(run, held.delivery)
+                self._dispatcher.hold(run, held.delivery)
 
     def on_change(self, moment: str, slot: Slot, held: Held | None = None) -> None:
         """A slot may have room."""
@@ -243,13 +243,13 @@ class Worker:
     def _held(self) -> list[Delivery]:
         """Everything this worker has a lease on."""
         in_flight = [held.delivery for slot in self.slots for held in slot.flight.queue if held.wanted]
-        return [*in_flight, *self._reception.on_hold, *(finished.delivery for finished in self._settler.waiting)]
+        return [*in_flight, *self._dispatcher.on_hold, *(finished.delivery for finished in self._settler.waiting)]
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self.broker.config.lease_seconds / 3)
             if self._held():
-                self._drop(await self.patience.call(lambda: self.broker.renew(self._held())))
+                self._drop(await self.backoff.call(lambda: self.broker.renew(self._held())))
 
     def _drop(self, lost: Sequence[Delivery]) -> None:
         """Somebody else has these now, except for those that were settled while the broker was being asked."""
@@ -267,7 +267,7 @@ class Worker:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
-            for run in await self.patience.call(self.runs.refresh):
+            for run in await self.backoff.call(self.runs.refresh):
                 self._let_go(run)
             await self._check_run_done()
 
@@ -282,7 +282,7 @@ class Worker:
         name = self.config.until_run_done
         if name is None or self._stop.done():
             return
-        record = await self.patience.call(lambda: self.broker.find_run(name))
+        record = await self.backoff.call(lambda: self.broker.find_run(name))
         if record is not None and record.state != "active":
             self.request_stop(Reason.FINISHED)
 
@@ -313,12 +313,12 @@ class Worker:
         while True:
             if loop_time() >= beat_at:
                 beat_at = loop_time() + self.config.heartbeat_seconds
-                self._gazette.note(self.heartbeat())
+                self._events.note(self.heartbeat())
             await self._publish()
             await asyncio.sleep(TELL_SECONDS)
 
     async def _publish(self) -> None:
-        events = self._gazette.issue()
+        events = self._events.issue()
         if events:
             with contextlib.suppress(BrokerError):
                 await self.broker.publish_events(events)
@@ -331,7 +331,7 @@ class Worker:
             worker=self.config.name,
             host=self.config.host,
             pid=os.getpid(),
-            state="draining" if self._draining else "waiting" if self.patience.in_trouble else "working",
+            state="draining" if self._draining else "waiting" if self.backoff.in_trouble else "working",
             interval=self.config.heartbeat_seconds,
             slots=tuple(slot.state() for slot in self.slots),
             holding=tuple(f"{delivery.task.run}/{delivery.task.id}" for delivery in self._held()),
@@ -345,7 +345,7 @@ class Worker:
     @property
     def last_contact(self) -> float:
         """When the broker last answered, on the event loop's clock: what liveness means."""
-        return self.patience.last_contact
+        return self.backoff.last_contact
 
     # -- leaving
 
@@ -353,7 +353,7 @@ class Worker:
         """What is done is settled, what is not goes back; children that do not answer in time are killed, unblamed."""
         self._draining = True
         log.info("stopping: settling what is done, giving back the rest")
-        self._reception.return_everything()
+        self._dispatcher.requeue_all()
         for slot in self.slots:
             self._give_back(slot, slot.flight.others() if slot.phase is Phase.UP else list(slot.flight.queue))
             slot.stop_early()
@@ -369,12 +369,12 @@ class Worker:
         return not any(held.wanted for slot in self.slots for held in slot.flight.queue)
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait for ``condition``, at most ``seconds``, and not at all once there is hurry."""
+        """Wait for ``condition``, at most ``seconds``, and not at all once there is unblock."""
         deadline = loop_time() + seconds
         while not condition():
             self._changed.clear()
             left = deadline - loop_time()
-            if left <= 0 or self._hurry.is_set():
+            if left <= 0 or self._abort.is_set():
                 return False
             await self._change_within(left)
         return True
@@ -385,7 +385,7 @@ class Worker:
     def _isolated(self, deliveries: list[Delivery]) -> list[Delivery]:
         """A task that may take the worker along is taken by an idle worker only, as its only one; what cannot stay goes
         back. Nothing more is leased until the worker is idle again."""
-        dangerous = [delivery for delivery in deliveries if delivery.task.alone]
+        dangerous = [delivery for delivery in deliveries if delivery.task.exclusive]
         if not dangerous:
             return deliveries
         kept = dangerous[:1] if self._is_idle() else []

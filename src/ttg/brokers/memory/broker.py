@@ -20,7 +20,7 @@ from ttg.errors import BrokerFull, BrokerUnavailable, MessageError
 from ttg.messages import (
     AnyEvent,
     DeadLetter,
-    MessageSetAside,
+    MessageQuarantined,
     ResultHeader,
     RunRecord,
     Task,
@@ -30,7 +30,7 @@ from ttg.messages import (
     encode,
 )
 
-HOUSEKEEPING_SECONDS = 1.0
+MAINTENANCE_SECONDS = 1.0
 
 E = TypeVar("E")
 
@@ -92,7 +92,7 @@ class MemoryBroker(Broker):
 
     def _next_chore(self) -> float:
         due = self._here.next_due()
-        soon = loop_time() + HOUSEKEEPING_SECONDS
+        soon = loop_time() + MAINTENANCE_SECONDS
         return soon if due is None else min(due, soon)
 
     # -- lifecycle
@@ -133,12 +133,12 @@ class MemoryBroker(Broker):
         async def attempt() -> list[Delivery]:
             async with self._call("lease") as here:
                 here.consumers.add(self.consumer)
-                self._keep_house(here)
+                self._maintain(here)
                 return list(islice(self._take(here), limit))
 
         return await self._repeat(attempt, self._bells.tasks, wait_seconds, self._next_chore)
 
-    def _keep_house(self, here: Namespace) -> None:
+    def _maintain(self, here: Namespace) -> None:
         now = loop_time()
         freed = here.promote(now)
         for takeover in here.take_over(now):
@@ -168,8 +168,8 @@ class MemoryBroker(Broker):
         try:
             task: Task = decode(leased.body, Task)
         except MessageError as error:
-            here.set_aside(number)
-            self._set_aside("tasks", error)
+            here.quarantine(number)
+            self._quarantine("tasks", error)
             return None
         return Delivery(task, (number, leased.deliveries), leased.deliveries)
 
@@ -221,7 +221,7 @@ class MemoryBroker(Broker):
         try:
             return ResultMessage(str(entry.position), decode(entry.body, ResultHeader), entry.payload)
         except MessageError as error:
-            self._set_aside("results", error)
+            self._quarantine("results", error)
             return None
 
     async def trim_results(self, run: str, up_to: str, keep_bytes: int) -> None:
@@ -255,9 +255,9 @@ class MemoryBroker(Broker):
             del events.entries[: -self.config.events_kept]
         self._bells.events.ring()
 
-    def _set_aside(self, queue: str, error: MessageError) -> None:
+    def _quarantine(self, queue: str, error: MessageError) -> None:
         name = f"{self.config.namespace}.{queue}"
-        self._log(MessageSetAside(at=unix_time(), source=self.consumer, queue=name, reason=str(error)))
+        self._log(MessageQuarantined(at=unix_time(), source=self.consumer, queue=name, reason=str(error)))
 
     # -- dead letters
 

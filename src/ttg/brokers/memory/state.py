@@ -231,7 +231,7 @@ class Namespace:
         for task in outcome.remainder:
             self.add_task(encode(task))
 
-    def set_aside(self, number: int) -> None:
+    def quarantine(self, number: int) -> None:
         """Move an undecodable task message to the dead letters."""
         self.letters.append(self.tasks.pop(number).body)
 

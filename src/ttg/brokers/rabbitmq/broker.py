@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, QueueStats, ResultMessage, Settlement
-from ttg.brokers.rabbitmq import diagnosis, letters
-from ttg.brokers.rabbitmq.connections import Connections
+from ttg.brokers.rabbitmq import checks, encoding
+from ttg.brokers.rabbitmq.connection import Connection, QueueBusy, QueueGone
 from ttg.brokers.rabbitmq.holders import find_holder
 from ttg.brokers.rabbitmq.leases import Leases, Received
-from ttg.brokers.rabbitmq.link import Link, QueueBusy, QueueGone
 from ttg.brokers.rabbitmq.management import Management
-from ttg.brokers.rabbitmq.publisher import Letter, Publisher, Stalled
+from ttg.brokers.rabbitmq.pool import Connections
+from ttg.brokers.rabbitmq.publisher import Outgoing, Publisher, Stalled
+from ttg.brokers.rabbitmq.records import RunRecords, record_message, removal_message
 from ttg.brokers.rabbitmq.rotation import LARGEST_PREFETCH, TURN_SECONDS, Seen, peek, rotate, turn
-from ttg.brokers.rabbitmq.runs import RunRecords, record_letter, removal_letter
 from ttg.brokers.rabbitmq.streams import Decoded, Entry, Readers, last_offset
 from ttg.brokers.rabbitmq.topology import Lengths, Names, Topology, delete_queue
 from ttg.clock import loop_time, unix_time
@@ -24,7 +24,7 @@ from ttg.messages import (
     AnyEvent,
     BrokerTrouble,
     DeadLetter,
-    MessageSetAside,
+    MessageQuarantined,
     RunRecord,
     Task,
     WorkerLost,
@@ -83,7 +83,7 @@ class RabbitMQBroker(Broker):
     # -- runs
 
     async def publish_run(self, record: RunRecord) -> None:
-        await self._publish([record_letter(self._names.runs, record)])
+        await self._publish([record_message(self._names.runs, record)])
 
     async def find_run(self, run: str) -> RunRecord | None:
         return (await self._known_runs()).get(run)
@@ -93,8 +93,8 @@ class RabbitMQBroker(Broker):
 
     async def _known_runs(self) -> dict[str, RunRecord]:
         async def catch_up() -> dict[str, RunRecord]:
-            link = await self._connections.get("read")
-            newest = await last_offset(link, self._names.runs)
+            connection = await self._connections.get("read")
+            newest = await last_offset(connection, self._names.runs)
             return await (await self._run_records()).catch_up(newest)
 
         return await self._with_queues(catch_up)
@@ -108,7 +108,7 @@ class RabbitMQBroker(Broker):
     # -- tasks
 
     async def submit(self, tasks: Sequence[Task]) -> None:
-        await self._publish(letters.task_letter(self._names.tasks, task) for task in tasks)
+        await self._publish(encoding.task_message(self._names.tasks, task) for task in tasks)
 
     async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
         deadline = loop_time() + wait_seconds
@@ -129,7 +129,7 @@ class RabbitMQBroker(Broker):
             try:
                 task: Task = decode(message.body, Task)
             except MessageError as error:
-                await self._set_aside(message, error)
+                await self._quarantine(message, error)
                 continue
             if self._is_removed(task.run):
                 message.leases.acknowledge([message])
@@ -146,7 +146,7 @@ class RabbitMQBroker(Broker):
         held = [self._is_ours(settlement.delivery) for settlement in settlements]
         owned = [settlement for settlement, ours in zip(settlements, held, strict=True) if ours]
         await self._publishing()  # a broker that is down is said to be, even when nothing is ours any more
-        await self._publish([letter for settlement in owned for letter in await self._outcome_letters(settlement)])
+        await self._publish([letter for settlement in owned for letter in await self._outcome_messages(settlement)])
         self._acknowledge(settlement.delivery.token for settlement in owned)
         return held
 
@@ -159,10 +159,10 @@ class RabbitMQBroker(Broker):
     def _is_removed(self, run: str) -> bool:
         return self._runs is not None and self._runs.is_removed(run)
 
-    async def _outcome_letters(self, settlement: Settlement) -> list[Letter]:
+    async def _outcome_messages(self, settlement: Settlement) -> list[Outgoing]:
         outcome, names = settlement.outcome, self._names
         retry = await self._retry_queue(outcome.retry_delay_ms) if outcome.retries else ""
-        return list(letters.outcome_letters(outcome, names.results, retry, names.dlq, names.tasks))
+        return list(encoding.outcome_messages(outcome, names.results, retry, names.dlq, names.tasks))
 
     async def _retry_queue(self, delay_ms: int) -> str:
         known = self._topology.known_retry_queue(delay_ms)
@@ -190,12 +190,12 @@ class RabbitMQBroker(Broker):
         for leases, theirs in by_leases.items():
             leases.acknowledge(theirs)
 
-    async def _set_aside(self, message: Received, error: MessageError) -> None:
-        await self._publish([letters.set_aside_letter(self._names.dlq, message.body, str(error))])
+    async def _quarantine(self, message: Received, error: MessageError) -> None:
+        await self._publish([encoding.quarantine_message(self._names.dlq, message.body, str(error))])
         message.leases.acknowledge([message])
         queue = self._names.tasks
         await self.publish_events(
-            [MessageSetAside(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))]
+            [MessageQuarantined(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))]
         )
 
     async def _leasing(self) -> Leases:
@@ -203,8 +203,8 @@ class RabbitMQBroker(Broker):
             if self._leases is None or self._leases.channel.closed is not None:
                 await self._publishing()  # declares the queues, should the broker have lost them
                 await self._run_records()
-                link = await self._connections.get("consume")
-                self._leases = await Leases.on(link, self._names.tasks, self.consumer, self._on_unclaimed)
+                connection = await self._connections.get("consume")
+                self._leases = await Leases.on(connection, self._names.tasks, self.consumer, self._on_unclaimed)
             return self._leases
 
     # -- logs
@@ -218,10 +218,10 @@ class RabbitMQBroker(Broker):
         found = []
         for entry in entries:
             try:
-                found.append(letters.read_result(entry))
+                found.append(encoding.read_result(entry))
             except MessageError as error:
                 queue = self._names.results
-                event = MessageSetAside(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))
+                event = MessageQuarantined(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))
                 await self.publish_events([event])
         return found
 
@@ -232,13 +232,13 @@ class RabbitMQBroker(Broker):
         try:
             publisher = await self._publishing()
             for event in events:
-                publisher.post(letters.event_letter(self._names.events, event))
+                publisher.post(encoding.event_message(self._names.events, event))
         except BrokerError:
             return
 
     async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
         async def decoded(entries: list[Entry]) -> list[tuple[str, AnyEvent]]:
-            return list(letters.read_events(entries))
+            return list(encoding.read_events(entries))
 
         return await self._read(self._names.events, after, limit, wait_seconds, decoded)
 
@@ -274,8 +274,8 @@ class RabbitMQBroker(Broker):
 
     async def _rotate(self, queue: str, unwanted: Callable[[Seen], bool]) -> int:
         async def pass_through() -> int:
-            link = await self._connections.get("read")
-            return await rotate(link, queue, unwanted, self._publish)
+            connection = await self._connections.get("read")
+            return await rotate(connection, queue, unwanted, self._publish)
 
         return await self._in_turn(pass_through)
 
@@ -296,9 +296,9 @@ class RabbitMQBroker(Broker):
     # -- looking and cleaning
 
     async def stats(self) -> BrokerStats:
-        link = await self._connections.get("read")
+        connection = await self._connections.get("read")
         (work, mine), streams, unacknowledged = await asyncio.gather(
-            self._work_figures(link), self._topology.stream_lengths(link), self._management.unacknowledged()
+            self._work_figures(connection), self._topology.stream_lengths(connection), self._management.unacknowledged()
         )
         unacknowledged[self._names.tasks] = max(unacknowledged.get(self._names.tasks, 0), mine)
         lengths = work | streams
@@ -310,14 +310,14 @@ class RabbitMQBroker(Broker):
             self._row(known.results, [actual.results], lengths, unacknowledged),
             self._row(known.events, [actual.events], lengths, unacknowledged),
         ]
-        return BrokerStats(self.backend, link.server_version, tuple(rows))
+        return BrokerStats(self.backend, connection.server_version, tuple(rows))
 
-    async def _work_figures(self, link: Link) -> tuple[Lengths, int]:
+    async def _work_figures(self, connection: Connection) -> tuple[Lengths, int]:
         """The work queues' lengths and how many tasks we hold: seen twice alike, lest one on its way is missed."""
         before = None
         for _ in range(MOST_LOOKS):
             lengths, mine = (
-                await self._topology.work_lengths(link),
+                await self._topology.work_lengths(connection),
                 len(self._leases.outstanding) if self._leases else 0,
             )
             if not mine or (lengths, mine) == before:
@@ -340,16 +340,16 @@ class RabbitMQBroker(Broker):
         return await self._purge_run(run, dry_run)
 
     async def _purge_namespace(self, dry_run: bool) -> dict[str, int]:
-        link = await self._connections.get("publish")
-        existing = await self._topology.check(link)
+        connection = await self._connections.get("publish")
+        existing = await self._topology.check(connection)
         if self._names.runs in existing:
             await self._adopt_retry_queues()
-        streams = await self._topology.stream_lengths(link)
-        lengths = await self._topology.work_lengths(link)
+        streams = await self._topology.stream_lengths(connection)
+        lengths = await self._topology.work_lengths(connection)
         lengths |= {name: figures for name, figures in streams.items() if name in existing}
         if not dry_run:
             for queue in lengths:
-                await delete_queue(link, queue)
+                await delete_queue(connection, queue)
             self._publisher = None
             if self._leases is not None:
                 self._leases.forget_everything()
@@ -357,17 +357,17 @@ class RabbitMQBroker(Broker):
 
     async def _purge_run(self, run: str, dry_run: bool) -> dict[str, int]:
         def ours(seen: Seen) -> bool:
-            return letters.run_of(seen.kind, seen) == run
+            return encoding.run_of(seen.kind, seen) == run
 
         names = self._names
         counts = {"runs": int(run in await self._known_runs())}
         if not dry_run:
-            await self._publish([removal_letter(names.runs, run)])
+            await self._publish([removal_message(names.runs, run)])
             self._drop_held(run)
         for queue in (names.tasks, *self._topology.retry_queues, names.dlq):
             if dry_run:
-                link = await self._connections.get("read")
-                counts[queue] = len(await peek(link, queue, ours, limit=LARGEST_PREFETCH))
+                connection = await self._connections.get("read")
+                counts[queue] = len(await peek(connection, queue, ours, limit=LARGEST_PREFETCH))
             else:
                 counts[queue] = await self._rotate(queue, ours)
         await self._known_runs()
@@ -377,21 +377,21 @@ class RabbitMQBroker(Broker):
         """Remove the tasks of ``run`` that we hold; other workers drop theirs when they hear of the removal."""
         if self._leases is not None:
             held = list(self._leases.outstanding.values())
-            self._leases.acknowledge([message for message in held if letters.run_of("task", message) == run])
+            self._leases.acknowledge([message for message in held if encoding.run_of("task", message) == run])
 
     async def _adopt_retry_queues(self) -> None:
         """Learn the retry queues of other clients' runs, from the runs' specifications."""
         for record in (await self._known_runs()).values():
-            delay_ms = letters.retry_delay_ms(record)
+            delay_ms = encoding.retry_delay_ms(record)
             if delay_ms:
                 await self._topology.adopt(await self._connections.get("read"), delay_ms)
 
-    async def diagnose(self) -> list[diagnosis.Finding]:
-        return await diagnosis.diagnose(self.config, self._topology, lambda: self._connections.get("read"))
+    async def diagnose(self) -> list[checks.Finding]:
+        return await checks.diagnose(self.config, self._topology, lambda: self._connections.get("read"))
 
     # -- publishing
 
-    async def _publish(self, messages: Iterable[Letter]) -> None:
+    async def _publish(self, messages: Iterable[Outgoing]) -> None:
         """Publish with confirmations; queues that are gone or dead are made again, and what was for them sent again."""
         waiting = list(messages)
         for _ in range(3):
@@ -410,17 +410,17 @@ class RabbitMQBroker(Broker):
     async def _publishing(self) -> Publisher:
         async with self._publisher_lock:
             if self._publisher is None or not self._publisher.usable:
-                link = await self._topology.declare_patiently(lambda: self._connections.get("publish"))
-                self._publisher = await Publisher.on(link)
+                connection = await self._topology.declare_patiently(lambda: self._connections.get("publish"))
+                self._publisher = await Publisher.on(connection)
             return self._publisher
 
     async def _recreate(self, queues: Iterable[str]) -> None:
         """Delete and declare queues that confirm nothing: a quorum queue whose disk state a crash destroyed."""
-        link = await self._connections.get("publish")
+        connection = await self._connections.get("publish")
         for queue in queues:
             self._on_trouble(f"RabbitMQ: the queue {queue} is dead: made again", False)
-            await delete_queue(link, queue)
-        await self._topology.declare(link)
+            await delete_queue(connection, queue)
+        await self._topology.declare(connection)
 
     async def _with_queues(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """``attempt``, once more if a queue turned out to be missing: somebody deleted it."""
@@ -457,9 +457,9 @@ class RabbitMQBroker(Broker):
         if loop_time() - self._connections.regained_at < self.config.lease_seconds:
             return
         tasks = {f"{delivery.task.run}/{delivery.task.id}" for delivery in taken_over}
-        link = await self._connections.get("read")
+        connection = await self._connections.get("read")
         since = unix_time() - 2 * self.config.heartbeat_seconds
-        worker, last_heard = await find_holder(link, self._names.events, tasks, since, besides=self.consumer)
+        worker, last_heard = await find_holder(connection, self._names.events, tasks, since, besides=self.consumer)
         now = unix_time()
         lost = WorkerLost(
             at=now,

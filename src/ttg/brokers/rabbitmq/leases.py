@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ttg.brokers.rabbitmq.link import Channel, Link
-from ttg.brokers.rabbitmq.publisher import Letter
+from ttg.brokers.rabbitmq.connection import Channel, Connection
+from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.clock import loop_time
 from ttg.errors import BrokerError
 
@@ -46,10 +46,10 @@ class Received:
         """Whether it is still ours."""
         return self.leases.channel.closed is None and self.tag in self.leases.outstanding
 
-    def again(self, queue: str, *, claimed: bool) -> Letter:
+    def again(self, queue: str, *, claimed: bool) -> Outgoing:
         """The same message, to be published once more, with its history: one more delivery if somebody had it."""
         headers = {name: value for name, value in self.headers.items() if not name.startswith("x-")}
-        return Letter(queue, self.body, "task", headers | {"deliveries": self.before + claimed})
+        return Outgoing(queue, self.body, "task", headers | {"deliveries": self.before + claimed})
 
 
 class Leases:
@@ -74,9 +74,9 @@ class Leases:
         channel.raw.add_on_cancel_callback(self._on_cancelled_by_broker)
 
     @classmethod
-    async def on(cls, link: Link, queue: str, consumer: str, give_back: Callable[[Leases], None]) -> Leases:
+    async def on(cls, connection: Connection, queue: str, consumer: str, give_back: Callable[[Leases], None]) -> Leases:
         """Leases of ``queue`` on a new channel; ``give_back`` is called when tasks arrived that nobody asks for."""
-        return cls(await link.channel(), queue, consumer, give_back)
+        return cls(await connection.channel(), queue, consumer, give_back)
 
     async def take(self, limit: int, wait_seconds: float) -> list[Received]:
         """Up to ``limit`` messages, as soon as there is one; an empty list after ``wait_seconds``.

@@ -10,7 +10,7 @@ from typing import Any
 import pika
 from pika import exceptions, spec
 
-from ttg.brokers.rabbitmq.link import Channel, Link, translate
+from ttg.brokers.rabbitmq.connection import Channel, Connection, translate
 from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable
 
 WINDOW_MESSAGES = 2_000
@@ -20,7 +20,7 @@ PERSISTENT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Outgoing:
     """A message and the queue it goes to. ``headers`` are what a person sees beside it in the management UI."""
 
     queue: str
@@ -32,12 +32,12 @@ class Letter:
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """Letters whose confirmations are awaited together."""
+    """Messages whose confirmations are awaited together."""
 
     future: asyncio.Future[None]
     left: int = 0
     complete: bool = False
-    returned: list[Letter] = field(default_factory=list)
+    returned: list[Outgoing] = field(default_factory=list)
     refused: str = ""
 
     def settle_one(self) -> None:
@@ -52,19 +52,19 @@ class _Batch:
 class Publisher:
     """A channel in confirm mode. Dies with its channel; then everything unconfirmed raises the reason."""
 
-    def __init__(self, link: Link, channel: Channel) -> None:
-        self._link = link
+    def __init__(self, connection: Connection, channel: Channel) -> None:
+        self._link = connection
         self._channel = channel
         self._tag = 0
-        self._unconfirmed: dict[int, tuple[_Batch, Letter]] = {}
+        self._unconfirmed: dict[int, tuple[_Batch, Outgoing]] = {}
         self._bytes = 0
         self._progress = asyncio.Event()
 
     @classmethod
-    async def on(cls, link: Link) -> Publisher:
-        """A publisher on a new channel of ``link``."""
-        channel = await link.channel()
-        publisher = cls(link, channel)
+    async def on(cls, connection: Connection) -> Publisher:
+        """A publisher on a new channel of ``connection``."""
+        channel = await connection.channel()
+        publisher = cls(connection, channel)
         channel.on_close.append(publisher._on_close)
         channel.raw.add_on_return_callback(publisher._on_return)
         await channel.call("confirm_delivery", publisher._on_confirm)
@@ -75,13 +75,13 @@ class Publisher:
         """Whether the channel is open."""
         return self._channel.closed is None
 
-    def post(self, letter: Letter) -> None:
+    def post(self, message: Outgoing) -> None:
         """Publish without waiting and without caring: for events."""
         batch = _Batch(asyncio.get_running_loop().create_future())
-        self._send(letter, batch)
+        self._send(message, batch)
 
-    async def publish(self, letters: Iterable[Letter]) -> list[Letter]:
-        """Publish all and await the confirmations; returns the letters whose queue does not exist.
+    async def publish(self, messages: Iterable[Outgoing]) -> list[Outgoing]:
+        """Publish all and await the confirmations; returns the messages whose queue does not exist.
 
         Raises ``BrokerFull`` before anything was sent when the broker blocks publishers, ``BrokerUnavailable`` when
         the channel died or nothing was confirmed for ``STALL_SECONDS`` although the broker takes messages.
@@ -92,10 +92,10 @@ class Publisher:
                 "RabbitMQ takes no messages at the moment: memory or disk alarm; free some, it goes on then"
             )
         batch = _Batch(asyncio.get_running_loop().create_future())
-        for letter in letters:
+        for message in messages:
             while len(self._unconfirmed) >= WINDOW_MESSAGES or self._bytes >= WINDOW_BYTES:
                 await self._wait_for_progress()
-            self._send(letter, batch)
+            self._send(message, batch)
         batch.complete = True
         batch.finish_if_done()
         while not batch.future.done():
@@ -105,23 +105,23 @@ class Publisher:
             raise BrokerUnavailable(f"RabbitMQ did not take a message for {batch.refused}")
         return batch.returned
 
-    def _send(self, letter: Letter, batch: _Batch) -> None:
+    def _send(self, message: Outgoing, batch: _Batch) -> None:
         tag = self._tag + 1
         properties = pika.BasicProperties(
-            content_type=letter.content_type,
-            headers=letter.headers,
+            content_type=message.content_type,
+            headers=message.headers,
             delivery_mode=PERSISTENT,
             message_id=str(tag),
-            type=letter.kind,
+            type=message.kind,
         )
         try:
-            self._channel.raw.basic_publish("", letter.queue, letter.body, properties, mandatory=True)
+            self._channel.raw.basic_publish("", message.queue, message.body, properties, mandatory=True)
         except exceptions.AMQPError as error:
             raise translate(error) from error
         self._tag = tag
         batch.left += 1
-        self._bytes += len(letter.body)
-        self._unconfirmed[tag] = (batch, letter)
+        self._bytes += len(message.body)
+        self._unconfirmed[tag] = (batch, message)
 
     async def _wait_for_progress(self) -> None:
         self._channel.check()
@@ -132,17 +132,17 @@ class Publisher:
         except TimeoutError:
             if not self._link.blocked.is_set():
                 self._channel.abandon()
-                queues = sorted({letter.queue for _, letter in self._unconfirmed.values()})
+                queues = sorted({message.queue for _, message in self._unconfirmed.values()})
                 raise Stalled(queues) from None
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         refused = isinstance(method, spec.Basic.Nack)
         for tag in list(self._confirmed(method.delivery_tag, method.multiple)):
-            batch, letter = self._unconfirmed.pop(tag)
-            self._bytes -= len(letter.body)
+            batch, message = self._unconfirmed.pop(tag)
+            self._bytes -= len(message.body)
             if refused:
-                batch.refused = letter.queue
+                batch.refused = message.queue
             batch.settle_one()
         self._progress.set()
 
@@ -156,8 +156,8 @@ class Publisher:
             yield waiting
 
     def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
-        batch, letter = self._unconfirmed[int(properties.message_id)]
-        batch.returned.append(letter)
+        batch, message = self._unconfirmed[int(properties.message_id)]
+        batch.returned.append(message)
 
     def _on_close(self, error: BrokerError) -> None:
         for batch, _ in self._unconfirmed.values():

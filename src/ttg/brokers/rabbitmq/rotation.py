@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ttg.brokers.rabbitmq.link import Channel, Link
-from ttg.brokers.rabbitmq.publisher import Letter
+from ttg.brokers.rabbitmq.connection import Channel, Connection
+from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.brokers.rabbitmq.topology import inspect_queue
 from ttg.errors import BrokerError
 
@@ -37,24 +37,24 @@ class Seen:
     body: bytes
     content_type: str
 
-    def again(self, queue: str) -> Letter:
+    def again(self, queue: str) -> Outgoing:
         """The same message, to be published once more."""
         headers = {name: value for name, value in self.headers.items() if not name.startswith("x-")}
-        return Letter(queue, self.body, self.kind, headers, self.content_type)
+        return Outgoing(queue, self.body, self.kind, headers, self.content_type)
 
 
-Publish = Callable[[list[Letter]], Awaitable[None]]
+Publish = Callable[[list[Outgoing]], Awaitable[None]]
 
 
 @asynccontextmanager
-async def turn(link: Link, queue: str) -> AsyncIterator[None]:
+async def turn(connection: Connection, queue: str) -> AsyncIterator[None]:
     """Have ``queue`` for oneself among all readers, or ``QueueBusy``.
 
     The lock is a queue that belongs to our connection, and so ends with it. (Quorum queues ignore exclusive consumers;
     with a single active consumer the management UI could not get messages from them.)
     """
     lock = f"{queue}.lock"
-    channel = await link.channel()
+    channel = await connection.channel()
     await channel.call("queue_declare", lock, exclusive=True)
     try:
         yield
@@ -63,37 +63,37 @@ async def turn(link: Link, queue: str) -> AsyncIterator[None]:
         await channel.close()
 
 
-async def peek(link: Link, queue: str, wanted: Callable[[Seen], bool], limit: int) -> list[Seen]:
+async def peek(connection: Connection, queue: str, wanted: Callable[[Seen], bool], limit: int) -> list[Seen]:
     """Up to ``limit`` messages that are ``wanted``, oldest first; all of them stay where they are."""
     found: list[Seen] = []
-    ready, _ = await inspect_queue(link, queue) or (0, 0)
+    ready, _ = await inspect_queue(connection, queue) or (0, 0)
     if not ready:
         return found
     left = min(ready, LARGEST_PREFETCH)
-    async with _browsing(link, queue, left) as browser:
+    async with _browsing(connection, queue, left) as browser:
         while left and len(found) < limit and (seen := await browser.next()):
             left -= 1
             if wanted(seen):
                 found.append(seen)
-    await _wait_until_restored(link, queue, ready)
+    await _wait_until_restored(connection, queue, ready)
     return found
 
 
-async def _wait_until_restored(link: Link, queue: str, ready: int) -> None:
+async def _wait_until_restored(connection: Connection, queue: str, ready: int) -> None:
     """The broker gives messages back some time after it closed a channel."""
     for _ in range(RESTORING_POLLS):
-        now, consumers = await inspect_queue(link, queue) or (ready, 0)
+        now, consumers = await inspect_queue(connection, queue) or (ready, 0)
         if consumers or now >= ready:
             return
         await asyncio.sleep(RESTORING_POLL_SECONDS)
 
 
-async def rotate(link: Link, queue: str, unwanted: Callable[[Seen], bool], publish: Publish) -> int:
+async def rotate(connection: Connection, queue: str, unwanted: Callable[[Seen], bool], publish: Publish) -> int:
     """Take the unwanted messages out of ``queue``; returns how many."""
-    removed, (left, _) = 0, await inspect_queue(link, queue) or (0, 0)
+    removed, (left, _) = 0, await inspect_queue(connection, queue) or (0, 0)
     if not left:
         return removed
-    async with _browsing(link, queue, ROTATED_AT_ONCE) as browser:
+    async with _browsing(connection, queue, ROTATED_AT_ONCE) as browser:
         while batch := await browser.next_batch(min(left, ROTATED_AT_ONCE)):
             kept = [seen.again(queue) for seen in batch if not unwanted(seen)]
             await publish(kept)
@@ -135,8 +135,8 @@ class _Browser:
 
 
 @asynccontextmanager
-async def _browsing(link: Link, queue: str, prefetch: int) -> AsyncIterator[_Browser]:
-    channel = await link.channel()
+async def _browsing(connection: Connection, queue: str, prefetch: int) -> AsyncIterator[_Browser]:
+    channel = await connection.channel()
     browser = _Browser(channel)
     try:
         await channel.call("basic_qos", prefetch_count=prefetch)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from ttg.brokers.rabbitmq.link import Channel, Link, QueueGone
+from ttg.brokers.rabbitmq.connection import Channel, Connection, QueueGone
 from ttg.errors import BrokerError
 
 PREFETCH = 128
@@ -55,20 +55,24 @@ class StreamReader:
         channel.on_close.append(self._on_close)
 
     @classmethod
-    async def attach(cls, link: Link, stream: str, cursor: str | None) -> StreamReader:
+    async def attach(cls, connection: Connection, stream: str, cursor: str | None) -> StreamReader:
         """A reader of ``stream`` after ``cursor`` (``None``: from its beginning, ``"$"``: only what is new)."""
         after = -1 if cursor in (None, NEW_ONLY) else int(cursor or 0)
         offset: str | int = "first" if cursor is None else "next" if cursor == NEW_ONLY else after + 1
-        return await cls._attach(link, stream, after, offset)
+        return await cls._attach(connection, stream, after, offset)
 
     @classmethod
-    async def attach_at(cls, link: Link, stream: str, where: Literal["first", "last"] | datetime) -> StreamReader:
+    async def attach_at(
+        cls, connection: Connection, stream: str, where: Literal["first", "last"] | datetime
+    ) -> StreamReader:
         """A reader of ``stream`` from its first entry, its last chunk, or from about a time on."""
-        return await cls._attach(link, stream, -1, where)
+        return await cls._attach(connection, stream, -1, where)
 
     @classmethod
-    async def _attach(cls, link: Link, stream: str, after: int, offset: str | int | datetime) -> StreamReader:
-        channel = await link.channel()
+    async def _attach(
+        cls, connection: Connection, stream: str, after: int, offset: str | int | datetime
+    ) -> StreamReader:
+        channel = await connection.channel()
         reader = cls(channel, after)
         channel.raw.add_on_cancel_callback(reader._on_cancelled_by_broker)
         await channel.call("basic_qos", prefetch_count=PREFETCH)
@@ -126,20 +130,20 @@ class StreamReader:
         self._arrived.set()
 
 
-async def last_offset(link: Link, stream: str) -> int:
+async def last_offset(connection: Connection, stream: str) -> int:
     """The offset of the newest entry, -1 if there is none.
 
     Asked with a reader of the last chunk: the message count of a stream is up to five seconds behind.
     """
-    return await _newest(await StreamReader.attach_at(link, stream, "last"))
+    return await _newest(await StreamReader.attach_at(connection, stream, "last"))
 
 
-async def stream_length(link: Link, stream: str) -> int:
+async def stream_length(connection: Connection, stream: str) -> int:
     """Entries of ``stream``, from the oldest kept to the newest."""
-    newest = await last_offset(link, stream)
+    newest = await last_offset(connection, stream)
     if newest < 0:
         return 0
-    reader = await StreamReader.attach_at(link, stream, "first")
+    reader = await StreamReader.attach_at(connection, stream, "first")
     oldest = await reader.take(1, SHORTEST_WAIT_SECONDS)
     reader.detach()
     return newest + 1 - (oldest[0].offset if oldest else 0)
@@ -159,8 +163,8 @@ async def _newest(reader: StreamReader) -> int:
 class Readers:
     """Attached readers, found again by where their caller left off."""
 
-    def __init__(self, link: Callable[[], Awaitable[Link]]) -> None:
-        self._link = link
+    def __init__(self, connection: Callable[[], Awaitable[Connection]]) -> None:
+        self._link = connection
         self._idle: dict[tuple[str, str | None, str], StreamReader] = {}
         self._passed: dict[tuple[str, str], tuple[str | None, str | None]] = {}
 

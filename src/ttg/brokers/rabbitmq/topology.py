@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.rabbitmq.link import Channel, Link, OtherArguments, QueueDown, QueueGone
+from ttg.brokers.rabbitmq.connection import Channel, Connection, OtherArguments, QueueDown, QueueGone
 from ttg.brokers.rabbitmq.streams import stream_length
 from ttg.clock import loop_time
 from ttg.errors import BrokerRefused, BrokerUnavailable
@@ -99,51 +99,51 @@ class Topology:
             names.runs: _stream(RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 10),
         }
 
-    async def check(self, link: Link) -> list[str]:
+    async def check(self, connection: Connection) -> list[str]:
         """The names of those of our queues that exist. ``BrokerRefused`` when one has other arguments: then it may be
         somebody else's. Declaring an existing queue again with its own arguments changes nothing."""
         existing = []
         for name, arguments in self.expected_arguments().items():
-            if await inspect_queue(link, name) is not None:
-                await self._declare(link, name, arguments)
+            if await inspect_queue(connection, name) is not None:
+                await self._declare(connection, name, arguments)
                 existing.append(name)
         return existing
 
-    async def declare(self, link: Link) -> None:
+    async def declare(self, connection: Connection) -> None:
         """Create what is missing. ``BrokerRefused`` when a queue exists with other arguments."""
         names, arguments = self.names, self.expected_arguments()
-        await self._declare(link, names.tasks, arguments[names.tasks])
-        await self._declare(link, names.dlq, arguments[names.dlq])
+        await self._declare(connection, names.tasks, arguments[names.tasks])
+        await self._declare(connection, names.dlq, arguments[names.dlq])
         names.results, names.events, names.runs = await asyncio.gather(
-            *(self._declare_stream(link, name, arguments[name]) for name in names.streams)
+            *(self._declare_stream(connection, name, arguments[name]) for name in names.streams)
         )
         others = [delay_ms for delay_ms, name in self._retry_queues.items() if name != names.retry]
         self._retry_queues.clear()
-        await self._declare_shared_retry(link)
+        await self._declare_shared_retry(connection)
         for delay_ms in others:
-            await self.retry_queue(link, delay_ms)
+            await self.retry_queue(connection, delay_ms)
 
-    async def declare_patiently(self, connect: Callable[[], Awaitable[Link]]) -> Link:
+    async def declare_patiently(self, connect: Callable[[], Awaitable[Connection]]) -> Connection:
         """As :meth:`declare`; returns the connection. RabbitMQ ends a connection that asks for a stream whose creation
         by somebody else has only just begun: a moment later all is well."""
         deadline = loop_time() + DOWN_PATIENCE_SECONDS
         while True:
-            link = await connect()
+            connection = await connect()
             try:
-                await self.declare(link)
-                return link
+                await self.declare(connection)
+                return connection
             except BrokerUnavailable as error:
                 if "Stream not found" not in str(error) or loop_time() > deadline:
                     raise
             await asyncio.sleep(DOWN_POLL_SECONDS)
 
-    async def retry_queue(self, link: Link, delay_ms: int) -> str:
+    async def retry_queue(self, connection: Connection, delay_ms: int) -> str:
         """The queue from which tasks come back after ``delay_ms``; created when it is the first of its delay."""
         if delay_ms <= 0:
             return self.names.tasks
         if delay_ms not in self._retry_queues:
             name = f"{self.names.retry}.{delay_ms}"
-            await self._declare(link, name, self._delay_queue(delay_ms))
+            await self._declare(connection, name, self._delay_queue(delay_ms))
             self._retry_queues[delay_ms] = name
         return self._retry_queues[delay_ms]
 
@@ -151,27 +151,27 @@ class Topology:
         """The retry queue of this delay, if it needs no declaring."""
         return self._retry_queues.get(delay_ms)
 
-    async def adopt(self, link: Link, delay_ms: int) -> None:
+    async def adopt(self, connection: Connection, delay_ms: int) -> None:
         """Know the retry queue of ``delay_ms`` if it exists."""
         name = f"{self.names.retry}.{delay_ms}"
-        if delay_ms not in self._retry_queues and await inspect_queue(link, name) is not None:
+        if delay_ms not in self._retry_queues and await inspect_queue(connection, name) is not None:
             self._retry_queues[delay_ms] = name
 
-    async def work_lengths(self, link: Link) -> Lengths:
+    async def work_lengths(self, connection: Connection) -> Lengths:
         """Ready messages and consumers of each work queue of ours that exists."""
         names = [name for name in self.all_queues if name not in self.names.streams]
-        found = await asyncio.gather(*(inspect_queue(link, name) for name in names))
+        found = await asyncio.gather(*(inspect_queue(connection, name) for name in names))
         return {name: figures for name, figures in zip(names, found, strict=True) if figures is not None}
 
-    async def stream_lengths(self, link: Link) -> Lengths:
+    async def stream_lengths(self, connection: Connection) -> Lengths:
         """Entries of each of our streams, 0 if it does not exist."""
-        found = await asyncio.gather(*(_stream_figures(link, name) for name in self.names.streams))
+        found = await asyncio.gather(*(_stream_figures(connection, name) for name in self.names.streams))
         return dict(zip(self.names.streams, found, strict=True))
 
-    async def _declare_shared_retry(self, link: Link) -> None:
+    async def _declare_shared_retry(self, connection: Connection) -> None:
         delay_ms = self._config.retry_delay_ms
         try:
-            await _declare_queue(link, self.names.retry, self._delay_queue(delay_ms))
+            await _declare_queue(connection, self.names.retry, self._delay_queue(delay_ms))
         except OtherArguments as error:
             existing = re.search(r"'x-message-ttl' .*current is (?:the value )?'(\d+)'", str(error))
             if not existing:
@@ -179,14 +179,14 @@ class Topology:
             delay_ms = int(existing[1])
         self._retry_queues[delay_ms] = self.names.retry
 
-    async def _declare_stream(self, link: Link, name: str, arguments: dict[str, Any]) -> str:
+    async def _declare_stream(self, connection: Connection, name: str, arguments: dict[str, Any]) -> str:
         """Declare a stream, or find its newest successor; returns the name to use."""
-        while await inspect_queue(link, _successor(name)) is not None:
+        while await inspect_queue(connection, _successor(name)) is not None:
             name = _successor(name)
         deadline = loop_time() + DOWN_PATIENCE_SECONDS
         while True:
             try:
-                await self._declare(link, name, arguments)
+                await self._declare(connection, name, arguments)
                 return name
             except QueueDown as error:
                 if loop_time() > deadline:
@@ -194,9 +194,9 @@ class Topology:
                     name = _successor(name)
             await asyncio.sleep(DOWN_POLL_SECONDS)
 
-    async def _declare(self, link: Link, name: str, arguments: dict[str, Any]) -> None:
+    async def _declare(self, connection: Connection, name: str, arguments: dict[str, Any]) -> None:
         try:
-            await _declare_queue(link, name, arguments)
+            await _declare_queue(connection, name, arguments)
         except OtherArguments as error:
             raise _refused(name, error) from error
 
@@ -230,15 +230,15 @@ def _stream(kept_bytes: int, segment_bytes: int) -> dict[str, Any]:
     }
 
 
-async def _declare_queue(link: Link, name: str, arguments: dict[str, Any]) -> None:
-    channel: Channel = await link.channel()
+async def _declare_queue(connection: Connection, name: str, arguments: dict[str, Any]) -> None:
+    channel: Channel = await connection.channel()
     await channel.call("queue_declare", name, durable=True, arguments=arguments)
     await channel.close()
 
 
-async def inspect_queue(link: Link, name: str) -> tuple[int, int] | None:
+async def inspect_queue(connection: Connection, name: str) -> tuple[int, int] | None:
     """Ready messages and consumers of a queue; ``None`` if it does not exist."""
-    channel = await link.channel()
+    channel = await connection.channel()
     try:
         answer = await channel.call("queue_declare", name, passive=True)
     except QueueGone:
@@ -247,15 +247,15 @@ async def inspect_queue(link: Link, name: str) -> tuple[int, int] | None:
     return answer.method.message_count, answer.method.consumer_count
 
 
-async def _stream_figures(link: Link, name: str) -> tuple[int, int]:
+async def _stream_figures(connection: Connection, name: str) -> tuple[int, int]:
     """Entries and consumers; only the consumers' number in the broker's answer is up to date."""
-    figures = await inspect_queue(link, name)
-    return (await stream_length(link, name), figures[1]) if figures else (0, 0)
+    figures = await inspect_queue(connection, name)
+    return (await stream_length(connection, name), figures[1]) if figures else (0, 0)
 
 
-async def delete_queue(link: Link, name: str) -> None:
+async def delete_queue(connection: Connection, name: str) -> None:
     """Delete a queue of ours, with what is in it; one that does not exist is fine."""
-    channel = await link.channel()
+    channel = await connection.channel()
     await channel.call("queue_delete", name)
     await channel.close()
 

@@ -13,17 +13,17 @@ from contextlib import suppress
 from typing import Any
 
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
-from ttg.brokers.redis import cleaning, diagnosis
+from ttg.brokers.redis import checks, cleaning
 from ttg.brokers.redis.keys import GROUP, Keys
-from ttg.brokers.redis.link import BLOCK_SECONDS, Link
-from ttg.brokers.redis.membership import HOUSEKEEPING_SECONDS, Membership, uninterrupted
+from ttg.brokers.redis.membership import MAINTENANCE_SECONDS, Membership, uninterrupted
+from ttg.brokers.redis.pool import BLOCK_SECONDS, Pool
 from ttg.brokers.redis.retention import Retention
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, MessageError
 from ttg.messages import (
     AnyEvent,
     DeadLetter,
-    MessageSetAside,
+    MessageQuarantined,
     Outcome,
     ResultHeader,
     RunRecord,
@@ -41,7 +41,7 @@ READ_BYTES = 4 << 20
 
 DROP_AT_ONCE = 1000
 
-GOODBYE_SECONDS = 2.0
+CLOSE_SECONDS = 2.0
 OLDEST_VERSION = {"redis": 7, "valkey": 8}
 
 Entry = tuple[bytes, list[bytes]]
@@ -55,7 +55,7 @@ class RedisBroker(Broker):
     def __init__(self, config: BrokerConfig, consumer: str) -> None:
         super().__init__(config, consumer)
         self._keys = Keys(config.namespace)
-        self._link = Link(config)
+        self._pool = Pool(config)
         self._membership = Membership(config, self._keys, consumer)
         self._is_member = False
         self._idle = True
@@ -68,64 +68,64 @@ class RedisBroker(Broker):
     # -- lifecycle
 
     async def open(self) -> None:
-        self._version = _checked_version(await self._link.command("INFO", "server"), self.config)
+        self._version = _checked_version(await self._pool.command("INFO", "server"), self.config)
         await self._create_group()
 
     async def _create_group(self) -> None:
         try:
-            await self._link.command("XGROUP", "CREATE", self._keys.tasks, GROUP, "0", "MKSTREAM")
+            await self._pool.command("XGROUP", "CREATE", self._keys.tasks, GROUP, "0", "MKSTREAM")
         except BrokerRefused as error:
             if "BUSYGROUP" not in str(error):
                 raise
 
     async def close(self) -> None:
         with suppress(BrokerError, TimeoutError):
-            async with asyncio.timeout(GOODBYE_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 if self._abandoned:
-                    await self._link.hurry()
+                    await self._pool.unblock()
                 await asyncio.gather(*self._abandoned)
                 if self._is_member:
                     await self._membership.leave()
         self._is_member = False
-        await self._membership.line.close()
-        await self._link.close()
+        await self._membership.own.close()
+        await self._pool.close()
 
     # -- runs
 
     async def publish_run(self, record: RunRecord) -> None:
         keys = (self._keys.runs, self._keys.runs_since, self._keys.results)
-        await self._link.script("publish_run", keys, (record.run, encode(record)))
+        await self._pool.script("publish_run", keys, (record.run, encode(record)))
 
     async def find_run(self, run: str) -> RunRecord | None:
-        body = await self._link.command("HGET", self._keys.runs, run)
+        body = await self._pool.command("HGET", self._keys.runs, run)
         return _record(body) if body else None
 
     async def list_runs(self) -> list[RunRecord]:
-        bodies = await self._link.command("HVALS", self._keys.runs)
+        bodies = await self._pool.command("HVALS", self._keys.runs)
         return [record for body in bodies if (record := _record(body))]
 
     # -- tasks
 
     async def submit(self, tasks: Sequence[Task]) -> None:
         for batch in _batches([[task.run, encode(task)] for task in tasks]):
-            await self._link.script("submit", (self._keys.tasks,), batch)
+            await self._pool.script("submit", (self._keys.tasks,), batch)
 
     async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
         deadline = loop_time() + wait_seconds
         while True:
-            await self._keep_house()
+            await self._maintain()
             remaining = max(0.0, deadline - loop_time())
-            entries = await self._read_tasks(limit, min(remaining, HOUSEKEEPING_SECONDS))
+            entries = await self._read_tasks(limit, min(remaining, MAINTENANCE_SECONDS))
             self._idle = not entries
             deliveries = [delivery for entry in entries if (delivery := await self._delivery(entry))]
             if deliveries or loop_time() >= deadline:
                 return deliveries
 
-    async def _keep_house(self) -> None:
+    async def _maintain(self) -> None:
         self._is_member = True
         # A server without room can still hand out tasks; promotion and takeover wait until it has room again.
         with suppress(BrokerFull):
-            lost = await self._membership.keep_house(idle=self._idle)
+            lost = await self._membership.maintain(idle=self._idle)
             await self._log(lost)
 
     async def _read_tasks(self, limit: int, wait_seconds: float) -> list[Entry]:
@@ -142,7 +142,7 @@ class RedisBroker(Broker):
     async def _read_group(self, limit: int, wait_seconds: float) -> list[Entry]:
         words = ("XREADGROUP", "GROUP", GROUP, self.consumer, "COUNT", limit, *_block(wait_seconds))
         try:
-            return _entries(await self._link.command(*words, "STREAMS", self._keys.tasks, ">"))
+            return _entries(await self._pool.command(*words, "STREAMS", self._keys.tasks, ">"))
         except BrokerRefused as error:
             if "NOGROUP" not in str(error):
                 raise
@@ -161,22 +161,22 @@ class RedisBroker(Broker):
         try:
             task: Task = decode(fields.get(b"task", b""), Task)
         except MessageError as error:
-            await self._set_aside(entry_id, error)
+            await self._quarantine(entry_id, error)
             return None
         return Delivery(task, entry_id, 1 + _whole(fields.get(b"deliveries", b"0")))
 
-    async def _set_aside(self, entry_id: bytes, error: MessageError) -> None:
+    async def _quarantine(self, entry_id: bytes, error: MessageError) -> None:
         keys = (self._keys.tasks, self._keys.letters)
         with suppress(BrokerError):
-            await self._link.script("set_aside", keys, (GROUP, entry_id, str(error)))
-        await self._log([self._was_set_aside(self._keys.tasks, error)])
+            await self._pool.script("quarantine", keys, (GROUP, entry_id, str(error)))
+        await self._log([self._quarantined(self._keys.tasks, error)])
 
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         if not deliveries:
             return []
         ids = [delivery.token for delivery in deliveries]
         keys = (self._keys.tasks, self._keys.workers_seen)
-        script = self._membership.line.script("renew", keys, (GROUP, self.consumer, *ids))
+        script = self._membership.own.script("renew", keys, (GROUP, self.consumer, *ids))
         return [deliveries[position] for position in await uninterrupted(script)]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
@@ -184,7 +184,7 @@ class RedisBroker(Broker):
         touched = (keys.tasks, keys.retry, keys.letters, keys.results)
         settled: list[bool] = []
         for batch in _batches([_settlement_words(settlement) for settlement in settlements]):
-            reply = await self._link.script("settle", touched, (GROUP, self.consumer, *batch))
+            reply = await self._pool.script("settle", touched, (GROUP, self.consumer, *batch))
             settled.extend(map(bool, reply))
         return settled
 
@@ -215,7 +215,7 @@ class RedisBroker(Broker):
         if known_after == (after or ""):
             return read_up_to
         if after is None and run is not None:
-            since = await self._link.command("HGET", self._keys.runs_since, run)
+            since = await self._pool.command("HGET", self._keys.runs_since, run)
             return since.decode() if since else "0-0"
         return after or "0-0"
 
@@ -231,7 +231,7 @@ class RedisBroker(Broker):
         try:
             header: ResultHeader = decode(fields.get(b"header", b""), ResultHeader)
         except MessageError as error:
-            await self._log([self._was_set_aside(self._keys.results, error)])
+            await self._log([self._quarantined(self._keys.results, error)])
             return None
         return ResultMessage(entry_id.decode(), header, fields.get(b"payload", b""))
 
@@ -239,12 +239,12 @@ class RedisBroker(Broker):
         retention = self._retention.get(run)
         ids = list(retention.take(up_to, keep_bytes)) if retention else []
         for start in range(0, len(ids), DROP_AT_ONCE):
-            await self._link.command("XDEL", self._keys.results, *ids[start : start + DROP_AT_ONCE])
+            await self._pool.command("XDEL", self._keys.results, *ids[start : start + DROP_AT_ONCE])
 
     async def publish_events(self, events: Iterable[AnyEvent]) -> None:
         bodies = [encode(event) for event in events]
         if bodies:
-            await self._link.script("publish_events", (self._keys.events,), (self.config.events_kept, *bodies))
+            await self._pool.script("publish_events", (self._keys.events,), (self.config.events_kept, *bodies))
 
     async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
         async for page in self._pages(self._keys.events, after or "0-0", limit, wait_seconds):
@@ -259,7 +259,7 @@ class RedisBroker(Broker):
             remaining = max(0.0, deadline - loop_time())
             count = limit if key != self._keys.results else max(1, min(limit, READ_BYTES // self._mean_result_bytes))
             block = _block(min(remaining, BLOCK_SECONDS))
-            page = _entries(await self._link.command("XREAD", "COUNT", count, *block, "STREAMS", key, cursor))
+            page = _entries(await self._pool.command("XREAD", "COUNT", count, *block, "STREAMS", key, cursor))
             if page:
                 cursor = page[-1][0].decode()
                 yield page
@@ -270,29 +270,29 @@ class RedisBroker(Broker):
         with suppress(BrokerError):
             await self.publish_events(events)
 
-    def _was_set_aside(self, queue: str, error: MessageError) -> MessageSetAside:
-        return MessageSetAside(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))
+    def _quarantined(self, queue: str, error: MessageError) -> MessageQuarantined:
+        return MessageQuarantined(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))
 
     # -- dead letters, looking and cleaning
 
     async def dead_letters(self, run: str | None = None, limit: int = 1000) -> list[DeadLetter]:
-        return await cleaning.dead_letters(self._link, self._keys, run, limit)
+        return await cleaning.dead_letters(self._pool, self._keys, run, limit)
 
     async def take_dead_letters(self, run: str, indices: Iterable[int] | None = None) -> int:
-        return await cleaning.take_dead_letters(self._link, self._keys, run, indices)
+        return await cleaning.take_dead_letters(self._pool, self._keys, run, indices)
 
     async def stats(self) -> BrokerStats:
-        queues = await cleaning.look(self._link, self._keys, self.config.lease_seconds)
+        queues = await cleaning.stats(self._pool, self._keys, self.config.lease_seconds)
         return BrokerStats(self.backend, self._version, queues)
 
     async def purge(self, run: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
         if run is None:
-            return await cleaning.purge_namespace(self._link, self._keys, dry_run)
-        return await cleaning.purge_run(self._link, self._keys, run, dry_run)
+            return await cleaning.purge_namespace(self._pool, self._keys, dry_run)
+        return await cleaning.purge_run(self._pool, self._keys, run, dry_run)
 
-    async def diagnose(self) -> list[diagnosis.Finding]:
-        version = _checked_version(await self._link.command("INFO", "server"), self.config)
-        return [("good", "version", version, ""), *await diagnosis.diagnose(self._link, self._keys)]
+    async def diagnose(self) -> list[checks.Finding]:
+        version = _checked_version(await self._pool.command("INFO", "server"), self.config)
+        return [("good", "version", version, ""), *await checks.diagnose(self._pool, self._keys)]
 
 
 def _checked_version(info: bytes, config: BrokerConfig) -> str:

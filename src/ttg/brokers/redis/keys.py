@@ -50,8 +50,8 @@ class Keys:
         return f"{self.namespace}.workers.seen"
 
     @property
-    def housekeeping(self) -> str:
-        return f"{self.namespace}.housekeeping"
+    def maintenance(self) -> str:
+        return f"{self.namespace}.maintenance"
 
     @property
     def types(self) -> dict[str, str]:
@@ -66,5 +66,5 @@ class Keys:
             self.runs_since: "hash",
             self.workers: "hash",
             self.workers_seen: "zset",
-            self.housekeeping: "string",
+            self.maintenance: "string",
         }

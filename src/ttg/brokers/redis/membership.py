@@ -17,17 +17,17 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.redis.connection import Connection, ServerError
 from ttg.brokers.redis.keys import GROUP, Keys
-from ttg.brokers.redis.link import Link, Words
-from ttg.brokers.redis.wire import Connection, ServerError
+from ttg.brokers.redis.pool import Pool, Words
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerRefused
 from ttg.messages import WorkerLost
 
-HOUSEKEEPING_SECONDS = 0.25
+MAINTENANCE_SECONDS = 0.25
 """How often an idle consumer looks after the queue, and about how long a dead neighbour goes unnoticed."""
 
-BUSY_HOUSEKEEPING_SECONDS = 1.0
+BUSY_MAINTENANCE_SECONDS = 1.0
 AT_MOST = 1000
 
 T = TypeVar("T")
@@ -60,9 +60,9 @@ class Membership:
         self._server_run_id = ""
         self._may_list_clients = True
         self._last_round = -math.inf
-        self.line = Link(config, introduce=self._introduce)
+        self.own = Pool(config, on_connect=self._on_connect)
 
-    async def _introduce(self, connection: Connection) -> None:
+    async def _on_connect(self, connection: Connection) -> None:
         """Register a new connection as the one that stands for this consumer."""
         await connection.ask("CLIENT", "SETNAME", self._name)
         found = _RUN_ID.search(await connection.ask("INFO", "server"))
@@ -89,37 +89,37 @@ class Membership:
         """Requeue tasks of ``owner``; returns how many, and the longest time in ms that one had been idle."""
         keys = (self._keys.tasks, self._keys.workers, self._keys.workers_seen)
         arguments: Words = (GROUP, owner, idle_ms, AT_MOST, registration, int(forget), *ids)
-        count, longest_ms = await uninterrupted(self.line.script("give_back", keys, arguments))
+        count, longest_ms = await uninterrupted(self.own.script("give_back", keys, arguments))
         return count, longest_ms
 
     # -- looking after the others
 
-    async def keep_house(self, *, idle: bool) -> list[WorkerLost]:
+    async def maintain(self, *, idle: bool) -> list[WorkerLost]:
         """If it is time to: promote due retries, and take tasks over from dead and silent consumers; returns which.
 
         ``idle``: this consumer has nothing to do, so it looks more often.
         """
         now = loop_time()
-        if now - self._last_round < (HOUSEKEEPING_SECONDS if idle else BUSY_HOUSEKEEPING_SECONDS):
+        if now - self._last_round < (MAINTENANCE_SECONDS if idle else BUSY_MAINTENANCE_SECONDS):
             return []
         self._last_round = now
         here = self._keys
-        keys = (here.housekeeping, here.tasks, here.retry, here.workers, here.workers_seen)
-        pause_ms = int(HOUSEKEEPING_SECONDS * 800)
+        keys = (here.maintenance, here.tasks, here.retry, here.workers, here.workers_seen)
+        pause_ms = int(MAINTENANCE_SECONDS * 800)
         arguments = (pause_ms, GROUP, int(self._config.lease_seconds * 1000), AT_MOST, self._consumer)
-        reply = await uninterrupted(self.line.script("keep_house", keys, arguments))
+        reply = await uninterrupted(self.own.script("maintain", keys, arguments))
         if reply is None:
             return []
         silent, registrations = reply
-        return [*await self._bury(_pairs(registrations)), *await self._relieve(silent)]
+        return [*await self._reclaim_dead(_pairs(registrations)), *await self._reclaim_expired(silent)]
 
-    async def _relieve(self, silent: Sequence[bytes]) -> list[WorkerLost]:
+    async def _reclaim_expired(self, silent: Sequence[bytes]) -> list[WorkerLost]:
         """Take over what silent consumers did not renew."""
         lease_ms = int(self._config.lease_seconds * 1000)
         found = [(owner.decode(), await self.give_back(owner.decode(), idle_ms=lease_ms)) for owner in silent]
         return [self._lost(owner, taken, "lease") for owner, taken in found if taken[0] and owner != self._consumer]
 
-    async def _bury(self, registrations: Mapping[bytes, bytes]) -> list[WorkerLost]:
+    async def _reclaim_dead(self, registrations: Mapping[bytes, bytes]) -> list[WorkerLost]:
         """Take over everything from consumers whose connection is gone."""
         others = {owner: entry for owner, entry in registrations.items() if owner.decode() != self._consumer}
         living = await self._living(others)
@@ -146,7 +146,7 @@ class Membership:
         if not self._may_list_clients:
             return None
         try:
-            reply = await uninterrupted(self.line.command("CLIENT", "LIST", "ID", *ids))
+            reply = await uninterrupted(self.own.command("CLIENT", "LIST", "ID", *ids))
         except BrokerRefused:
             self._may_list_clients = False
             return None

@@ -45,7 +45,7 @@ function runBlock(run) {
   const percent = Math.floor(share * 1000) / 10;
   const part = (figure, kind) => h("span", { class: kind, "data-width": run.size ? (100 * figure) / run.size : 0 });
   return h("article", { class: "run", "data-key": run.run },
-    h("div", { class: "title" }, h("strong", {}, run.run), h("span", { class: "note" }, run.target),
+    h("div", { class: "title" }, h("strong", {}, run.run), h("span", { class: "note" }, run.function),
       h("span", { class: `pill ${status}` }, run.stale ? `no news for ${duration(run.silent_seconds)}` : words(status)),
       h("span", { class: "percent" }, percent.toFixed(1), h("small", {}, "%"))),
     h("div", { class: "meter", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": percent,

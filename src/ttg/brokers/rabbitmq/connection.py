@@ -63,7 +63,7 @@ def connection_parameters(config: BrokerConfig, purpose: str, client: str) -> pi
     )
 
 
-class _Connection(AsyncioConnection):  # type: ignore[misc,unused-ignore]
+class _PikaConnection(AsyncioConnection):  # type: ignore[misc,unused-ignore]
     """Sends what was published within one turn of the event loop as one write: a message is three frames to pika."""
 
     _outgoing: list[bytes]
@@ -80,7 +80,7 @@ class _Connection(AsyncioConnection):  # type: ignore[misc,unused-ignore]
             super()._adapter_emit_data(data)
 
 
-class Link:
+class Connection:
     """One AMQP connection. It closes once and never comes back: its owner makes a new one."""
 
     def __init__(self) -> None:
@@ -90,26 +90,26 @@ class Link:
         self._channels: set[Channel] = set()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
-        self._connection: _Connection
+        self._connection: _PikaConnection
 
     @classmethod
-    async def connect(cls, parameters: pika.ConnectionParameters, where: str) -> Link:
+    async def connect(cls, parameters: pika.ConnectionParameters, where: str) -> Connection:
         """Open a connection, or raise ``BrokerUnavailable`` or ``BrokerRefused``, naming ``where``."""
-        link = cls()
-        connection = link._connection = _Connection(
+        connection = cls()
+        connection = connection._connection = _PikaConnection(
             parameters,
-            on_open_callback=lambda _connection: link._finish_opening(None),
-            on_open_error_callback=lambda _connection, error: link._finish_opening(connect_error(error, where)),
-            on_close_callback=lambda _connection, error: link._on_close(error),
+            on_open_callback=lambda _connection: connection._finish_opening(None),
+            on_open_error_callback=lambda _connection, error: connection._finish_opening(connect_error(error, where)),
+            on_close_callback=lambda _connection, error: connection._on_close(error),
         )
-        connection.add_on_connection_blocked_callback(lambda *_: link._on_blocked(True))
-        connection.add_on_connection_unblocked_callback(lambda *_: link._on_blocked(False))
+        connection.add_on_connection_blocked_callback(lambda *_: connection._on_blocked(True))
+        connection.add_on_connection_unblocked_callback(lambda *_: connection._on_blocked(False))
         try:
-            await link._opened
+            await connection._opened
         except asyncio.CancelledError:
-            link.abandon()
+            connection.abandon()
             raise
-        return link
+        return connection
 
     @property
     def server_version(self) -> str:

@@ -10,7 +10,7 @@ from ttg.messages import (
     BrokerTrouble,
     ChildDied,
     FaultInjected,
-    MessageSetAside,
+    MessageQuarantined,
     ParametersFailed,
     RunEnded,
     RunStarted,
@@ -143,9 +143,9 @@ def describe(event: AnyEvent) -> Fault | None:
             severity = "info" if event.recovered else "error"
             kind = "broker_recovered" if event.recovered else "broker_trouble"
             return Fault(event.at, kind, severity, f"{event.source}: {event.text}", event.source)
-        case MessageSetAside():
-            text = f"a message of {event.queue} was set aside: {event.reason}"
-            return Fault(event.at, "message_set_aside", "warning", text)
+        case MessageQuarantined():
+            text = f"a message of {event.queue} was quarantined: {event.reason}"
+            return Fault(event.at, "message_quarantined", "warning", text)
         case FaultInjected():
             return Fault(event.at, "fault_injected", "warning", f"on purpose: {event.text}")
         case RunStarted() if event.resumed:

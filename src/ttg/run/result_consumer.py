@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from ttg.backoff import Backoff
 from ttg.brokers.base import Broker, ResultMessage
-from ttg.brokers.patience import Patience
 from ttg.clock import loop_time
 from ttg.errors import BrokerError, MessageError
 from ttg.messages import ResultHeader
@@ -19,28 +19,28 @@ log = logging.getLogger("ttg.run")
 MAX_BUFFERED_BYTES = 16 << 20
 
 
-class Harvest:
+class ResultConsumer:
     """The collecting side of one run. ``cursor`` is the newest message taken in; ``None`` reads the log from its start.
 
     What is buffered here is still in the broker, so losing this object loses nothing.
     """
 
     def __init__(
-        self, collector: Collector, broker: Broker, run: str, keep_result_bytes: int, patience: Patience
+        self, collector: Collector, broker: Broker, run: str, keep_result_bytes: int, backoff: Backoff
     ) -> None:
         self.collector = collector
         self.cursor: str | None = None
         self._broker = broker
         self._run = run
         self._keep_result_bytes = keep_result_bytes
-        self._patience = patience
+        self._backoff = backoff
         self._writing: asyncio.Task[None] | None = None
 
     async def read(self, limit: int, wait_seconds: float) -> list[ResultMessage]:
         """The next messages of this run."""
         return await self._broker.read_results(self.cursor, limit, wait_seconds, self._run)
 
-    def take_in(self, messages: Sequence[ResultMessage]) -> Iterator[ResultHeader]:
+    def ingest(self, messages: Sequence[ResultMessage]) -> Iterator[ResultHeader]:
         """Buffer what is new; yields the header of each message that fits this run."""
         for message in messages:
             self.cursor = message.cursor
@@ -75,7 +75,7 @@ class Harvest:
         batch = self.collector.take()
         if batch is None:
             return
-        written = await self._patience.call(partial(asyncio.to_thread, self.collector.write, batch))
+        written = await self._backoff.call(partial(asyncio.to_thread, self.collector.write, batch))
         self.collector.commit(written)
         try:
             await self._broker.trim_results(self._run, written.cursor, self._keep_result_bytes)

@@ -1,4 +1,4 @@
-"""From what a user names, ``sim.py:price``, ``pkg.mod:func`` or a function, to a :class:`~ttg.spec.Target`."""
+"""From what a user names, ``sim.py:price``, ``pkg.mod:func`` or a function, to a :class:`~ttg.spec.FunctionRef`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 import msgspec
 
-from ttg.errors import TargetError
-from ttg.spec import Target
-from ttg.target.marks import marks
-from ttg.target.signature import check_fit, signature_of, signature_of_tree
-from ttg.target.signing import Secret, pickled_target
-from ttg.target.source import Source, file_of, source_of
+from ttg.errors import FunctionError
+from ttg.function.marks import marks
+from ttg.function.signature import check_fit, signature_of, signature_of_tree
+from ttg.function.signing import Secret, pickled_reference
+from ttg.function.source import Source, file_of, source_of
+from ttg.spec import FunctionRef
 
 
-def target_of_text(text: str, names: Sequence[str] | None = None, *, cwd: Path | None = None) -> Target:
+def function_from_text(text: str, names: Sequence[str] | None = None, *, cwd: Path | None = None) -> FunctionRef:
     """``FILE.py:FUNCTION`` or ``PACKAGE.MODULE:FUNCTION``, checked by reading the source; nothing of it is executed.
 
     A plain ``def`` is checked against the space's ``names`` (``None``: not yet known). What only running the module can
@@ -30,14 +30,14 @@ def target_of_text(text: str, names: Sequence[str] | None = None, *, cwd: Path |
     folder = (cwd or Path.cwd()).resolve()
     location, colon, function = text.rpartition(":")
     if not colon or not location or not function:
-        raise TargetError(f"expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, got {text!r}{_offer(text, folder)}")
+        raise FunctionError(f"expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, got {text!r}{_offer(text, folder)}")
     is_file = location.endswith(".py") or "/" in location
     if is_file:
         location = relative_location(file_of(location, folder), folder)
     source = source_of("file" if is_file else "module", location, folder)
     if source is not None:
         _check_definition(source, function, f"{location}:{function}", names)
-    return Target("file" if is_file else "module", location, function, source.code if source else "")
+    return FunctionRef("file" if is_file else "module", location, function, source.code if source else "")
 
 
 def relative_location(path: Path, folder: Path) -> str:
@@ -64,42 +64,42 @@ def _check_definition(source: Source, function: str, label: str, names: Sequence
     if node is None and "*" not in definitions:
         close = difflib.get_close_matches(first, definitions, 1)
         known = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(_functions(source)) or 'no function'}"
-        raise TargetError(f"{label}: there is no {first!r} in {source.path.name}; {known}")
+        raise FunctionError(f"{label}: there is no {first!r} in {source.path.name}; {known}")
     if isinstance(node, ast.AsyncFunctionDef):
-        raise TargetError(f"{label} is async: wrap it in a plain function that calls asyncio.run(…)")
+        raise FunctionError(f"{label} is async: wrap it in a plain function that calls asyncio.run(…)")
     if not isinstance(node, ast.FunctionDef) or dot or names is None:
         return
     if node.decorator_list == marks(source, node):  # another decorator may change what the function takes
         check_fit(signature_of_tree(node), names, label)
 
 
-def target_of(
+def function_from_callable(
     function: Callable[..., Any],
     names: Sequence[str] | None = None,
     *,
     secret: Secret = None,
     cwd: Path | None = None,
-) -> Target:
+) -> FunctionRef:
     """The target of a function object: its module or file if a worker can import it from there, otherwise
     (``__main__``, a notebook, a lambda, nested, partial) the function itself, pickled and signed with ``secret``.
     """
     if not callable(function):
-        raise TargetError(f"expected a function, got {function!r} ({type(function).__name__})")
+        raise FunctionError(f"expected a function, got {function!r} ({type(function).__name__})")
     module = getattr(function, "__module__", None) or "__main__"
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     label = f"{module}:{name}"
     if inspect.iscoroutinefunction(function):
-        raise TargetError(f"{label} is async: wrap it in a plain function that calls asyncio.run(…)")
+        raise FunctionError(f"{label} is async: wrap it in a plain function that calls asyncio.run(…)")
     signature = signature_of(function)
     if signature is not None and names is not None:
         check_fit(signature, names, label)
     if module == "__main__" or _imported(module, name) is not function:
-        return pickled_target(function, module, name, secret)
+        return pickled_reference(function, module, name, secret)
     folder = (cwd or Path.cwd()).resolve()
     file = _script(module)
     location = relative_location(file, folder) if file else module
     source = source_of("file" if file else "module", location, folder)
-    return Target("file" if file else "module", location, name, source.code if source else "")
+    return FunctionRef("file" if file else "module", location, name, source.code if source else "")
 
 
 def _imported(module: str, name: str) -> Any:
@@ -125,9 +125,9 @@ def is_installed(path: Path) -> bool:
     return not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
 
 
-def refreshed(target: Target, *, cwd: Path | None = None) -> Target:
+def refreshed(ref: FunctionRef, *, cwd: Path | None = None) -> FunctionRef:
     """The same target with the fingerprint its source has now."""
-    if target.kind == "pickled":
-        return target
-    source = source_of(target.kind, target.location, (cwd or Path.cwd()).resolve())
-    return msgspec.structs.replace(target, code=source.code if source else "")
+    if ref.kind == "pickled":
+        return ref
+    source = source_of(ref.kind, ref.location, (cwd or Path.cwd()).resolve())
+    return msgspec.structs.replace(ref, code=source.code if source else "")

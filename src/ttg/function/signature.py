@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttg.errors import TargetError
+from ttg.errors import FunctionError
 
 INJECTED = ("seed", "rng")
 """Names a function may ask for without the space giving them: the parameter's own seed, and a generator made of it."""
@@ -52,7 +52,7 @@ class Binding:
 
 
 def bind(function: Callable[..., Any], names: Sequence[str], label: str = "") -> Binding:
-    """Fit ``function`` to the names of a space; a :class:`TargetError` says which names do not fit."""
+    """Fit ``function`` to the names of a space; a :class:`FunctionError` says which names do not fit."""
     label = label or getattr(function, "__name__", type(function).__name__)
     signature = signature_of(function)
     if signature is None:
@@ -65,7 +65,7 @@ def bind(function: Callable[..., Any], names: Sequence[str], label: str = "") ->
         return Binding(function, head, injected, True)
     leading = tuple(name for name in signature.positional if name in given and name in signature.positional_only)
     if leading != signature.positional[: len(leading)]:
-        raise TargetError(f"{label}{signature.text}: {leading[-1]!r} can only be given together with those before it")
+        raise FunctionError(f"{label}{signature.text}: {leading[-1]!r} can only be given together with those before it")
     by_keyword = tuple(name for name in (*names, *injected) if name not in leading)
     return Binding(_adapter(function, len(leading), by_keyword), (*leading, *by_keyword), injected, False)
 
@@ -78,7 +78,7 @@ def _adapter(function: Callable[..., Any], leading: int, by_keyword: tuple[str, 
 
 
 def check_fit(signature: Signature, names: Sequence[str], label: str) -> None:
-    """Raise :class:`TargetError` if the function does not take one of ``names``, or needs one more."""
+    """Raise :class:`FunctionError` if the function does not take one of ``names``, or needs one more."""
     unknown = [] if signature.takes_any else [name for name in names if name not in signature.named]
     given = {*names, *signature.wanted(names)}
     missing = [name for name in signature.named if name in signature.required and name not in given]
@@ -90,7 +90,7 @@ def check_fit(signature: Signature, names: Sequence[str], label: str) -> None:
     if missing:
         faults.append(f"it needs {_quoted(missing)}")
     gives = f"the space gives ({', '.join(names)})"
-    raise TargetError(f"{label}{signature.text}: {gives}, but {'; '.join(faults)}")
+    raise FunctionError(f"{label}{signature.text}: {gives}, but {'; '.join(faults)}")
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -11,18 +11,18 @@ from typing import TypeVar
 from ttg.clock import loop_time
 from ttg.errors import BrokerFull, BrokerUnavailable, StorageError, TTGError
 
-log = logging.getLogger("ttg.patience")
+log = logging.getLogger("ttg.backoff")
 
 FIRST_SECONDS, LAST_SECONDS = 0.05, 5.0
 
 T = TypeVar("T")
 
 
-class Patience:
+class Backoff:
     """Retries with exponential backoff and full jitter (so that a fleet does not return in step).
 
     ``on_trouble(text, recovered)`` is told when the trouble starts and when it is over. After ``give_up_seconds`` of
-    it, or once ``exhausted`` is set, the error itself is raised. ``remedy`` is tried before each further attempt.
+    it, or once ``exhausted`` is set, the error itself is raised. ``recover`` is tried before each further attempt.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class Patience:
         name: str,
         on_trouble: Callable[[str, bool], None],
         give_up_seconds: float | None = None,
-        remedy: Callable[[], Awaitable[None]] | None = None,
+        recover: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._random = random.Random(name)
         self._on_trouble = on_trouble
         self._give_up_seconds = give_up_seconds
-        self._remedy = remedy
+        self._recover_first = recover
         self._troubles: dict[type[TTGError], float] = {}
         self.exhausted = False
         self.last_contact = loop_time()
@@ -56,8 +56,8 @@ class Patience:
             except (BrokerUnavailable, BrokerFull, StorageError) as error:
                 cured.add(type(error))
                 self._note(error)
-                if self._remedy is not None:
-                    await self._remedy()
+                if self._recover_first is not None:
+                    await self._recover_first()
                 await asyncio.sleep(wait_seconds * (0.5 + self._random.random() / 2))
                 wait_seconds = min(2 * wait_seconds, LAST_SECONDS)
             else:

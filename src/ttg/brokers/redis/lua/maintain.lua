@@ -1,6 +1,6 @@
 #!lua
 -- What any consumer owes the others, done by at most one of them per pause: promote due retries, look for silent owners.
--- KEYS[1] string: housekeeping (exists while somebody did it just now)   KEYS[2] stream: tasks
+-- KEYS[1] string: maintenance (exists while somebody did it just now)   KEYS[2] stream: tasks
 -- KEYS[3] sorted set: tasks.retry (score: due time in ms)   KEYS[4] hash: workers (consumer -> registration)
 -- KEYS[5] sorted set: workers.seen (consumer -> when it last asked for work or renewed, in ms)
 -- ARGV[1] pause in ms   ARGV[2] group   ARGV[3] lease in ms   ARGV[4] at most so many tasks of each kind

@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from ttg.errors import TargetError
-from ttg.spec import Target
-from ttg.target import allowed, bind, load, refreshed, target_of, target_of_text
+from ttg.errors import FunctionError
+from ttg.function import allowed, bind, function_from_callable, function_from_text, load, refreshed
+from ttg.spec import FunctionRef
 
 SIM = '''
 """A module."""
@@ -80,22 +80,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ],
 )
 def test_file_targets(folder: Path, text: str, names: list[str] | None) -> None:
-    target = target_of_text(text, names, cwd=folder)
+    target = function_from_text(text, names, cwd=folder)
     assert (target.kind, str(target), len(target.code)) == ("file", text, 64)
     assert "sim" not in sys.modules
 
 
 def test_module_targets_are_found_without_executing_their_parents(folder: Path) -> None:
-    target = target_of_text("ttg_test_package.inner:f", ["x"], cwd=folder)
-    assert (target.kind, target.location, target.function) == ("module", "ttg_test_package.inner", "f")
-    assert target_of_text("math:sqrt", ["x"], cwd=folder).code == ""
-    assert target_of_text("json:dumps", ["obj"], cwd=folder).code
+    target = function_from_text("ttg_test_package.inner:f", ["x"], cwd=folder)
+    assert (target.kind, target.location, target.name) == ("module", "ttg_test_package.inner", "f")
+    assert function_from_text("math:sqrt", ["x"], cwd=folder).code == ""
+    assert function_from_text("json:dumps", ["obj"], cwd=folder).code
 
 
 def test_locations_are_relative_below_the_folder_and_absolute_elsewhere(folder: Path) -> None:
-    assert target_of_text(f"{folder}/sim.py:price", cwd=folder).location == "sim.py"
+    assert function_from_text(f"{folder}/sim.py:price", cwd=folder).location == "sim.py"
     inside = folder / "ttg_test_package"
-    assert target_of_text("../sim.py:price", cwd=inside).location == (folder / "sim.py").resolve().as_posix()
+    assert function_from_text("../sim.py:price", cwd=inside).location == (folder / "sim.py").resolve().as_posix()
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_locations_are_relative_below_the_folder_and_absolute_elsewhere(folder: 
 )
 def test_bad_targets_are_explained_in_one_line(folder: Path, text: str, names: list[str], words: str) -> None:
     (folder / "broken.py").write_text("def f(:\n")
-    with pytest.raises(TargetError, match=words) as caught:
-        target_of_text(text, names, cwd=folder)
+    with pytest.raises(FunctionError, match=words) as caught:
+        function_from_text(text, names, cwd=folder)
     assert "\n" not in str(caught.value)
 
 
 def test_the_fingerprint_is_of_the_code_not_of_its_looks(folder: Path) -> None:
-    target = target_of_text("sim.py:price", cwd=folder)
+    target = function_from_text("sim.py:price", cwd=folder)
     looks = SIM.replace("# comment", "").replace("Docstring.", "Other.").replace("spot * vol + n", "(spot*vol) + n")
     (folder / "sim.py").write_text("# new\n\n" + looks)
     assert refreshed(target, cwd=folder) == target
@@ -143,7 +143,7 @@ def test_different_code_has_different_fingerprints(tmp_path: Path, one: str, oth
     codes = set()
     for text in (one, other):
         (tmp_path / "m.py").write_text(f"def g(): pass\n{text}\n")
-        codes.add(target_of_text("m.py:g", cwd=tmp_path).code)
+        codes.add(function_from_text("m.py:g", cwd=tmp_path).code)
     assert len(codes) == 2
 
 
@@ -151,33 +151,33 @@ def test_different_code_has_different_fingerprints(tmp_path: Path, one: str, oth
 
 
 def test_a_loaded_file_target_is_importable_by_its_own_name(folder: Path) -> None:
-    function = load(target_of_text("sim.py:price", cwd=folder), cwd=folder)
+    function = load(function_from_text("sim.py:price", cwd=folder), cwd=folder)
     assert function(2, 3) == 16
     assert pickle.loads(pickle.dumps(function)) is function
-    assert load(target_of_text("sim.py:price", cwd=folder), cwd=folder) is function
+    assert load(function_from_text("sim.py:price", cwd=folder), cwd=folder) is function
 
 
 def test_a_file_named_like_a_loaded_module_does_not_replace_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "json.py").write_text("def f(x): return x\n")
     before = sys.modules["json"]
-    assert load(target_of_text("json.py:f", cwd=tmp_path), cwd=tmp_path)(1) == 1
+    assert load(function_from_text("json.py:f", cwd=tmp_path), cwd=tmp_path)(1) == 1
     assert sys.modules["json"] is before
     del sys.modules["ttg_target_json"]
 
 
 def test_changed_source_is_refused(folder: Path) -> None:
-    target = target_of_text("sim.py:price", cwd=folder)
+    target = function_from_text("sim.py:price", cwd=folder)
     (folder / "sim.py").write_text(SIM + "\nx = 1\n")
-    with pytest.raises(TargetError, match="differs from the one the run was started with"):
+    with pytest.raises(FunctionError, match="differs from the one the run was started with"):
         load(target, cwd=folder)
 
 
 @pytest.mark.parametrize("line", ["import absent_module", "1 / 0", "raise SystemExit(3)"])
 def test_a_module_that_fails_on_import(folder: Path, line: str) -> None:
     (folder / "sim.py").write_text("def f(x): return x\n" + line)
-    with pytest.raises(TargetError, match=r"importing it failed: \w+: .*sim.py:2"):
-        load(target_of_text("sim.py:f", cwd=folder), cwd=folder)
+    with pytest.raises(FunctionError, match=r"importing it failed: \w+: .*sim.py:2"):
+        load(function_from_text("sim.py:f", cwd=folder), cwd=folder)
     assert "sim" not in sys.modules
 
 
@@ -186,54 +186,54 @@ def test_a_module_that_fails_on_import(folder: Path, line: str) -> None:
     [("asyncio.run", "is a module"), ("raise_on_import", "expected a function"), ("Model.walk", "no 'walk'")],
 )
 def test_what_is_no_function_of_the_module(folder: Path, function: str, words: str) -> None:
-    with pytest.raises(TargetError, match=words):
-        load(Target("file", "sim.py", function), cwd=folder)
+    with pytest.raises(FunctionError, match=words):
+        load(FunctionRef("file", "sim.py", function), cwd=folder)
 
 
 def test_modules_load(folder: Path) -> None:
-    assert load(target_of_text("math:sqrt", cwd=folder)) is math.sqrt
+    assert load(function_from_text("math:sqrt", cwd=folder)) is math.sqrt
     (folder / "ttg_test_package" / "__init__.py").write_text("")
-    assert load(target_of_text("ttg_test_package.inner:f", cwd=folder), cwd=folder)(5) == 5
+    assert load(function_from_text("ttg_test_package.inner:f", cwd=folder), cwd=folder)(5) == 5
 
 
 # ---------------------------------------------------------------------------------------------- functions
 
 
 def test_functions_that_can_be_imported_travel_by_name() -> None:
-    assert target_of(math.sqrt, ["x"]) == Target("module", "math", "sqrt")
-    target = target_of(target_of_text, ["text"])
-    assert (target.kind, str(target)) == ("module", "ttg.target.naming:target_of_text")
-    assert load(target) is target_of_text
+    assert function_from_callable(math.sqrt, ["x"]) == FunctionRef("module", "math", "sqrt")
+    target = function_from_callable(function_from_text, ["text"])
+    assert (target.kind, str(target)) == ("module", "ttg.function.naming:function_from_text")
+    assert load(target) is function_from_text
 
 
 def test_functions_of_a_script_folder_travel_by_file(folder: Path) -> None:
-    price = load(target_of_text("sim.py:price", cwd=folder), cwd=folder)
-    assert target_of(price, ["spot", "vol"], cwd=folder) == target_of_text("sim.py:price", cwd=folder)
+    price = load(function_from_text("sim.py:price", cwd=folder), cwd=folder)
+    assert function_from_callable(price, ["spot", "vol"], cwd=folder) == function_from_text("sim.py:price", cwd=folder)
 
 
 @pytest.mark.parametrize("make", [lambda: lambda x: x + 1, lambda: functools.partial(operator.add, 1)])
 def test_functions_without_a_module_travel_signed(make: Callable[[], Any]) -> None:
-    target = target_of(make(), secret="s3cret")
+    target = function_from_callable(make(), secret="s3cret")
     assert target.kind == "pickled"
     assert load(target, secret=b"s3cret")(1) == 2
     assert refreshed(target) == target
 
 
 def test_a_pickle_is_unpacked_only_with_the_right_signature() -> None:
-    target = target_of(lambda x: x, secret="right")
+    target = function_from_callable(lambda x: x, secret="right")
     bomb = base64.b64encode(pickle.dumps(Bomb())).decode()
     forged = [
         msgspec.structs.replace(target, blob=bomb),
-        msgspec.structs.replace(target, function="other"),
+        msgspec.structs.replace(target, name="other"),
         msgspec.structs.replace(target, signature=""),
         msgspec.structs.replace(target, signature="é"),
-        target_of(lambda x: x, secret="wrong"),
+        function_from_callable(lambda x: x, secret="wrong"),
     ]
     for one in forged:
-        with pytest.raises(TargetError, match="its signature is not by this worker's TTG_SECRET"):
+        with pytest.raises(FunctionError, match="its signature is not by this worker's TTG_SECRET"):
             load(one, secret="right")
     for secret in (None, ""):
-        with pytest.raises(TargetError, match="set TTG_SECRET"):
+        with pytest.raises(FunctionError, match="set TTG_SECRET"):
             load(target, secret=secret)
 
 
@@ -247,7 +247,7 @@ def test_the_fingerprint_of_a_function_without_a_module() -> None:
         return lambda x: x + offset
 
     def code(function: Callable[..., Any]) -> str:
-        return target_of(function, secret="s").code
+        return function_from_callable(function, secret="s").code
 
     assert code(make(1)) == code(make(1)) != code(make(2))
     assert code(lambda x: x + 1) != code(lambda x: x + 2)
@@ -256,11 +256,11 @@ def test_the_fingerprint_of_a_function_without_a_module() -> None:
 def test_a_script_s_own_functions_are_pickled(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from ttg.target import target_of\nimport msgspec\n"
-        "def f(x): return x * 3\nprint(msgspec.json.encode(target_of(f, ['x'], secret='s')).decode())\n"
+        "from ttg.function import function_from_callable\nimport msgspec\n"
+        "def f(x): return x * 3\nprint(msgspec.json.encode(function_from_callable(f, ['x'], secret='s')).decode())\n"
     )
     output = subprocess.run([sys.executable, str(script)], capture_output=True, check=True).stdout
-    target = msgspec.json.decode(output, type=Target)
+    target = msgspec.json.decode(output, type=FunctionRef)
     assert (target.kind, str(target)) == ("pickled", "__main__:f")
     assert load(target, secret="s")(2) == 6
 
@@ -274,15 +274,15 @@ async def _waits(x: int) -> int:
     [
         (3, ["x"], "expected a function, got 3"),
         (_waits, ["x"], "is async"),
-        (target_of_text, ["txt"], "did you mean 'text'"),
+        (function_from_text, ["txt"], "did you mean 'text'"),
         (lambda x: x, ["x"], "set TTG_SECRET"),
         ((lambda stream: lambda x: stream)(sys.stdout), None, "cannot be sent to a worker"),
     ],
 )
 def test_bad_functions(function: Any, names: list[str] | None, words: str) -> None:
     secret = "s" if names is None else None
-    with pytest.raises(TargetError, match=words):
-        target_of(function, names, secret=secret)
+    with pytest.raises(FunctionError, match=words):
+        function_from_callable(function, names, secret=secret)
 
 
 # ---------------------------------------------------------------------------------------------- binding
@@ -348,20 +348,20 @@ def test_builtins_and_ufuncs_bind() -> None:
     ],
 )
 def test_names_that_do_not_fit(function: Any, names: list[str], words: str) -> None:
-    with pytest.raises(TargetError, match=words):
+    with pytest.raises(FunctionError, match=words):
         bind(function, names)
 
 
 def test_a_gap_before_a_positional_only_parameter_is_explained() -> None:
-    with pytest.raises(TargetError, match="'b' can only be given together with those before it"):
+    with pytest.raises(FunctionError, match="'b' can only be given together with those before it"):
         bind(eval("lambda a=1, b=2, /: (a, b)"), ["b"])
 
 
 # ---------------------------------------------------------------------------------------------- permission
 
 
-def file_target(location: str, function: str = "price") -> Target:
-    return Target("file", location, function)
+def file_target(location: str, function: str = "price") -> FunctionRef:
+    return FunctionRef("file", location, function)
 
 
 @pytest.mark.parametrize(
@@ -376,26 +376,26 @@ def file_target(location: str, function: str = "price") -> Target:
         (file_target("inside/../../outside.py"), [], False),
         (file_target("link.py"), [], False),
         (file_target("lib/site-packages/pip.py"), [], False),
-        (Target("module", "os", "system"), [], False),
-        (Target("module", "math", "sqrt"), [], False),
-        (Target("module", "ttg_test_package.inner", "f"), [], True),
-        (Target("pickled", "__main__", "f", signature="x"), [], True),
-        (Target("pickled", "__main__", "f"), [], False),
-        (Target("strange", "sim.py", "price"), [], False),
+        (FunctionRef("module", "os", "system"), [], False),
+        (FunctionRef("module", "math", "sqrt"), [], False),
+        (FunctionRef("module", "ttg_test_package.inner", "f"), [], True),
+        (FunctionRef("pickled", "__main__", "f", signature="x"), [], True),
+        (FunctionRef("pickled", "__main__", "f"), [], False),
+        (FunctionRef("strange", "sim.py", "price"), [], False),
         (file_target("sim.py"), ["sim.py:price"], True),
         (file_target("sim.py", "noisy"), ["sim.py:price"], False),
         (file_target("../elsewhere/sim.py"), ["sim.py:price"], False),
         (file_target("a/sim.py"), ["a/*.py:*", "x:y"], True),
         (file_target("a/../b.py"), ["a/*:*"], False),
         (file_target("pkg/mod.py", "f"), ["pkg.*:*"], False),
-        (Target("module", "pkg.mod", "f"), ["pkg.*:*"], True),
-        (Target("module", "pkgs", "f"), ["pkg.*:*"], False),
-        (Target("module", "os", "system"), ["*"], True),
-        (Target("pickled", "__main__", "f", signature="x"), ["sim.py:*"], False),
-        (Target("pickled", "__main__", "f", signature="x"), ["__main__:*"], True),
+        (FunctionRef("module", "pkg.mod", "f"), ["pkg.*:*"], True),
+        (FunctionRef("module", "pkgs", "f"), ["pkg.*:*"], False),
+        (FunctionRef("module", "os", "system"), ["*"], True),
+        (FunctionRef("pickled", "__main__", "f", signature="x"), ["sim.py:*"], False),
+        (FunctionRef("pickled", "__main__", "f", signature="x"), ["__main__:*"], True),
     ],
 )
-def test_allowed(folder: Path, target: Target, patterns: list[str], expected: bool) -> None:
+def test_allowed(folder: Path, target: FunctionRef, patterns: list[str], expected: bool) -> None:
     here = folder / "here"
     (here / "lib" / "site-packages").mkdir(parents=True)
     for name in ("sim.py", "lib/site-packages/pip.py", "../outside.py"):

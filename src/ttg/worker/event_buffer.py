@@ -11,10 +11,10 @@ from ttg.messages import (
     BrokerTrouble,
     ChildDied,
     Failure,
-    MessageSetAside,
+    FunctionRefused,
+    MessageQuarantined,
     Outcome,
     ParametersFailed,
-    TargetRefused,
     Task,
     TaskSettled,
     TasksSettled,
@@ -38,7 +38,7 @@ class Tally:
 
 
 @dataclass
-class Gazette:
+class EventBuffer:
     """Collects events until :meth:`issue` is asked for them. Bounded: what does not fit any more is only counted."""
 
     worker: str
@@ -55,14 +55,14 @@ class Gazette:
         """The broker is in trouble, or well again."""
         self.note(BrokerTrouble(at=unix_time(), source=self.worker, text=text, recovered=recovered))
 
-    def note_set_aside(self, reason: str) -> None:
-        """A task was set aside."""
-        self.note(MessageSetAside(at=unix_time(), source=self.worker, queue="tasks", reason=reason))
+    def note_quarantined(self, reason: str) -> None:
+        """A task was quarantined."""
+        self.note(MessageQuarantined(at=unix_time(), source=self.worker, queue="tasks", reason=reason))
 
     def note_refused(self, run: str, text: str, lasting: bool) -> None:
         """This worker does not run this run's function."""
         at, worker = unix_time(), self.worker
-        self.note(TargetRefused(at=at, source=worker, run=run, worker=worker, text=text, lasting=lasting))
+        self.note(FunctionRefused(at=at, source=worker, run=run, worker=worker, text=text, lasting=lasting))
 
     def note_child_died(self, slot: int, kind: str, text: str, task: Task | None, suspects: int) -> None:
         """A child died unasked, in the middle of ``task``."""

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.rabbitmq.link import Link, connection_parameters
+from ttg.brokers.rabbitmq.connection import Connection, connection_parameters
 from ttg.clock import loop_time
 from ttg.errors import BrokerUnavailable
 
@@ -29,37 +29,37 @@ class Connections:
         self._config = config
         self._consumer = consumer
         self._on_trouble = on_trouble
-        self._links: dict[str, Link] = {}
+        self._connections: dict[str, Connection] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._lost_at: float | None = None
         self._known = False
         self.regained_at = float("-inf")
 
-    async def get(self, purpose: str, patience_seconds: float | None = None) -> Link:
+    async def get(self, purpose: str, patience_seconds: float | None = None) -> Connection:
         """The open connection for ``purpose``; tries for ``patience_seconds`` (default: the configured timeout)."""
-        link = self._links.get(purpose)
-        if link is not None and link.closed is None:
-            return link
+        connection = self._connections.get(purpose)
+        if connection is not None and connection.closed is None:
+            return connection
         async with self._locks.setdefault(purpose, asyncio.Lock()):
-            link = self._links.get(purpose)
-            if link is None or link.closed is not None:
-                link = self._links[purpose] = await self._connect(purpose, patience_seconds)
-        return link
+            connection = self._connections.get(purpose)
+            if connection is None or connection.closed is not None:
+                connection = self._connections[purpose] = await self._connect(purpose, patience_seconds)
+        return connection
 
     async def close(self) -> None:
         """Close all; never raises."""
-        links, self._links = list(self._links.values()), {}
-        await asyncio.gather(*(link.close() for link in links))
+        links, self._connections = list(self._connections.values()), {}
+        await asyncio.gather(*(connection.close() for connection in links))
 
-    async def _connect(self, purpose: str, patience_seconds: float | None) -> Link:
+    async def _connect(self, purpose: str, patience_seconds: float | None) -> Connection:
         patience = self._config.connect_timeout_seconds if patience_seconds is None else patience_seconds
         deadline, pause = loop_time() + patience, FIRST_PAUSE_SECONDS
         parameters = connection_parameters(self._config, purpose, self._consumer)
-        if purpose in self._links:
-            self._note_lost(str(self._links[purpose].closed))
+        if purpose in self._connections:
+            self._note_lost(str(self._connections[purpose].closed))
         while True:
             try:
-                link = await Link.connect(parameters, self._config.masked_url)
+                connection = await Connection.connect(parameters, self._config.masked_url)
                 break
             except BrokerUnavailable as error:
                 self._note_lost(str(error))
@@ -67,9 +67,9 @@ class Connections:
                     raise
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        link.on_blocked = self._note_blocked
+        connection.on_blocked = self._note_blocked
         self._note_connected()
-        return link
+        return connection
 
     def _note_lost(self, reason: str) -> None:
         if self._known and self._lost_at is None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.rabbitmq.link import Link
+from ttg.brokers.rabbitmq.connection import Connection
 from ttg.brokers.rabbitmq.management import TIMEOUT_SECONDS, endpoint
 from ttg.brokers.rabbitmq.topology import Topology
 from ttg.brokers.tls import tls_context
@@ -23,13 +23,15 @@ OLDEST_VERSION = (3, 10)
 GIB = 1 << 30
 
 
-async def diagnose(config: BrokerConfig, topology: Topology, connect: Callable[[], Awaitable[Link]]) -> list[Finding]:
+async def diagnose(
+    config: BrokerConfig, topology: Topology, connect: Callable[[], Awaitable[Connection]]
+) -> list[Finding]:
     """Findings ``(level, subject, text, advice)``. Raises ``BrokerError`` when the broker lets nobody in."""
-    link = await connect()
+    connection = await connect()
     return [
-        _version(link.server_version),
-        await _queues(link, topology),
-        await _permissions(link, config.namespace),
+        _version(connection.server_version),
+        await _queues(connection, topology),
+        await _permissions(connection, config.namespace),
         *await asyncio.to_thread(_nodes, config),
         _acknowledgements(),
     ]
@@ -42,9 +44,9 @@ def _version(version: str) -> Finding:
     return "problem", "version", f"RabbitMQ {version} has no stream queues", "upgrade to RabbitMQ 3.10 or newer, or 4.x"
 
 
-async def _queues(link: Link, topology: Topology) -> Finding:
+async def _queues(connection: Connection, topology: Topology) -> Finding:
     try:
-        existing = await topology.check(link)
+        existing = await topology.check(connection)
     except BrokerRefused as error:
         text, _, advice = str(error).rpartition(": ")
         return "problem", "queues", text, advice
@@ -58,10 +60,10 @@ async def _queues(link: Link, topology: Topology) -> Finding:
     )
 
 
-async def _permissions(link: Link, namespace: str) -> Finding:
+async def _permissions(connection: Connection, namespace: str) -> Finding:
     """Tried out on a queue that is gone with the connection."""
     name = f"{namespace}.doctor.{os.getpid()}"
-    channel = await link.channel()
+    channel = await connection.channel()
     try:
         await channel.call("queue_declare", name, exclusive=True, auto_delete=True)
         channel.raw.basic_publish("", name, b"")

@@ -8,12 +8,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from ttg.backoff import Backoff
 from ttg.brokers.base import Delivery
-from ttg.brokers.patience import Patience
 from ttg.errors import MessageError
-from ttg.worker.gazette import Gazette
+from ttg.worker.event_buffer import EventBuffer
 from ttg.worker.outcome import ended_by_lost_workers
-from ttg.worker.runs import Run, RunCache
+from ttg.worker.run_cache import Run, RunCache
 from ttg.worker.settler import Settler
 
 log = logging.getLogger("ttg.worker")
@@ -24,48 +24,48 @@ UNKNOWN_RUN_LOOKS = 5
 
 
 @dataclass(eq=False)
-class Reception:
-    """Every task passes :meth:`admit` once. It is ``on_hold``, its lease renewed, until it is known what to do with it.
+class Dispatcher:
+    """Every task passes :meth:`dispatch` once. It is ``on_hold``, its lease renewed, until its fate is known.
 
     ``assign`` hands a task to a slot. ``start`` runs a coroutine in the background and reports its errors.
     """
 
     runs: RunCache
-    patience: Patience
-    gazette: Gazette
+    backoff: Backoff
+    events: EventBuffer
     settler: Settler
     assign: Callable[[Run, Delivery], None]
     start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     on_hold: set[Delivery] = field(default_factory=set)
     _waits: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def admit(self, delivery: Delivery) -> None:
+    async def dispatch(self, delivery: Delivery) -> None:
         """Find out what to do with a leased task, and do it."""
         name = delivery.task.run
         try:
-            run = self.runs.known(name) or await self.patience.call(lambda: self.runs.find(name))
+            run = self.runs.known(name) or await self.backoff.call(lambda: self.runs.find(name))
         except MessageError as error:
-            self._set_aside(delivery, str(error))
+            self._quarantine(delivery, str(error))
             return
         if run is None:
             self._start(self._wait_for_run(delivery))
         else:
-            self._admit_to(run, delivery)
+            self._dispatch_to(run, delivery)
 
     def hold(self, run: Run, delivery: Delivery) -> None:
         """Keep a task that this worker refuses for a while, so that nobody spins; then let others have it."""
         self.on_hold.add(delivery)
-        self.gazette.note_refused(run.name, run.refusal, run.lasting)
-        self._start(self._return_later(run, delivery))
+        self.events.note_refused(run.name, run.refusal, run.lasting)
+        self._start(self._requeue_later(run, delivery))
 
-    def return_everything(self) -> None:
+    def requeue_all(self) -> None:
         """Give back what is on hold: the worker leaves."""
         for wait in self._waits:
             wait.cancel()
         while self.on_hold:
             self.settler.give_back(self.on_hold.pop())
 
-    def _admit_to(self, run: Run, delivery: Delivery) -> None:
+    def _dispatch_to(self, run: Run, delivery: Delivery) -> None:
         if run.is_active and run.refusal:
             self.hold(run, delivery)
             return
@@ -79,31 +79,31 @@ class Reception:
             self.assign(run, delivery)
 
     async def _wait_for_run(self, delivery: Delivery) -> None:
-        """The broker may learn of the run a moment later; a task of a run that nobody knows is set aside."""
+        """The broker may learn of the run a moment later; a task of a run that nobody knows is quarantined."""
         name = delivery.task.run
         for _ in range(UNKNOWN_RUN_LOOKS):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             try:
-                run = await self.patience.call(lambda: self.runs.find(name))
+                run = await self.backoff.call(lambda: self.runs.find(name))
             except MessageError as error:
-                self._set_aside(delivery, str(error))
+                self._quarantine(delivery, str(error))
                 return
             if run is not None:
-                self._admit_to(run, delivery)
+                self._dispatch_to(run, delivery)
                 return
-        self._set_aside(delivery, f"run {name} is unknown to this broker")
+        self._quarantine(delivery, f"run {name} is unknown to this broker")
 
-    async def _return_later(self, run: Run, delivery: Delivery) -> None:
+    async def _requeue_later(self, run: Run, delivery: Delivery) -> None:
         await asyncio.sleep(HOLD_SECONDS)
         if self.runs.known(run.name) in (run, None):
             self.on_hold.discard(delivery)
             self.settler.give_back(delivery)
         else:
-            await self.admit(delivery)  # the run has been specified anew meanwhile
+            await self.dispatch(delivery)  # the run has been specified anew meanwhile
 
-    def _set_aside(self, delivery: Delivery, reason: str) -> None:
-        log.error("task %s set aside: %s", delivery.task.id, reason)
-        self.gazette.note_set_aside(reason)
+    def _quarantine(self, delivery: Delivery, reason: str) -> None:
+        log.error("task %s quarantined: %s", delivery.task.id, reason)
+        self.events.note_quarantined(reason)
         self.on_hold.discard(delivery)
         self.settler.drop(delivery)
 

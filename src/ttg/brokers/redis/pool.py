@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.redis.wire import Address, Connection, ServerError, connect
+from ttg.brokers.redis.connection import Address, Connection, ServerError, connect
 from ttg.brokers.tls import ADVICE
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
 
 BLOCK_SECONDS = 1.0
-"""Longest time a command may wait on the server; our patience lies above it."""
+"""Longest time a command may wait on the server; our backoff lies above it."""
 
 Words = Sequence[str | bytes | int]
-Introduce = Callable[[Connection], Awaitable[None]]
+OnConnect = Callable[[Connection], Awaitable[None]]
 
 
 @cache
@@ -31,14 +31,14 @@ def _script(name: str) -> tuple[str, str]:
     return source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
-class Link:
-    """Commands and scripts over a pool of connections; with ``introduce``: over a single one, which it introduces."""
+class Pool:
+    """Commands and scripts over a pool of connections; with ``on_connect``: over a single one, which it introduces."""
 
-    def __init__(self, config: BrokerConfig, introduce: Introduce | None = None) -> None:
+    def __init__(self, config: BrokerConfig, on_connect: OnConnect | None = None) -> None:
         self._config = config
         self._address = _address(config)
-        self._introduce = introduce
-        self._turn = asyncio.Lock() if introduce else nullcontext()
+        self._on_connect = on_connect
+        self._turn = asyncio.Lock() if on_connect else nullcontext()
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
 
@@ -58,7 +58,7 @@ class Link:
                     raise
                 return await self._ask("EVAL", source, len(keys), *keys, *arguments)
 
-    async def hurry(self) -> None:
+    async def unblock(self) -> None:
         """Let commands that wait on the server return now, as if their time was over."""
         for waiting in list(self._busy):
             if waiting.id is not None:
@@ -102,9 +102,9 @@ class Link:
                 return connection
         async with _within(self._config.connect_timeout_seconds):
             connection = await connect(self._address)
-            if self._introduce is not None:
+            if self._on_connect is not None:
                 try:
-                    await self._introduce(connection)
+                    await self._on_connect(connection)
                 except BaseException:
                     connection.close()
                     raise

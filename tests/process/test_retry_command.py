@@ -9,9 +9,9 @@ import pytest
 
 from runs import TtgRun, settled_on_disk
 from ttg.errors import InputError, RunConflictError
+from ttg.results.dead_letters import causes
 from ttg.results.folder import RunFolder
-from ttg.results.letters import causes
-from ttg.run.retrying import Retrier
+from ttg.run.retry_command import Retrier
 from waiting import until
 
 WORKLOADS = str(Path(__file__).with_name("failing_workloads.py"))

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-from ttg.errors import TargetError
-from ttg.spec import Target
+from ttg.errors import FunctionError
+from ttg.spec import FunctionRef
 
 Secret = str | bytes | None
 
 
-def pickled_target(function: Callable[..., Any], location: str, name: str, secret: Secret) -> Target:
+def pickled_reference(function: Callable[..., Any], location: str, name: str, secret: Secret) -> FunctionRef:
     """A target that carries its function, signed with ``secret``."""
     import cloudpickle  # type: ignore[import-untyped]
 
@@ -26,29 +26,29 @@ def pickled_target(function: Callable[..., Any], location: str, name: str, secre
         blob = base64.b64encode(cloudpickle.dumps(function)).decode()
     except Exception as error:  # whatever a user's object raises when it is pickled
         reason = f"{type(error).__name__}: {error}"
-        raise TargetError(f"{location}:{name} cannot be sent to a worker ({reason}): move it into a file") from error
+        raise FunctionError(f"{location}:{name} cannot be sent to a worker ({reason}): move it into a file") from error
     code = code_of(function)
-    return Target("pickled", location, name, code, blob, _signature(key, location, name, code, blob))
+    return FunctionRef("pickled", location, name, code, blob, _signature(key, location, name, code, blob))
 
 
-def unpickled(target: Target, secret: Secret) -> Any:
-    """The function that :func:`pickled_target` packed, if whoever packed it knew ``secret``."""
-    key = _key(secret, str(target))
-    expected = _signature(key, target.location, target.function, target.code, target.blob)
-    if not hmac.compare_digest(expected.encode(), target.signature.encode()):
-        raise TargetError(f"{target}: its signature is not by this worker's TTG_SECRET: use one secret everywhere")
+def unpickled(ref: FunctionRef, secret: Secret) -> Any:
+    """The function that :func:`pickled_reference` packed, if whoever packed it knew ``secret``."""
+    key = _key(secret, str(ref))
+    expected = _signature(key, ref.location, ref.name, ref.code, ref.blob)
+    if not hmac.compare_digest(expected.encode(), ref.signature.encode()):
+        raise FunctionError(f"{ref}: its signature is not by this worker's TTG_SECRET: use one secret everywhere")
     try:
-        return pickle.loads(base64.b64decode(target.blob, validate=True))
+        return pickle.loads(base64.b64decode(ref.blob, validate=True))
     except binascii.Error as error:
-        raise TargetError(f"{target}: the function it carries is damaged") from error
+        raise FunctionError(f"{ref}: the function it carries is damaged") from error
     except Exception as error:  # whatever importing what the function refers to raises
         reason = f"{type(error).__name__}: {error}"
-        raise TargetError(f"{target}: cannot be unpacked here ({reason}): install what it uses") from error
+        raise FunctionError(f"{ref}: cannot be unpacked here ({reason}): install what it uses") from error
 
 
 def _key(secret: Secret, label: str) -> bytes:
     if not secret:
-        raise TargetError(
+        raise FunctionError(
             f"{label} exists only in the memory of the process that started the run, so it travels as a signed pickle: "
             "set TTG_SECRET to the same value everywhere, or move the function into a file or module"
         )
@@ -58,7 +58,7 @@ def _key(secret: Secret, label: str) -> bytes:
 def _signature(key: bytes, *parts: str) -> str:
     # Each part with its length, so that no two lists of parts sign the same bytes.
     message = b"".join(b"%d:%b" % (len(data), data) for data in (part.encode() for part in parts))
-    return hmac.new(key, b"ttg-target:" + message, hashlib.sha256).hexdigest()
+    return hmac.new(key, b"ttg-ref:" + message, hashlib.sha256).hexdigest()
 
 
 def code_of(function: Callable[..., Any]) -> str:

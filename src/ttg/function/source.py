@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
-from ttg.errors import TargetError
+from ttg.errors import FunctionError
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,17 @@ class _End:
 
 
 def read_source(path: Path, label: str) -> Source:
-    """Raises :class:`TargetError` if the file cannot be read or is not Python."""
+    """Raises :class:`FunctionError` if the file cannot be read or is not Python."""
     try:
         with tokenize.open(path) as file:
             text = file.read()
         return Source(path, text, ast.parse(text, str(path)))
     except OSError as error:
-        raise TargetError(f"{label}: cannot be read: {error.strerror}: expected a Python file at {path}") from error
+        raise FunctionError(f"{label}: cannot be read: {error.strerror}: expected a Python file at {path}") from error
     except (SyntaxError, ValueError, RecursionError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else error
-        raise TargetError(f"{label}{line}: is not valid Python: {reason}") from error
+        raise FunctionError(f"{label}{line}: is not valid Python: {reason}") from error
 
 
 def file_of(location: str, cwd: Path) -> Path:
@@ -93,7 +93,7 @@ def file_of(location: str, cwd: Path) -> Path:
 def find_module(name: str, cwd: Path) -> ModuleSpec:
     """Where a module would be imported from. Neither it nor its parents are executed."""
     if not all(part.isidentifier() for part in name.split(".")):
-        raise TargetError(f"{name!r} is not a module name: expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION")
+        raise FunctionError(f"{name!r} is not a module name: expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION")
     parts = name.split(".")
     spec = PathFinder.find_spec(parts[0], [str(cwd), *sys.path]) or _special(parts[0])
     for depth in range(2, len(parts) + 1):
@@ -101,7 +101,7 @@ def find_module(name: str, cwd: Path) -> ModuleSpec:
             break
         spec = PathFinder.find_spec(".".join(parts[:depth]), list(spec.submodule_search_locations))
     if spec is None or spec.name != name:
-        raise TargetError(f"module {name!r} was not found from {cwd}: expected FILE.py:FUNCTION or MODULE:FUNCTION")
+        raise FunctionError(f"module {name!r} was not found from {cwd}: expected FILE.py:FUNCTION or MODULE:FUNCTION")
     return spec
 
 
@@ -120,7 +120,7 @@ def source_of_module(name: str, cwd: Path) -> Source | None:
 
 
 def source_of(kind: str, location: str, cwd: Path) -> Source | None:
-    """The source of a file or module target."""
+    """The source of a function in a file or module."""
     if kind == "file":
         return read_source(file_of(location, cwd), location)
     return source_of_module(location, cwd)

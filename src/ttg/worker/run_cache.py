@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.brokers.base import Broker
+from ttg.function import allowed
 from ttg.messages import RunRecord, Task, indices_of
 from ttg.planner import Speed
 from ttg.spec import RunSpec, decode_spec
-from ttg.target import allowed
 from ttg.worker.protocol import Report
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class RunCache:
     def _read(self, record: RunRecord) -> Run:
         spec = decode_spec(record.spec)
         run = Run(spec, bytes(record.spec), record.state)
-        if not allowed(spec.target, self._allow, Path.cwd()):
+        if not allowed(spec.function, self._allow, Path.cwd()):
             run.refusal = (
-                f"this worker was not started for {spec.target}: start it in the folder of that file, "
-                f"or with --allow '{spec.target}'"
+                f"this worker was not started for {spec.function}: start it in the folder of that file, "
+                f"or with --allow '{spec.function}'"
             )
         return run

@@ -1,7 +1,8 @@
 """A private RabbitMQ node for people who have none: a demonstration, a test, a first try.
 
 Its folder holds everything: configuration, Erlang cookie, data, log. It listens on loopback only, on ports of its own,
-has one account with a generated password (no ``guest``), and belongs to a keeper process (:mod:`ttg.brokers.keeper`)
+has one account with a generated password (no ``guest``), and belongs to a process of
+:mod:`ttg.brokers.server_supervisor`
 that starts it again should it die and ends it when we are gone.
 """
 
@@ -20,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ttg.brokers import keeper
+from ttg.brokers import server_supervisor
 from ttg.errors import BrokerUnavailable, SettingsError
 
 START_SECONDS = 90.0
@@ -59,7 +60,7 @@ class LocalRabbitMQ:
         self.password = ""
         self.port = self.management_port = self._epmd_port = self._distribution_port = 0
         self._scripts: Path | None = None
-        self._lifeline = -1
+        self._parent_pipe = -1
         self._keepers: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -92,23 +93,23 @@ class LocalRabbitMQ:
         docker = None if self._scripts else find_docker()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._settle_account()
-        lifeline_end, self._lifeline = os.pipe()
+        parent_pipe_end, self._parent_pipe = os.pipe()
         try:
             if docker:
-                self._keep("server", self._docker_command(docker), lifeline_end)
+                self._keep("server", self._docker_command(docker), parent_pipe_end)
             else:
                 self._configure()
-                self._keep("epmd", [_program("epmd"), "-address", "127.0.0.1"], lifeline_end)
-                self._keep("server", [str(self._scripts_folder / "rabbitmq-server")], lifeline_end)
+                self._keep("epmd", [_program("epmd"), "-address", "127.0.0.1"], parent_pipe_end)
+                self._keep("server", [str(self._scripts_folder / "rabbitmq-server")], parent_pipe_end)
         finally:
-            os.close(lifeline_end)
+            os.close(parent_pipe_end)
         await self._wait_until_ready()
 
     async def stop(self) -> None:
         """End the node and see that it is gone. Idempotent, never raises."""
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
+        if self._parent_pipe >= 0:
+            os.close(self._parent_pipe)
+            self._parent_pipe = -1
         for process in self._keepers:
             await asyncio.to_thread(_see_end, process)
         if self._keepers and self._scripts is None:
@@ -191,7 +192,7 @@ class LocalRabbitMQ:
             "RABBITMQ_MNESIA_BASE": self.folder / "data",
             "RABBITMQ_LOG_BASE": self.folder / "log",
             "RABBITMQ_GENERATED_CONFIG_DIR": self.folder / "generated",
-            # The script then becomes the server instead of waiting for it: the keeper signals the right process.
+            # The script then becomes the server instead of waiting for it: the supervisor signals the right process.
             "RUNNING_UNDER_SYSTEMD": "1",
             # Idle schedulers sleep instead of spinning: this node shares the machine with the workers.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
@@ -214,13 +215,13 @@ class LocalRabbitMQ:
     def _docker(self, *arguments: str) -> None:
         subprocess.run([find_docker(), *arguments], capture_output=True, check=False)
 
-    def _keep(self, name: str, command: Sequence[str], lifeline_end: int) -> None:
-        arguments = [str(lifeline_end), str(self.folder / "sockets"), str(self.folder / f"{name}.pid")]
+    def _keep(self, name: str, command: Sequence[str], parent_pipe_end: int) -> None:
+        arguments = [str(parent_pipe_end), str(self.folder / "sockets"), str(self.folder / f"{name}.pid")]
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, *arguments, *command],
+                [sys.executable, "-I", "-S", server_supervisor.__file__, *arguments, *command],
                 env=self._environment(),
-                pass_fds=(lifeline_end,),
+                pass_fds=(parent_pipe_end,),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

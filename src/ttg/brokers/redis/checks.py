@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 
 from ttg.brokers.redis.keys import Keys
-from ttg.brokers.redis.link import Link
+from ttg.brokers.redis.pool import Pool
 from ttg.clock import unix_time
 from ttg.errors import BrokerRefused
 
@@ -17,15 +17,15 @@ MOST_CLOCK_SECONDS = 5.0
 MIB = 1 << 20
 
 
-async def diagnose(link: Link, keys: Keys) -> list[Finding]:
+async def diagnose(pool: Pool, keys: Keys) -> list[Finding]:
     """Each check gives findings ``(level, subject, text, advice)``; one that may not look gives a note."""
     checks = {
-        "eviction": _eviction(link),
-        "persistence": _persistence(link),
-        "memory": _memory(link),
-        "recovery": _recovery(link),
-        "clock": _clock(link),
-        "keys": _keys(link, keys),
+        "eviction": _eviction(pool),
+        "persistence": _persistence(pool),
+        "memory": _memory(pool),
+        "recovery": _recovery(pool),
+        "clock": _clock(pool),
+        "keys": _keys(pool, keys),
     }
     findings: list[Finding] = []
     for subject, check in checks.items():
@@ -40,8 +40,8 @@ _OPERATOR = "ask whoever runs the server, or allow this user the command"
 Words = AsyncIterator[tuple[str, str, str]]
 
 
-async def _eviction(link: Link) -> Words:
-    policy = await _setting(link, "maxmemory-policy")
+async def _eviction(pool: Pool) -> Words:
+    policy = await _setting(pool, "maxmemory-policy")
     if policy == "noeviction":
         yield "good", "noeviction: the server deletes nothing by itself", ""
     else:
@@ -52,9 +52,9 @@ async def _eviction(link: Link) -> Words:
         )
 
 
-async def _persistence(link: Link) -> Words:
-    if await _setting(link, "appendonly") == "yes":
-        fsync = await _setting(link, "appendfsync")
+async def _persistence(pool: Pool) -> Words:
+    if await _setting(pool, "appendonly") == "yes":
+        fsync = await _setting(pool, "appendfsync")
         yield "good", f"appendonly yes, appendfsync {fsync}: tasks and results survive a restart", ""
     else:
         yield (
@@ -64,8 +64,8 @@ async def _persistence(link: Link) -> Words:
         )
 
 
-async def _memory(link: Link) -> Words:
-    info = await _info(link, "memory")
+async def _memory(pool: Pool) -> Words:
+    info = await _info(pool, "memory")
     used, limit = int(info["used_memory"]), int(info.get("maxmemory", "0"))
     if not limit:
         yield "good", f"{used / MIB:,.0f} MiB used, no maxmemory", ""
@@ -79,10 +79,10 @@ async def _memory(link: Link) -> Words:
         yield "good", f"{used / MIB:,.0f} of {limit / MIB:,.0f} MiB used", ""
 
 
-async def _recovery(link: Link) -> Words:
+async def _recovery(pool: Pool) -> Words:
     try:
-        own = await link.command("CLIENT", "ID")
-        await link.command("CLIENT", "LIST", "ID", own)
+        own = await pool.command("CLIENT", "ID")
+        await pool.command("CLIENT", "LIST", "ID", own)
         yield "good", "CLIENT LIST is permitted: a dead worker is noticed within about a second", ""
     except BrokerRefused:
         yield (
@@ -92,8 +92,8 @@ async def _recovery(link: Link) -> Words:
         )
 
 
-async def _clock(link: Link) -> Words:
-    seconds, microseconds = await link.command("TIME")
+async def _clock(pool: Pool) -> Words:
+    seconds, microseconds = await pool.command("TIME")
     difference = int(seconds) + int(microseconds) / 1e6 - unix_time()
     if abs(difference) <= MOST_CLOCK_SECONDS:
         yield "good", f"differs from this machine's by {abs(difference):.1f} s", ""
@@ -105,10 +105,10 @@ async def _clock(link: Link) -> Words:
         )
 
 
-async def _keys(link: Link, keys: Keys) -> Words:
+async def _keys(pool: Pool, keys: Keys) -> Words:
     foreign = []
     for key, kind in keys.types.items():
-        found = (await link.command("TYPE", key)).decode()
+        found = (await pool.command("TYPE", key)).decode()
         if found not in (kind, "none"):
             foreign.append(f"{key} is a {found}")
     if foreign:
@@ -121,13 +121,13 @@ async def _keys(link: Link, keys: Keys) -> Words:
         yield "good", f"no foreign keys under TTG's names ({keys.namespace}.…)", ""
 
 
-async def _setting(link: Link, name: str) -> str:
-    reply = await link.command("CONFIG", "GET", name)
+async def _setting(pool: Pool, name: str) -> str:
+    reply = await pool.command("CONFIG", "GET", name)
     if not reply:
         raise BrokerRefused(f"the server does not tell {name}")
     return str(reply[1].decode())
 
 
-async def _info(link: Link, section: str) -> dict[str, str]:
-    text = (await link.command("INFO", section)).decode()
+async def _info(pool: Pool, section: str) -> dict[str, str]:
+    text = (await pool.command("INFO", section)).decode()
     return dict(re.findall(r"^(\w+):(.*?)\r?$", text, re.MULTILINE))

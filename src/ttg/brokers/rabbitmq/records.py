@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ttg.brokers.rabbitmq.link import Link
-from ttg.brokers.rabbitmq.publisher import Letter
+from ttg.brokers.rabbitmq.connection import Connection
+from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.brokers.rabbitmq.streams import Entry, StreamReader
 from ttg.clock import loop_time
 from ttg.errors import MessageError
@@ -15,14 +15,14 @@ CATCH_UP_SECONDS = 5.0
 BATCH = 1_000
 
 
-def record_letter(queue: str, record: RunRecord) -> Letter:
+def record_message(queue: str, record: RunRecord) -> Outgoing:
     """A run's record as a message."""
-    return Letter(queue, encode(record), "run", {"run": record.run, "state": record.state})
+    return Outgoing(queue, encode(record), "run", {"run": record.run, "state": record.state})
 
 
-def removal_letter(queue: str, run: str) -> Letter:
+def removal_message(queue: str, run: str) -> Outgoing:
     """The message that makes everybody forget ``run``; workers then drop its tasks."""
-    return Letter(queue, b"{}", "run", {"run": run, "state": "removed"})
+    return Outgoing(queue, b"{}", "run", {"run": run, "state": "removed"})
 
 
 class RunRecords:
@@ -36,9 +36,9 @@ class RunRecords:
         self._reading = asyncio.Lock()
 
     @classmethod
-    async def attach(cls, link: Link, stream: str) -> RunRecords:
+    async def attach(cls, connection: Connection, stream: str) -> RunRecords:
         """The records of ``stream``, from its beginning."""
-        return cls(await StreamReader.attach(link, stream, None))
+        return cls(await StreamReader.attach(connection, stream, None))
 
     @property
     def usable(self) -> bool:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ttg.errors import InputError
+from ttg.results.dead_letters import Cause, causes
 from ttg.results.folder import RunFolder, find_run
-from ttg.results.letters import Cause, causes
 
 POLL_SECONDS = 0.05
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ttg.brokers.base import ResultMessage
 from ttg.brokers.rabbitmq.leases import Received
-from ttg.brokers.rabbitmq.publisher import Letter
+from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.brokers.rabbitmq.rotation import Seen
 from ttg.brokers.rabbitmq.streams import Entry
 from ttg.errors import MessageError
@@ -14,12 +14,12 @@ from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, RunRecord,
 from ttg.spec import decode_spec
 
 
-def task_letter(queue: str, task: Task) -> Letter:
+def task_message(queue: str, task: Task) -> Outgoing:
     """A task; its body says everything."""
-    return Letter(queue, encode(task), "task")
+    return Outgoing(queue, encode(task), "task")
 
 
-def result_letter(queue: str, header: ResultHeader, payload: bytes) -> Letter:
+def result_message(queue: str, header: ResultHeader, payload: bytes) -> Outgoing:
     """Header as JSON, a newline (JSON of ours has none), the payload as it is."""
     headers = {
         "run": header.run,
@@ -30,30 +30,30 @@ def result_letter(queue: str, header: ResultHeader, payload: bytes) -> Letter:
         "dead": len(header.dead),
         "milliseconds": round(1000 * header.seconds),
     }
-    return Letter(queue, b"%b\n%b" % (encode(header), payload), "result", headers, "application/x-ttg-result")
+    return Outgoing(queue, b"%b\n%b" % (encode(header), payload), "result", headers, "application/x-ttg-result")
 
 
 def read_result(entry: Entry) -> ResultMessage:
-    """The inverse of :func:`result_letter`; ``MessageError`` if it is none."""
+    """The inverse of :func:`result_message`; ``MessageError`` if it is none."""
     header, _, payload = entry.body.partition(b"\n")
     return ResultMessage(entry.cursor, decode(header, ResultHeader), payload)
 
 
-def dead_letter(queue: str, letter: DeadLetter) -> Letter:
+def dead_letter_message(queue: str, letter: DeadLetter) -> Outgoing:
     """A parameter given up."""
     failure = letter.failure
     headers = {"run": letter.run, "index": letter.index, "attempts": letter.attempts, "error": failure.error[:200]}
-    return Letter(queue, encode(letter), "dead letter", headers)
+    return Outgoing(queue, encode(letter), "dead letter", headers)
 
 
-def set_aside_letter(queue: str, body: bytes, reason: str) -> Letter:
+def quarantine_message(queue: str, body: bytes, reason: str) -> Outgoing:
     """A message that cannot be decoded, as it came."""
-    return Letter(queue, body, "set aside", {"reason": reason[:500]}, "application/octet-stream")
+    return Outgoing(queue, body, "quarantined", {"reason": reason[:500]}, "application/octet-stream")
 
 
-def event_letter(queue: str, event: AnyEvent) -> Letter:
+def event_message(queue: str, event: AnyEvent) -> Outgoing:
     """An event."""
-    return Letter(queue, encode(event), "event", {"source": event.source})
+    return Outgoing(queue, encode(event), "event", {"source": event.source})
 
 
 def read_events(entries: Iterable[Entry]) -> Iterator[tuple[str, AnyEvent]]:
@@ -65,15 +65,15 @@ def read_events(entries: Iterable[Entry]) -> Iterator[tuple[str, AnyEvent]]:
             continue
 
 
-def outcome_letters(outcome: Outcome, results: str, retry: str, dlq: str, tasks: str) -> Iterator[Letter]:
+def outcome_messages(outcome: Outcome, results: str, retry: str, dlq: str, tasks: str) -> Iterator[Outgoing]:
     """All that an outcome leaves behind."""
-    yield result_letter(results, outcome.header, outcome.payload)
+    yield result_message(results, outcome.header, outcome.payload)
     for task in outcome.retries:
-        yield task_letter(retry, task)
+        yield task_message(retry, task)
     for letter in outcome.header.dead:
-        yield dead_letter(dlq, letter)
+        yield dead_letter_message(dlq, letter)
     for task in outcome.remainder:
-        yield task_letter(tasks, task)
+        yield task_message(tasks, task)
 
 
 def retry_delay_ms(record: RunRecord) -> int:

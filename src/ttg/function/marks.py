@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ttg.errors import TargetError
-from ttg.spec import Target
-from ttg.target.source import Source, source_of
+from ttg.errors import FunctionError
+from ttg.function.source import Source, source_of
+from ttg.spec import FunctionRef
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,11 +26,11 @@ def vectorized(function: F) -> F:
     the function's own, to be changed in place if it likes. Called by hand, it is the function it was.
     """
     if not callable(function):
-        raise TargetError(f"ttg.vectorized: expected a function, got {function!r}")
+        raise FunctionError(f"ttg.vectorized: expected a function, got {function!r}")
     try:
         setattr(function, _MARK, True)
     except (AttributeError, TypeError) as error:
-        raise TargetError(
+        raise FunctionError(
             f"ttg.vectorized: {function!r} cannot be marked: wrap it in a function, or run it with vectorized=True "
             "(--vectorized)"
         ) from error
@@ -44,12 +44,12 @@ def is_vectorized(function: Any) -> bool:
     return getattr(function, _MARK, False) is True
 
 
-def is_marked(target: Target, cwd: Path | None = None) -> bool:
-    """Whether the source of ``target`` shows the mark. Marks that only running it reveals are seen in the child."""
-    if target.kind not in ("file", "module"):
+def is_marked(ref: FunctionRef, cwd: Path | None = None) -> bool:
+    """Whether the source of ``ref`` shows the mark. Marks that only running it reveals are seen in the child."""
+    if ref.kind not in ("file", "module"):
         return False
-    source = source_of(target.kind, target.location, (cwd or Path.cwd()).resolve())
-    node = source.definitions().get(target.function) if source else None
+    source = source_of(ref.kind, ref.location, (cwd or Path.cwd()).resolve())
+    node = source.definitions().get(ref.name) if source else None
     return bool(source and isinstance(node, ast.FunctionDef) and any(marks(source, node)))
 
 

@@ -1,7 +1,8 @@
 """Keeps the embedded server: starts it, starts it again if it dies, and ends it when nobody needs it any more.
 
-Run as a script by :mod:`ttg.brokers.embedded`: ``python -I -S keeper.py LIFELINE_FD SOCKET_FOLDER PID_FILE COMMAND…``.
-It imports only what starts in milliseconds. The coordinator and its local workers hold the write end of the lifeline
+Run as a script by :mod:`ttg.brokers.embedded`:
+``python -I -S server_supervisor.py PARENT_PIPE_FD SOCKET_FOLDER PID_FILE COMMAND…``.
+It imports only what starts in milliseconds. The coordinator and its local workers hold the write end of the parent
 pipe; when the last of them is gone, however it died, the pipe ends and so does the server. :data:`DISCARD` in the pipe
 says that nothing in the server is of use any more: it is killed at once. On Linux the kernel kills the server when the
 keeper itself dies.
@@ -24,7 +25,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
-    lifeline, socket_folder, pid_file = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    parent_pipe, socket_folder, pid_file = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     signal.signal(signal.SIGTERM, _exit)
     wakeup = _wakeup_on_child_death()
     farewell, long_lived = None, True
@@ -32,7 +33,7 @@ def main() -> int:
         started = time.monotonic()
         pid = _start(sys.argv[4:], pid_file)
         try:
-            farewell = _wait_while_alive(pid, lifeline, wakeup)
+            farewell = _wait_while_alive(pid, parent_pipe, wakeup)
         finally:
             _end(pid, wakeup, farewell or signal.SIGTERM)
         long_lived = time.monotonic() - started >= SHORTEST_LIFE_SECONDS
@@ -81,12 +82,12 @@ def _die_with(keeper: int) -> None:
         os._exit(1)
 
 
-def _wait_while_alive(pid: int, lifeline: int, wakeup: int) -> int | None:
+def _wait_while_alive(pid: int, parent_pipe: int, wakeup: int) -> int | None:
     """Until nobody needs the server any more: the signal to end it with. ``None``: it ended by itself."""
     while _is_alive(pid):
-        readable, _, _ = select.select([lifeline, wakeup], [], [])
-        if lifeline in readable:
-            return signal.SIGKILL if os.read(lifeline, 1) == DISCARD else signal.SIGTERM
+        readable, _, _ = select.select([parent_pipe, wakeup], [], [])
+        if parent_pipe in readable:
+            return signal.SIGKILL if os.read(parent_pipe, 1) == DISCARD else signal.SIGTERM
         _drain(wakeup)
     return None
 

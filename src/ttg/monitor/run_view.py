@@ -20,7 +20,7 @@ class RunState:
     """What is known of one run; ``heard`` is when its coordinator last spoke, on the monitor's clock."""
 
     run: str
-    target: str = ""
+    function: str = ""
     status: str = RUNNING
     names: tuple[str, ...] = ()
     size: int = 0
@@ -50,7 +50,7 @@ class RunState:
         )
         return RunView(
             run=self.run,
-            target=self.target,
+            function=self.function,
             status=self.status,
             stale=stale,
             silent_seconds=silent if self.active else 0.0,
@@ -78,7 +78,7 @@ class Runs:
     def on_started(self, event: RunStarted, heard: float) -> None:
         """A coordinator took the run up, for the first time or again."""
         state = self._state(event.run, event.at)
-        state.target, state.size, state.names = event.target, event.size, event.names
+        state.function, state.size, state.names = event.function, event.size, event.names
         state.status, state.started, state.heard = RUNNING, event.at, heard
         state.settled_before = event.settled
         state.done = max(event.settled - state.dead, 0)
