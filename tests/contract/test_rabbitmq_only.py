@@ -47,12 +47,16 @@ def config(server: RabbitMQServer, request: pytest.FixtureRequest) -> BrokerConf
 async def work_off(broker: RabbitMQBroker, count: int) -> set[str]:
     """Settle tasks until ``count`` different ones have results, however often the broker fails; returns their ids."""
     done_so_far: set[str] = set()
+    cursor: str | None = None
 
     async def settle_some() -> int:
+        nonlocal cursor
         try:
             deliveries: list[Delivery] = await broker.lease(10, 0.2)
             await broker.settle([done(delivery) for delivery in deliveries])
-            done_so_far.update(message.header.task for message in await broker.read_results(None, 1000, 0))
+            for message in await broker.read_results(cursor, 1000, 0):
+                cursor = message.cursor
+                done_so_far.add(message.header.task)
         except BrokerError:
             return -1
         return len(done_so_far)
