@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 from backends import Backend
-from conftest import Clients
 from making import died, done, header, task, tasks
 
+from conftest import Clients
 from ttg.brokers.base import Broker, BrokerStats, Delivery, Settlement
 from ttg.messages import Outcome, RunRecord, Task
 from waiting import eventually

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 from backends import Backend
-from conftest import Clients
 from making import done, task, tasks
 
+from conftest import Clients
 from ttg.brokers.base import Broker, BrokerConfig, Delivery
 from ttg.clock import loop_time
 from ttg.messages import Task, WorkerLost

@@ -96,14 +96,14 @@ class Connection:
     async def connect(cls, parameters: pika.ConnectionParameters, where: str) -> Connection:
         """Open a connection, or raise ``BrokerUnavailable`` or ``BrokerRefused``, naming ``where``."""
         connection = cls()
-        connection = connection._connection = _PikaConnection(
+        driver = connection._connection = _PikaConnection(
             parameters,
             on_open_callback=lambda _connection: connection._finish_opening(None),
             on_open_error_callback=lambda _connection, error: connection._finish_opening(connect_error(error, where)),
             on_close_callback=lambda _connection, error: connection._on_close(error),
         )
-        connection.add_on_connection_blocked_callback(lambda *_: connection._on_blocked(True))
-        connection.add_on_connection_unblocked_callback(lambda *_: connection._on_blocked(False))
+        driver.add_on_connection_blocked_callback(lambda *_: connection._on_blocked(True))
+        driver.add_on_connection_unblocked_callback(lambda *_: connection._on_blocked(False))
         try:
             await connection._opened
         except asyncio.CancelledError:
