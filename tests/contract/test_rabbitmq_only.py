@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from looking import dead_letters
 from making import died, done, header, letter, task, tasks
 
-from rabbitmq_server import RabbitMQServer, installed
+from rabbitmq_server import RabbitMQServer
 from ttg.brokers.base import BrokerConfig, Delivery, Settlement
 from ttg.brokers.rabbitmq import RabbitMQBroker, leases
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
@@ -20,14 +20,10 @@ from ttg.messages import BrokerTrouble, Outcome, RunRecord, WorkerLost
 from ttg.worker.execution import MAX_PAYLOAD_BYTES
 from waiting import eventually
 
-pytestmark = pytest.mark.skipif(not installed(), reason="no rabbitmq-server on PATH")
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RabbitMQServer]:
-    server = RabbitMQServer.started()
-    yield server
-    server.close()
+@pytest.fixture
+def server(rabbitmq: RabbitMQServer) -> RabbitMQServer:
+    return rabbitmq
 
 
 @pytest.fixture
