@@ -21,7 +21,7 @@ ACTIVE = "active"
 
 
 @dataclass(eq=False)
-class Run:
+class KnownRun:
     """A run. ``refusal`` says why this worker does not execute it; ``lasting`` if no other worker could either."""
 
     spec: RunSpec
@@ -64,13 +64,13 @@ class RunCache:
     def __init__(self, broker: Broker, allow: Sequence[str]) -> None:
         self._broker = broker
         self._allow = tuple(allow)
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, KnownRun] = {}
 
-    def known(self, run: str) -> Run | None:
+    def known(self, run: str) -> KnownRun | None:
         """The run, if it was asked for before."""
         return self._runs.get(run)
 
-    async def find(self, run: str) -> Run | None:
+    async def find(self, run: str) -> KnownRun | None:
         """The run; ``None`` if the broker does not know it (yet). ``MessageError`` for a spec that cannot be read."""
         if run not in self._runs:
             record = await self._broker.find_run(run)
@@ -79,7 +79,7 @@ class RunCache:
             self._runs[run] = self._read(record)
         return self._runs[run]
 
-    async def refresh(self) -> list[Run]:
+    async def refresh(self) -> list[KnownRun]:
         """Ask for the state of every run known; forgets and returns those that are over, or specified anew."""
         changed = []
         for name, run in list(self._runs.items()):
@@ -89,9 +89,9 @@ class RunCache:
                 changed.append(self._runs.pop(name))
         return changed
 
-    def _read(self, record: RunRecord) -> Run:
+    def _read(self, record: RunRecord) -> KnownRun:
         spec = decode_spec(record.spec)
-        run = Run(spec, bytes(record.spec), record.state)
+        run = KnownRun(spec, bytes(record.spec), record.state)
         if not allowed(spec.function, self._allow, Path.cwd()):
             run.refusal = (
                 f"this worker was not started for {spec.function}: start it in the folder of that file, "
