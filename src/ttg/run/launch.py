@@ -82,9 +82,10 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
         with folder.lock():
             return await _execute(request, folder, reporter, hooks, signals)
     except asyncio.CancelledError:
-        if not signals.presses:
+        if signals.presses and folder.info.state == "active":
+            folder.update(state="interrupted")
+        if signals.presses != 1:
             raise
-        folder.update(state="interrupted")
         raise RunStopped(f"stopped before it began; `ttg resume {request.spec.run}` starts it") from None
     except (FunctionError, BrokerError):
         if not request.resume and not folder.info.done + folder.info.dead:
