@@ -7,7 +7,7 @@ Made from :class:`Options`: the arguments of the command line (``ttg.cli.argumen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from enum import Enum
 from functools import partial
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Door(Enum):
+class EntryPoint(Enum):
     """Where options are given; the value is what people call it."""
 
     RUN = "ttg run"
@@ -40,18 +40,18 @@ class Door(Enum):
     @property
     def is_python(self) -> bool:
         """Options are keyword arguments there."""
-        return self in (Door.API_RUN, Door.API_RESUME)
+        return self in (EntryPoint.API_RUN, EntryPoint.API_RESUME)
 
 
-CLUSTER = {Door.ON_CLUSTER, Door.KUBE_RUN}
-WRITTEN = {Door.RUN, Door.PLAN, *CLUSTER}  # the space is written on the command line
-SAMPLED = {*WRITTEN, Door.API_RUN}
-NEW = SAMPLED - {Door.PLAN}
-AGAIN = {Door.RESUME, Door.RETRY, Door.API_RESUME}
+CLUSTER = {EntryPoint.ON_CLUSTER, EntryPoint.KUBE_RUN}
+WRITTEN = {EntryPoint.RUN, EntryPoint.PLAN, *CLUSTER}  # the space is written on the command line
+SAMPLED = {*WRITTEN, EntryPoint.API_RUN}
+NEW = SAMPLED - {EntryPoint.PLAN}
+AGAIN = {EntryPoint.RESUME, EntryPoint.RETRY, EntryPoint.API_RESUME}
 LOCAL = {*NEW, *AGAIN} - CLUSTER
-CONNECTED = {*LOCAL, Door.WORKER, Door.LOOK, Door.CLEANUP}
-DRIVEN = {*CLUSTER, Door.KUBE_UP}
-COMMANDS = {Door.RUN, Door.RESUME, Door.RETRY}
+CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.CLEANUP}
+DRIVEN = {*CLUSTER, EntryPoint.KUBE_UP}
+COMMANDS = {EntryPoint.RUN, EntryPoint.RESUME, EntryPoint.RETRY}
 
 
 class Kind(NamedTuple):
@@ -100,7 +100,7 @@ class Option:
         self,
         kind: Kind,
         help: str,
-        at: set[Door],
+        at: set[EntryPoint],
         default: Any = None,
         *,
         group: str,
@@ -121,29 +121,35 @@ class Option:
         """The declaration on the class; on an object, where it was not given, the default."""
         return self if chosen is None else self.default
 
-    def flag(self, door: Door) -> str:
+    def flag(self, entry: EntryPoint) -> str:
         """Its name on the command line. All of `ttg kube` is about the cluster: there, the names need not say so."""
-        name = self.name.removeprefix("kube_") if door in (Door.KUBE_RUN, Door.KUBE_UP, Door.KUBE) else self.name
+        name = (
+            self.name.removeprefix("kube_")
+            if entry in (EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE)
+            else self.name
+        )
         return f"--{'no-' if self.default is True else ''}{name.replace('_', '-')}"
 
-    def called(self, door: Door) -> str:
-        """Its name at ``door``."""
-        return self.name if door.is_python else self.flag(door)
+    def called(self, entry: EntryPoint) -> str:
+        """Its name at ``entry``."""
+        return self.name if entry.is_python else self.flag(entry)
 
-    def parse(self, value: Any, door: Door) -> Any:
+    def parse(self, value: Any, entry: EntryPoint) -> Any:
         """The typed value; a ``SettingsError`` that names the option when it cannot be one."""
         try:
             return self.kind.read(value)
         except (ValueError, TypeError) as error:
-            raise SettingsError(f"{self.called(door)}: {error}") from None
+            raise SettingsError(f"{self.called(entry)}: {error}") from None
 
     def word(self, value: Any) -> str:
         """What says ``value`` on a command line."""
-        return f"{self.flag(Door.RUN)}={self.kind.write(value)}" if self.kind.metavar else self.flag(Door.RUN)
+        return (
+            f"{self.flag(EntryPoint.RUN)}={self.kind.write(value)}" if self.kind.metavar else self.flag(EntryPoint.RUN)
+        )
 
-    def explained(self, door: Door) -> str:
+    def explained(self, entry: EntryPoint) -> str:
         """The help, with the default."""
-        if self.default is True and not door.is_python:
+        if self.default is True and not entry.is_python:
             return f"do not {self.help}"
         default = self.otherwise
         if not default and not isinstance(self.default, bool | tuple | None):
@@ -200,7 +206,7 @@ class Options:
         {*SAMPLED, *AGAIN},
         otherwise="one per core; 3 pods",
     )
-    slots: int = _execution(count(1, 1_000), "child processes per worker", {*SAMPLED, *AGAIN, Door.WORKER}, 1)
+    slots: int = _execution(count(1, 1_000), "child processes per worker", {*SAMPLED, *AGAIN, EntryPoint.WORKER}, 1)
     replace: bool = _execution(
         FLAG, "replace a local worker that died", LOCAL, True, instead="Kubernetes replaces pods by itself"
     )
@@ -211,9 +217,15 @@ class Options:
         otherwise="64M; 4M in an embedded one",
         sent=True,
     )
-    force: bool = _execution(FLAG, "go on even though the function changed", {Door.RESUME, Door.API_RESUME}, False)
+    force: bool = _execution(
+        FLAG, "go on even though the function changed", {EntryPoint.RESUME, EntryPoint.API_RESUME}, False
+    )
     retry_dead: tuple[int, ...] = _execution(
-        Kind("INDICES", units.indices), "dead letters to try again", {Door.API_RESUME}, (), instead="use `ttg retry`"
+        Kind("INDICES", units.indices),
+        "dead letters to try again",
+        {EntryPoint.API_RESUME},
+        (),
+        instead="use `ttg retry`",
     )
 
     retries: int | None = _limit(
@@ -265,7 +277,7 @@ class Options:
     )
 
     quiet: bool = _output(FLAG, "no progress", {*COMMANDS, *CLUSTER}, False, short="-q")
-    json: bool = _output(FLAG, "print the report as JSON", {*COMMANDS, *CLUSTER, Door.PLAN}, False)
+    json: bool = _output(FLAG, "print the report as JSON", {*COMMANDS, *CLUSTER, EntryPoint.PLAN}, False)
     dashboard: bool = _output(
         FLAG,
         "serve the live dashboard while the run goes on",
@@ -274,46 +286,48 @@ class Options:
         instead="forward the port of the cluster's broker, and look with `ttg dashboard --broker`",
     )
     metrics_port: int | None = _output(
-        PORT, "serve Prometheus metrics, and /healthz", {*COMMANDS, Door.WORKER}, instead=PORT_IN_CLUSTER
+        PORT, "serve Prometheus metrics, and /healthz", {*COMMANDS, EntryPoint.WORKER}, instead=PORT_IN_CLUSTER
     )
     metrics_host: str = _output(
         Kind("ADDRESS", units.text),
         "where metrics are served",
-        {*COMMANDS, Door.WORKER},
+        {*COMMANDS, EntryPoint.WORKER},
         "127.0.0.1",
         instead=PORT_IN_CLUSTER,
     )
 
-    on: str = _kubernetes(one_of("here", "kubernetes"), "where it runs", {Door.ON_CLUSTER}, "here", instead="")
+    on: str = _kubernetes(one_of("here", "kubernetes"), "where it runs", {EntryPoint.ON_CLUSTER}, "here", instead="")
     backend: str = _kubernetes(one_of("redis", "rabbitmq"), "the cluster's broker", DRIVEN, "redis")
     image: str = _kubernetes(NAME, "the workers' image", CLUSTER, "ttg-worker:latest")
     pod_memory: int | None = _kubernetes(
         SIZE, "memory of a pod", CLUSTER, otherwise="192M and what its children may use; 1G without --memory"
     )
-    kube_namespace: str = _kubernetes(NAME, "the pods' namespace", {*DRIVEN, Door.KUBE, Door.CLEANUP}, "ttg")
+    kube_namespace: str = _kubernetes(
+        NAME, "the pods' namespace", {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP}, "ttg"
+    )
     kube_context: str | None = _kubernetes(
         NAME,
         "the cluster, as kubectl calls it",
-        {*DRIVEN, Door.KUBE, Door.CLEANUP},
+        {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP},
         otherwise="kubectl's current one",
     )
-    broker_storage: str = _kubernetes(QUANTITY, "the broker's disk", {Door.KUBE_UP}, "8Gi", instead="")
+    broker_storage: str = _kubernetes(QUANTITY, "the broker's disk", {EntryPoint.KUBE_UP}, "8Gi", instead="")
     data_storage: str = _kubernetes(QUANTITY, "disk for datasets", CLUSTER, "20Gi")
     storage_class: str | None = _kubernetes(NAME, "kind of disk", DRIVEN, otherwise="the cluster's default")
     keep: bool = _kubernetes(FLAG, "leave the run's jobs in the cluster when it is done", CLUSTER, False)
 
-    run: str | None = _worker(RUN, "help this run of this machine, which uses an embedded broker", {Door.WORKER})
-    name: str | None = _worker(NAME, "name in logs and views", {Door.WORKER}, otherwise="host-pid")
+    run: str | None = _worker(RUN, "help this run of this machine, which uses an embedded broker", {EntryPoint.WORKER})
+    name: str | None = _worker(NAME, "name in logs and views", {EntryPoint.WORKER}, otherwise="host-pid")
     allow: tuple[str, ...] = _worker(
         Kind("TARGET", units.texts),
         "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder); may be repeated",
-        {Door.WORKER},
+        {EntryPoint.WORKER},
         (),
     )
-    until_run: str | None = _worker(RUN, "exit when this run is finished", {Door.WORKER})
-    exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task", {Door.WORKER})
-    grace: float = _worker(DELAY, "time to drain after SIGTERM", {Door.WORKER}, 8.0)
-    parent_pipe_fd: int | None = _worker(count(0), "", {Door.WORKER})
+    until_run: str | None = _worker(RUN, "exit when this run is finished", {EntryPoint.WORKER})
+    exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task", {EntryPoint.WORKER})
+    grace: float = _worker(DELAY, "time to drain after SIGTERM", {EntryPoint.WORKER}, 8.0)
+    parent_pipe_fd: int | None = _worker(count(0), "", {EntryPoint.WORKER})
 
 
 def every_option() -> Iterator[Option]:
@@ -324,53 +338,54 @@ def every_option() -> Iterator[Option]:
 DEFAULTS = Options()
 
 
-def options_at(*doors: Door) -> Iterator[Option]:
-    """Those that apply at one of ``doors``."""
-    return (option for option in every_option() if option.at.intersection(doors))
+def options_at(*entries: EntryPoint) -> Iterator[Option]:
+    """Those that apply at one of ``entries``."""
+    return (option for option in every_option() if option.at.intersection(entries))
 
 
-def choose(door: Door, given: Mapping[str, Any]) -> Options:
-    """The options that were given at ``door``, as text or Python values; ``None`` is not given.
+def choose(entry: EntryPoint, given: Mapping[str, Any]) -> Options:
+    """The options that were given at ``entry``, as text or Python values; ``None`` is not given.
 
     Raises ``SettingsError`` for a value that cannot work and for an option that does not apply there; in Python a
     ``TypeError`` for the latter, as any function does.
     """
     chosen: dict[str, Any] = {}
     for name, value in given.items():
-        option = _option(door, name)
+        option = _option(entry, name)
         if value is None:
             continue
         if option.name in chosen:
             raise SettingsError(f"{option.name} and {option.old} are one option: give one of them")
-        chosen[option.name] = option.parse(value, door)
+        chosen[option.name] = option.parse(value, entry)
     return Options(**chosen)
 
 
-def _option(door: Door, name: str) -> Option:
-    for option in options_at(door):
-        if name == option.name or (door.is_python and name == option.old):
+def _option(entry: EntryPoint, name: str) -> Option:
+    for option in options_at(entry):
+        if name == option.name or (entry.is_python and name == option.old):
             return option
-    error: type[Exception] = TypeError if door.is_python else SettingsError
-    raise error(unknown(door, name))
+    error: type[Exception] = TypeError if entry.is_python else SettingsError
+    names = [option.called(entry) for option in options_at(entry) if option.help]
+    raise error(unknown(entry.value, name, names))
 
 
-def unknown(door: Door, name: str) -> str:
-    """What to say of an option that ``door`` does not have: ``name`` is a declared one's, or what somebody typed."""
+def unknown(where: str, name: str, names: Iterable[str]) -> str:
+    """What to say of an option that ``where`` does not take; it takes ``names``."""
     for option in every_option():
-        if option.help and name in (option.name, option.flag(door)):
-            places = ", ".join(place.value for place in Door if place in option.at)
-            return f"{option.called(door)} does not go with {door.value}: {option.instead or f'it is for {places}'}"
-    names = [option.called(door) for option in options_at(door) if option.help]
+        called = option.flag(EntryPoint.RUN)
+        if option.help and name in (option.name, called):
+            places = ", ".join(place.value for place in EntryPoint if place in option.at)
+            called = option.name if where.endswith("()") else called
+            return f"{called} does not go with {where}: {option.instead or f'it is for {places}'}"
     close = get_close_matches(name, names, 1)
-    return f"{door.value} has no option {name}" + (
-        f": did you mean {close[0]}?" if close else f"; it has {', '.join(names)}"
-    )
+    advice = f": did you mean {close[0]}?" if close else f"; it has {', '.join(names)}"
+    return f"{where} has no option {name}{advice}"
 
 
-def as_words(chosen: Options, door: Door) -> list[str]:
+def as_words(chosen: Options, entry: EntryPoint) -> list[str]:
     """What says the same to the ``ttg run`` or ``ttg resume`` of a coordinator in a cluster."""
     given = vars(chosen)
-    sent = (option for option in options_at(door) if option.sent)
+    sent = (option for option in options_at(entry) if option.sent)
     return [
         option.word(given[option.name]) for option in sent if given.get(option.name, option.default) != option.default
     ]

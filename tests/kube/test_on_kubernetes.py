@@ -12,7 +12,7 @@ from test_cluster import LISTING, Fake, dataset, fake, job, pod  # noqa: F401 - 
 from ttg.cli import main
 from ttg.demo.on_kind import PodKiller
 from ttg.kube.kubectl import Kubectl
-from ttg.options import Door, Option, choose, every_option, options_at
+from ttg.options import EntryPoint, Option, choose, every_option, options_at
 
 TYPED = {
     "N": "7", "TIME": "9s", "SIZE": "300M", "N|%": "5%", "URL": "redis://somewhere", "PORT": "9000", "RUN": "other",
@@ -23,13 +23,13 @@ QUANTITIES = {"data_storage": "7Gi", "pod_memory": "4G"}
 pytestmark = pytest.mark.usefixtures("fake")
 
 
-def typed(option: Option, door: Door = Door.RUN, *, joined: bool = False) -> list[str]:
+def typed(option: Option, entry: EntryPoint = EntryPoint.RUN, *, joined: bool = False) -> list[str]:
     """The option with some value, in one of the two spellings."""
     if not option.kind.metavar:
-        return [option.flag(door)]
+        return [option.flag(entry)]
     choices = option.kind.metavar.strip("{}").split(",")
     value = QUANTITIES.get(option.name) or TYPED.get(option.kind.metavar) or choices[-1]
-    return [f"{option.flag(door)}={value}"] if joined else [option.flag(door), value]
+    return [f"{option.flag(entry)}={value}"] if joined else [option.flag(entry), value]
 
 
 def coordinator(fake: Fake) -> list[str]:  # noqa: F811
@@ -56,9 +56,9 @@ def on_cluster(fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 RUN_JSON = b"""{"spec": {"run": "r1", "function": {"kind": "module", "location": "m", "name": "f"}, "space": {},
 "size": 2, "names": ["x"]}, "state": "finished", "created": 1, "updated": 2, "size": 2, "done": 2}"""
 
-HANDED_ON = [option for option in options_at(Door.ON_CLUSTER) if option.sent]
-USED_HERE = [option for option in options_at(Door.ON_CLUSTER) if not option.sent]
-REFUSED = [option for option in options_at(Door.RUN) if Door.ON_CLUSTER not in option.at]
+HANDED_ON = [option for option in options_at(EntryPoint.ON_CLUSTER) if option.sent]
+USED_HERE = [option for option in options_at(EntryPoint.ON_CLUSTER) if not option.sent]
+REFUSED = [option for option in options_at(EntryPoint.RUN) if EntryPoint.ON_CLUSTER not in option.at]
 
 
 def test_every_option_of_a_run_is_handed_on_used_here_or_refused() -> None:
@@ -81,13 +81,13 @@ def test_what_describes_the_run_means_the_same_to_the_coordinator(
 ) -> None:
     assert on_cluster(*typed(option, joined=joined)) == 0
     command = coordinator(fake)
-    (word,) = [word for word in command[4:] if word.startswith(option.flag(Door.RUN))]
+    (word,) = [word for word in command[4:] if word.startswith(option.flag(EntryPoint.RUN))]
     text = typed(option, joined=True)[0].partition("=")[2]
-    expected = choose(Door.RUN, {option.name: text or not option.default})
-    assert vars(choose(Door.RUN, {option.name: word.partition("=")[2] or not option.default})) == vars(expected)
+    expected = choose(EntryPoint.RUN, {option.name: text or not option.default})
+    assert vars(choose(EntryPoint.RUN, {option.name: word.partition("=")[2] or not option.default})) == vars(expected)
     if option.name == "params":
         assert any(item["kind"] == "ConfigMap" and "x.csv" in item["binaryData"] for item in fake.applied())
-    assert (word in command[2]) == (Door.RESUME in option.at), "a coordinator that comes back resumes with it"
+    assert (word in command[2]) == (EntryPoint.RESUME in option.at), "a coordinator that comes back resumes with it"
 
 
 @pytest.mark.parametrize("option", REFUSED, ids=lambda option: option.name)
@@ -99,12 +99,12 @@ def test_what_a_cluster_cannot_do_is_refused(
 ) -> None:
     assert on_cluster(*typed(option)) == 2
     said = capsys.readouterr().err
-    assert said == f"ttg: {option.flag(Door.RUN)} does not go with ttg run --on kubernetes: {option.instead}\n"
+    assert said == f"ttg: {option.flag(EntryPoint.RUN)} does not go with ttg run --on kubernetes: {option.instead}\n"
     assert option.instead
     assert not (fake.folder / "calls.jsonl").exists()
 
 
-ONLY_THERE = [option for option in USED_HERE if Door.RUN not in option.at and option.name != "on"]
+ONLY_THERE = [option for option in USED_HERE if EntryPoint.RUN not in option.at and option.name != "on"]
 
 
 @pytest.mark.parametrize("option", ONLY_THERE, ids=lambda option: option.name)

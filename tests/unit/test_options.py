@@ -12,7 +12,7 @@ from ttg import units
 from ttg.cli import arguments, build_parser
 from ttg.errors import SettingsError
 from ttg.kube.layout import Sweep
-from ttg.options import AGAIN, NEW, Door, Kind, Option, Options, as_words, choose, every_option, options_at
+from ttg.options import AGAIN, NEW, EntryPoint, Kind, Option, Options, as_words, choose, every_option, options_at
 from ttg.run import reference
 
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
@@ -36,13 +36,13 @@ def dummy(monkeypatch: pytest.MonkeyPatch) -> Option:
 def test_an_option_that_is_declared_is_everywhere() -> None:
     for words in (["run", "m:f"], ["resume"], ["retry", "last"], ["kube", "run", "m:f"]):
         assert typed(*words, "--dummy-depth", "3") == typed(*words, "--dummy-depth=3") == {"dummy_depth": "3"}
-    chosen: Any = choose(Door.API_RUN, {"dummy_depth": 3})
+    chosen: Any = choose(EntryPoint.API_RUN, {"dummy_depth": 3})
     assert chosen.dummy_depth == 3
-    assert choose(Door.API_RUN, {}).dummy_depth == 7  # type: ignore[attr-defined]
+    assert choose(EntryPoint.API_RUN, {}).dummy_depth == 7  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match="did you mean dummy_depth"):
-        choose(Door.API_RUN, {"dummy_dept": 3})
+        choose(EntryPoint.API_RUN, {"dummy_dept": 3})
     with pytest.raises(SettingsError, match="--dummy-depth: expected a whole number, got 'x'"):
-        choose(Door.RUN, {"dummy_depth": "x"})
+        choose(EntryPoint.RUN, {"dummy_depth": "x"})
     sweep = Sweep("r", "m:f", chosen=chosen)
     assert "--dummy-depth=3" in sweep.words
     assert sweep.words_to_resume == ["--dummy-depth=3"]
@@ -54,7 +54,7 @@ def test_help_of_a_function_is_made_from_the_declaration() -> None:
     def run(space: Any, **options: Any) -> None:
         """Runs."""
 
-    reference.show_options(run, Door.API_RUN)
+    reference.show_options(run, EntryPoint.API_RUN)
     assert inspect.signature(run).parameters["dummy_depth"].default == 7
     assert "``dummy_depth`` (N): does nothing (default: 7)" in (run.__doc__ or "")
 
@@ -64,7 +64,7 @@ def test_the_page_is_what_is_declared() -> None:
 
 
 def test_without_options_there_are_the_defaults() -> None:
-    chosen = choose(Door.RUN, {"workers": None})
+    chosen = choose(EntryPoint.RUN, {"workers": None})
     assert (chosen.workers, chosen.slots, chosen.replace, chosen.on, vars(chosen)) == (None, 1, True, "here", {})
 
 
@@ -83,11 +83,11 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("name", "given", "value", "word"), EXAMPLES)
 def test_what_was_read_can_be_said_again(name: str, given: Any, value: Any, word: str) -> None:
-    chosen = choose(Door.RUN, {name: given})
+    chosen = choose(EntryPoint.RUN, {name: given})
     assert getattr(chosen, name) == value
-    assert as_words(chosen, Door.RUN) == [word]
-    assert vars(choose(Door.RUN, typed("run", "m:f", word))) == {name: value}
-    assert vars(choose(Door.RUN, {name: value})) == {name: value}, "a value is read as its text is"
+    assert as_words(chosen, EntryPoint.RUN) == [word]
+    assert vars(choose(EntryPoint.RUN, typed("run", "m:f", word))) == {name: value}
+    assert vars(choose(EntryPoint.RUN, {name: value})) == {name: value}, "a value is read as its text is"
 
 
 @pytest.mark.parametrize(
@@ -103,28 +103,30 @@ def test_what_was_read_can_be_said_again(name: str, given: Any, value: Any, word
 )  # fmt: skip
 def test_what_cannot_work_is_refused_with_what_was_expected(name: str, value: Any) -> None:
     with pytest.raises(SettingsError, match="expected "):
-        choose(Door.RUN, {name: value})
+        choose(EntryPoint.RUN, {name: value})
 
 
 def test_old_names_go_on_and_exclude_the_new_ones() -> None:
-    assert choose(Door.API_RUN, {"timeout_seconds": "1min"}).timeout == 60.0
+    assert choose(EntryPoint.API_RUN, {"timeout_seconds": "1min"}).timeout == 60.0
     with pytest.raises(SettingsError, match="timeout and timeout_seconds are one option"):
-        choose(Door.API_RUN, {"timeout": 1, "timeout_seconds": 1})
+        choose(EntryPoint.API_RUN, {"timeout": 1, "timeout_seconds": 1})
     with pytest.raises(SettingsError, match="ttg run has no option timeout_seconds"):
-        choose(Door.RUN, {"timeout_seconds": 1})
+        choose(EntryPoint.RUN, {"timeout_seconds": 1})
 
 
-@pytest.mark.parametrize("door", Door, ids=lambda door: door.name)
-def test_every_option_applies_or_is_refused_by_name(door: Door) -> None:
-    here = list(options_at(door))
+@pytest.mark.parametrize("entry", EntryPoint, ids=lambda entry: entry.name)
+def test_every_option_applies_or_is_refused_by_name(entry: EntryPoint) -> None:
+    here = list(options_at(entry))
     assert here
     for option in every_option():
         if option not in here and option.help:
-            with pytest.raises((SettingsError, TypeError), match=f"{option.called(door)} does not go with"):
-                choose(door, {option.name: "1"})
+            with pytest.raises((SettingsError, TypeError), match=f"{option.called(entry)} does not go with"):
+                choose(entry, {option.name: "1"})
 
 
 def test_names_are_distinct() -> None:
-    for door in Door:
-        names = [name for option in options_at(door) for name in (option.flag(door), option.short, option.old) if name]
-        assert len(names) == len(set(names)), door
+    for entry in EntryPoint:
+        names = [
+            name for option in options_at(entry) for name in (option.flag(entry), option.short, option.old) if name
+        ]
+        assert len(names) == len(set(names)), entry

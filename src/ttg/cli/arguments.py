@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ttg.options import PORT, Door, Option, Options, choose, options_at, unknown
+from ttg.options import PORT, EntryPoint, Option, Options, choose, options_at, unknown
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[Any]
@@ -21,8 +21,6 @@ _GIVEN = "option:"  # an option and a positional argument may have one name
 class Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with a command, like every other error of ours."""
 
-    door: Door | None = None
-
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (`{self.prog} --help` shows what there is)\n")
 
@@ -30,8 +28,9 @@ class Parser(argparse.ArgumentParser):
         """argparse takes a list of positionals only in one piece; axes may also stand between and after options."""
         found, rest = super().parse_known_args(args, namespace)
         strange = [word for word in rest if word.startswith("-")]
-        if strange and self.door:
-            self.error(unknown(self.door, strange[0].partition("=")[0]))
+        if strange:
+            names = [name for name in self._option_string_actions if name.startswith("--")]
+            self.exit(2, f"{unknown(self.prog, strange[0].partition('=')[0], names)}\n")
         if hasattr(found, "axes") and not strange:
             found.axes += rest
             rest = []
@@ -50,19 +49,18 @@ def add_command(subparsers: Subparsers, name: str, text: str, description: str =
     return parser
 
 
-def add_options(parser: Parser, *doors: Door) -> None:
-    """The options that apply at one of ``doors``, under their headings."""
-    parser.door = doors[0]
+def add_options(parser: Parser, *entries: EntryPoint) -> None:
+    """The options that apply at one of ``entries``, under their headings."""
     groups: dict[str, Any] = {}
-    for option in options_at(*doors):
+    for option in options_at(*entries):
         group = groups.get(option.group) or parser.add_argument_group(option.group)
         groups[option.group] = group
-        _add(group, option, doors[0])
+        _add(group, option, entries[0])
 
 
-def _add(group: Any, option: Option, door: Door) -> None:
-    flags = [option.flag(door), *([option.short] if option.short else [])]
-    text = option.explained(door).replace("%", "%%") or argparse.SUPPRESS
+def _add(group: Any, option: Option, entry: EntryPoint) -> None:
+    flags = [option.flag(entry), *([option.short] if option.short else [])]
+    text = option.explained(entry).replace("%", "%%") or argparse.SUPPRESS
     about: dict[str, Any] = {"dest": f"{_GIVEN}{option.name}", "help": text}
     if option.kind.metavar:
         several = "append" if isinstance(option.default, tuple) else "store"
@@ -80,9 +78,9 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def chosen(args: argparse.Namespace, door: Door) -> Options:
+def chosen(args: argparse.Namespace, entry: EntryPoint) -> Options:
     """The options that were given, checked."""
-    return choose(door, given(args))
+    return choose(entry, given(args))
 
 
 def add_sweep(parser: Parser) -> None:
@@ -103,7 +101,7 @@ def add_watched(parser: Parser) -> None:
     """Which run or broker is looked at."""
     text = "a run with an embedded broker: id, folder or 'last' (default: the broker; without one, 'last')"
     parser.add_argument("run", nargs="?", metavar="RUN", help=text)
-    add_options(parser, Door.LOOK)
+    add_options(parser, EntryPoint.LOOK)
 
 
 def port(text: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ttg.cli import arguments
-from ttg.options import Door
+from ttg.options import EntryPoint
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -23,13 +23,13 @@ def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     parser = arguments.add_command(subparsers, "cancel", "stop a run everywhere and remove its messages", DESCRIPTION)
     arguments.add_run(parser, required=True)
-    arguments.add_options(parser, Door.LOOK)
+    arguments.add_options(parser, EntryPoint.LOOK)
     parser.set_defaults(call=cancel)
 
 
 def cancel(args: argparse.Namespace) -> int:
     """``ttg cancel``"""
-    chosen = arguments.chosen(args, Door.LOOK)
+    chosen = arguments.chosen(args, EntryPoint.LOOK)
     settings = arguments.read_settings(chosen)
     url = chosen.broker or settings.broker_url
     if url is None:

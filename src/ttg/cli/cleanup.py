@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.errors import BrokerError, SettingsError, TTGError
-from ttg.options import Door, Options
+from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -32,7 +32,7 @@ def add(subparsers: Subparsers) -> None:
     arguments.add_flag(parser, "--runs", "run folders of this machine, with their tables")
     arguments.add_flag(parser, "--dry-run", "only list")
     arguments.add_flag(parser, "--force", "do not ask")
-    arguments.add_options(parser, Door.CLEANUP)
+    arguments.add_options(parser, EntryPoint.CLEANUP)
     parser.set_defaults(call=cleanup)
 
 
@@ -42,7 +42,7 @@ def cleanup(args: argparse.Namespace) -> int:
 
     from ttg.run.cleanup import carry_out
 
-    chosen = arguments.chosen(args, Door.CLEANUP)
+    chosen = arguments.chosen(args, EntryPoint.CLEANUP)
     if not (args.all or args.pods or args.redis or args.rabbitmq or args.runs or chosen.broker):
         raise SettingsError("nothing chosen: expected --all, or some of --pods --redis --rabbitmq --runs --broker URL")
     removals, refusals = asyncio.run(_find(args, chosen, arguments.read_settings(chosen)))

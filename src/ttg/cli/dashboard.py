@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
-from ttg.options import Door
+from ttg.options import EntryPoint
 
 if TYPE_CHECKING:
     from ttg.brokers.base import BrokerConfig
@@ -29,7 +29,7 @@ def dashboard(args: argparse.Namespace) -> int:
     """``ttg dashboard``"""
     import asyncio
 
-    chosen = arguments.chosen(args, Door.LOOK)
+    chosen = arguments.chosen(args, EntryPoint.LOOK)
     settings = arguments.read_settings(chosen)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_dashboard(settings, arguments.watched_broker(args.run, chosen, settings), args))

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
-from ttg.options import Door
+from ttg.options import EntryPoint
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -16,7 +16,7 @@ def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     text = "check this machine and the broker, and say what to do"
     parser = arguments.add_command(subparsers, "doctor", text)
-    arguments.add_options(parser, Door.LOOK)
+    arguments.add_options(parser, EntryPoint.LOOK)
     arguments.add_flag(parser, "--json", "findings as JSON")
     parser.set_defaults(call=doctor)
 
@@ -28,7 +28,7 @@ def doctor(args: argparse.Namespace) -> int:
 
     from ttg.run.doctor import examine
 
-    chosen = arguments.chosen(args, Door.LOOK)
+    chosen = arguments.chosen(args, EntryPoint.LOOK)
     settings = arguments.read_settings(chosen)
     findings = asyncio.run(examine(settings, chosen.broker or settings.broker_url))
     if args.json:

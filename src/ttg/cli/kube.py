@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Parser, say
-from ttg.options import Door, Options
+from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -31,15 +31,15 @@ def add(subparsers: Subparsers) -> None:
     text = "a broker and runs on a Kubernetes cluster"
     parser = arguments.add_command(subparsers, "kube", text)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_verb(verbs, "up", "namespace, credentials and broker, ready for work", call_up, Door.KUBE_UP)
+    _add_verb(verbs, "up", "namespace, credentials and broker, ready for work", call_up, EntryPoint.KUBE_UP)
     text = "run a function on the cluster and fetch its dataset"
-    run = _add_verb(verbs, "run", text, call_run, Door.KUBE_RUN, RUN_DESCRIPTION)
+    run = _add_verb(verbs, "run", text, call_run, EntryPoint.KUBE_RUN, RUN_DESCRIPTION)
     arguments.add_sweep(run)
-    _add_verb(verbs, "status", "jobs, pods and what is wrong with them", call_status, Door.KUBE)
-    logs = _add_verb(verbs, "logs", "what workers and coordinator say", call_logs, Door.KUBE)
+    _add_verb(verbs, "status", "jobs, pods and what is wrong with them", call_status, EntryPoint.KUBE)
+    logs = _add_verb(verbs, "logs", "what workers and coordinator say", call_logs, EntryPoint.KUBE)
     logs.add_argument("run", nargs="?", metavar="RUN", help="only of this run")
     logs.add_argument("--follow", "-f", action="store_true", help="go on as they say more")
-    down = _add_verb(verbs, "down", "remove what carries TTG's label, and nothing else", call_down, Door.KUBE)
+    down = _add_verb(verbs, "down", "remove what carries TTG's label, and nothing else", call_down, EntryPoint.KUBE)
     arguments.add_flag(down, "--data", "datasets and the broker's disk too")
     arguments.add_flag(down, "--dry-run", "only list what would be removed")
     render = arguments.add_command(verbs, "render", "write the manifests of k8s/")
@@ -52,11 +52,11 @@ def _add_verb(
     name: str,
     text: str,
     call: Callable[[argparse.Namespace], int],
-    door: Door,
+    entry: EntryPoint,
     description: str = "",
 ) -> Parser:
     parser = arguments.add_command(verbs, name, text, description)
-    arguments.add_options(parser, door)
+    arguments.add_options(parser, entry)
     parser.set_defaults(call=call)
     return parser
 
@@ -84,14 +84,14 @@ def call_up(args: argparse.Namespace) -> int:
     """``ttg kube up``"""
     from ttg.kube import cluster
 
-    chosen = arguments.chosen(args, Door.KUBE_UP)
+    chosen = arguments.chosen(args, EntryPoint.KUBE_UP)
     cluster.up(_kubectl(chosen), _cluster(chosen), say)
     return 0
 
 
 def call_run(args: argparse.Namespace) -> int:
     """``ttg kube run``"""
-    return run_on_cluster(args, arguments.chosen(args, Door.KUBE_RUN))
+    return run_on_cluster(args, arguments.chosen(args, EntryPoint.KUBE_RUN))
 
 
 def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
@@ -132,7 +132,7 @@ def call_status(args: argparse.Namespace) -> int:
     """``ttg kube status``"""
     from ttg.kube import cluster
 
-    print("\n".join(cluster.status(_kubectl(arguments.chosen(args, Door.KUBE)))))
+    print("\n".join(cluster.status(_kubectl(arguments.chosen(args, EntryPoint.KUBE)))))
     return 0
 
 
@@ -141,7 +141,7 @@ def call_logs(args: argparse.Namespace) -> int:
     from ttg.kube import cluster
 
     selector = cluster.run_selector(args.run) if args.run else cluster.EVERYTHING
-    kubectl = _kubectl(arguments.chosen(args, Door.KUBE))
+    kubectl = _kubectl(arguments.chosen(args, EntryPoint.KUBE))
     return cluster.logs(kubectl, selector, ["--follow"] if args.follow else [])
 
 
@@ -149,7 +149,7 @@ def call_down(args: argparse.Namespace) -> int:
     """``ttg kube down``"""
     from ttg.kube import cluster
 
-    kubectl = _kubectl(arguments.chosen(args, Door.KUBE))
+    kubectl = _kubectl(arguments.chosen(args, EntryPoint.KUBE))
     if args.dry_run:
         for name in cluster.removable(kubectl, data=args.data):
             print(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.errors import SettingsError
-from ttg.options import Door
+from ttg.options import EntryPoint
 
 if TYPE_CHECKING:
     from ttg.brokers.base import BrokerConfig
@@ -32,7 +32,7 @@ def monitor(args: argparse.Namespace) -> int:
 
     if not args.watch > 0:
         raise SettingsError(f"--watch: expected seconds above 0, got {args.watch:g}")
-    chosen = arguments.chosen(args, Door.LOOK)
+    chosen = arguments.chosen(args, EntryPoint.LOOK)
     config = arguments.watched_broker(args.run, chosen, arguments.read_settings(chosen))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_monitor(config, args))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.run import new_run
-from ttg.options import Door, Options, choose, options_at
+from ttg.options import EntryPoint, Options, choose, options_at
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -23,7 +23,7 @@ def add(subparsers: Subparsers) -> None:
     text = "run a small sample and say what the whole would take"
     parser = arguments.add_command(subparsers, "plan", text, DESCRIPTION)
     arguments.add_sweep(parser)
-    arguments.add_options(parser, Door.PLAN, Door.RUN)
+    arguments.add_options(parser, EntryPoint.PLAN, EntryPoint.RUN)
     parser.set_defaults(call=plan)
 
 
@@ -43,9 +43,9 @@ def plan(args: argparse.Namespace) -> int:
 def _chosen(args: argparse.Namespace) -> Options:
     """A forecast is made of the command as it will be given: what does not change it is checked, and said."""
     given = arguments.given(args)
-    choose(Door.RUN, given)
-    here = {option.name: option for option in options_at(Door.RUN, Door.PLAN)}
-    without = [here[name].flag(Door.RUN) for name in given if Door.PLAN not in here[name].at]
+    choose(EntryPoint.RUN, given)
+    here = {option.name: option for option in options_at(EntryPoint.RUN, EntryPoint.PLAN)}
+    without = [here[name].flag(EntryPoint.RUN) for name in given if EntryPoint.PLAN not in here[name].at]
     if without:
         arguments.say(f"without influence on a forecast: {', '.join(without)}")
-    return choose(Door.PLAN, {name: value for name, value in given.items() if Door.PLAN in here[name].at})
+    return choose(EntryPoint.PLAN, {name: value for name, value in given.items() if EntryPoint.PLAN in here[name].at})

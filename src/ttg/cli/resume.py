@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.run import carry_out
-from ttg.options import Door, Options
+from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -18,13 +18,13 @@ def add(subparsers: Subparsers) -> None:
     description = "Go on with what is missing of a run. Refuses when the function or the space has changed."
     parser = arguments.add_command(subparsers, "resume", "go on with an interrupted run", description)
     arguments.add_run(parser)
-    arguments.add_options(parser, Door.RESUME)
+    arguments.add_options(parser, EntryPoint.RESUME)
     parser.set_defaults(call=resume)
 
 
 def resume(args: argparse.Namespace) -> int:
     """``ttg resume``"""
-    return go_on(args.run, arguments.chosen(args, Door.RESUME))
+    return go_on(args.run, arguments.chosen(args, EntryPoint.RESUME))
 
 
 def go_on(run: str, chosen: Options) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.resume import go_on
-from ttg.options import Door
+from ttg.options import EntryPoint
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -22,7 +22,7 @@ def add(subparsers: Subparsers) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--index", metavar="1,2,5-9", help="only these")
     which.add_argument("--group", metavar="N|TEXT", help="only those of one cause, as `ttg failed --group` lists them")
-    arguments.add_options(parser, Door.RETRY)
+    arguments.add_options(parser, EntryPoint.RETRY)
     parser.set_defaults(call=retry)
 
 
@@ -31,6 +31,6 @@ def retry(args: argparse.Namespace) -> int:
     from ttg.results.dead_letters import causes
     from ttg.run.replay import chosen_indices
 
-    chosen = arguments.chosen(args, Door.RETRY)
+    chosen = arguments.chosen(args, EntryPoint.RETRY)
     dead = chosen_indices(causes(arguments.find(args.run)), args.index, args.group)
     return go_on(args.run, chosen.but(force=True, retry_dead=dead))

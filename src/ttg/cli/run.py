@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
-from ttg.options import Door, Options, choose
+from ttg.options import EntryPoint, Options, choose
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -29,7 +29,7 @@ def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     parser = arguments.add_command(subparsers, "run", "run a function over a parameter space", DESCRIPTION)
     arguments.add_sweep(parser)
-    arguments.add_options(parser, Door.RUN, Door.ON_CLUSTER)
+    arguments.add_options(parser, EntryPoint.RUN, EntryPoint.ON_CLUSTER)
     parser.set_defaults(call=run)
 
 
@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     """``ttg run``"""
     given = arguments.given(args)
     if given.get("on") in (None, "here"):
-        chosen = choose(Door.RUN, {name: value for name, value in given.items() if name != "on"})
+        chosen = choose(EntryPoint.RUN, {name: value for name, value in given.items() if name != "on"})
         return carry_out(new_run(args, chosen), chosen)
     from ttg.cli.kube import run_on_cluster
 
-    return run_on_cluster(args, choose(Door.ON_CLUSTER, given))
+    return run_on_cluster(args, choose(EntryPoint.ON_CLUSTER, given))
 
 
 def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:

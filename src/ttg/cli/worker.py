@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.errors import SettingsError
-from ttg.options import Door, Options
+from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
@@ -29,13 +29,13 @@ A worker executes only what it is allowed to: targets whose source lies in its c
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     parser = arguments.add_command(subparsers, "worker", "join the runs of a broker as a worker", DESCRIPTION)
-    arguments.add_options(parser, Door.WORKER)
+    arguments.add_options(parser, EntryPoint.WORKER)
     parser.set_defaults(call=worker)
 
 
 def worker(args: argparse.Namespace) -> int:
     """``ttg worker``"""
-    chosen = arguments.chosen(args, Door.WORKER)
+    chosen = arguments.chosen(args, EntryPoint.WORKER)
     from ttg.worker.launching import launch
 
     ahead = [launch() for _ in range(min(chosen.slots, os.cpu_count() or 1))]  # they start while we import

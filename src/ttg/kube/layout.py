@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ttg.errors import InputError
-from ttg.options import DEFAULTS, Door, Options, as_words
+from ttg.options import DEFAULTS, EntryPoint, Options, as_words
 
 BACKENDS = ("redis", "rabbitmq")
 
@@ -79,12 +79,12 @@ class Sweep:
         """What the coordinator's ``ttg run`` is told of it. A child without a limit of its own has its share of what
         the supervisor leaves."""
         limit = self.chosen.memory or (self.pod_mib - SUPERVISOR_MIB) // self.slots << 20
-        return [self.target, *self.axes, *as_words(self.chosen.but(memory=limit), Door.RUN)]
+        return [self.target, *self.axes, *as_words(self.chosen.but(memory=limit), EntryPoint.RUN)]
 
     @property
     def words_to_resume(self) -> list[str]:
         """What its ``ttg resume`` is told."""
-        return as_words(self.chosen, Door.RESUME)
+        return as_words(self.chosen, EntryPoint.RESUME)
 
     @property
     def _memory_mib(self) -> int:

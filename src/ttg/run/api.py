@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ttg.errors import TTGError
-from ttg.options import Door, choose
+from ttg.options import EntryPoint, choose
 from ttg.results.folder import RunFolder, find_run
 from ttg.run.reference import show_options
 from ttg.run.report import Finished
@@ -168,7 +168,7 @@ def run(
     """
     from ttg.function import is_vectorized
 
-    chosen = choose(Door.API_RUN, options)
+    chosen = choose(EntryPoint.API_RUN, options)
     settings = _with_secret(read_settings())
     points = _space(space)
     target = _target(function, points, settings)
@@ -178,12 +178,12 @@ def run(
 
 def resume(run: str | Path = "last", *, progress: bool = True, **options: Any) -> Run:
     """Go on with an interrupted run: what is settled stays, what is missing is done."""
-    chosen = choose(Door.API_RESUME, options)
+    chosen = choose(EntryPoint.API_RESUME, options)
     return _carry_out(resume_request(str(run), _with_secret(read_settings()), chosen), progress)
 
 
-show_options(run, Door.API_RUN)
-show_options(resume, Door.API_RESUME)
+show_options(run, EntryPoint.API_RUN)
+show_options(resume, EntryPoint.API_RESUME)
 
 
 def open_run(run: str | Path = "last") -> Run:

@@ -10,19 +10,19 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from ttg.options import Door, Option, every_option, options_at
+from ttg.options import EntryPoint, Option, every_option, options_at
 
 COLUMNS = {
-    "run": {Door.RUN},
-    "plan": {Door.PLAN},
-    "resume": {Door.RESUME},
-    "retry": {Door.RETRY},
-    "kubernetes": {Door.ON_CLUSTER, Door.KUBE_RUN},
-    "kube up": {Door.KUBE_UP},
-    "worker": {Door.WORKER},
-    "others": {Door.LOOK, Door.CLEANUP, Door.KUBE},
-    "ttg.run": {Door.API_RUN},
-    "ttg.resume": {Door.API_RESUME},
+    "run": {EntryPoint.RUN},
+    "plan": {EntryPoint.PLAN},
+    "resume": {EntryPoint.RESUME},
+    "retry": {EntryPoint.RETRY},
+    "kubernetes": {EntryPoint.ON_CLUSTER, EntryPoint.KUBE_RUN},
+    "kube up": {EntryPoint.KUBE_UP},
+    "worker": {EntryPoint.WORKER},
+    "others": {EntryPoint.LOOK, EntryPoint.CLEANUP, EntryPoint.KUBE},
+    "ttg.run": {EntryPoint.API_RUN},
+    "ttg.resume": {EntryPoint.API_RESUME},
 }
 PAGE = """\
 # Options
@@ -41,10 +41,10 @@ them equal. An option that is given where it does not apply is refused with exit
 """
 
 
-def show_options(function: Callable[..., Any], door: Door) -> None:
+def show_options(function: Callable[..., Any], entry: EntryPoint) -> None:
     """Let ``help(function)`` show its options, as declared."""
     signature = inspect.signature(function)
-    taken = [option for option in options_at(door) if option.help]
+    taken = [option for option in options_at(entry) if option.help]
     keywords = [inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default) for o in taken]
     own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
     function.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
@@ -54,7 +54,7 @@ def show_options(function: Callable[..., Any], door: Door) -> None:
 
 def _line(option: Option) -> str:
     also = f", also ``{option.old}``" if option.old else ""
-    return f"``{option.name}`` ({option.kind.metavar or 'bool'}{also}): {option.explained(Door.API_RUN)}"
+    return f"``{option.name}`` ({option.kind.metavar or 'bool'}{also}): {option.explained(EntryPoint.API_RUN)}"
 
 
 def page() -> str:
@@ -69,22 +69,22 @@ def _tables() -> list[str]:
 
 def _table(group: str) -> list[str]:
     shown = [option for option in every_option() if option.group == group and option.help]
-    columns = {name: doors for name, doors in COLUMNS.items() if any(option.at & doors for option in shown)}
+    columns = {name: entries for name, entries in COLUMNS.items() if any(option.at & entries for option in shown)}
     head = ["option", "what it is", *columns]
-    rows = [[*_named(option), *(_mark(option, doors) for doors in columns.values())] for option in shown]
+    rows = [[*_named(option), *(_mark(option, entries) for entries in columns.values())] for option in shown]
     return [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
 
 
 def _named(option: Option) -> tuple[str, str]:
-    door = Door.RUN if any(not door.is_python for door in option.at) else Door.API_RUN
+    entry = EntryPoint.RUN if any(not entry.is_python for entry in option.at) else EntryPoint.API_RUN
     value = f" {option.kind.metavar}" if option.kind.metavar else ""
-    return f"`{option.called(door)}{value}`", option.explained(door)
+    return f"`{option.called(entry)}{value}`", option.explained(entry)
 
 
-def _mark(option: Option, doors: set[Door]) -> str:
-    if not option.at & doors:
+def _mark(option: Option, entries: set[EntryPoint]) -> str:
+    if not option.at & entries:
         return ""
-    return "→" if option.sent and Door.KUBE_RUN in doors else "✓"
+    return "→" if option.sent and EntryPoint.KUBE_RUN in entries else "✓"
 
 
 def _row(cells: list[str]) -> str:
