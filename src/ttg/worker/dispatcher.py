@@ -199,7 +199,7 @@ class Dispatcher:
             for lease in leases:
                 self._settler.drop(lease)
         for slot in self.slots:
-            slot.forget(run.name)
+            slot.forget(run.life)
 
     def tick(self, now: float) -> None:
         """Watch the limits of children, and give back what waits behind a task that takes too long."""

@@ -101,9 +101,9 @@ class Slot:
         """Send the child what was just assigned; while it starts, that waits."""
         if self.phase is not Phase.UP or self.child is None:
             return
-        if run.name not in self._loaded:
-            self._loaded[run.name] = False
-            self.child.send(Setup(run.name, self._secret), run.spec_bytes)
+        if run.life not in self._loaded:
+            self._loaded[run.life] = False
+            self.child.send(Setup(run.life, self._secret), run.spec_bytes)
         self.child.send(AssignmentMessage(assignment.number, assignment.task))
         if assignment is self._assignments.head:
             self._begin_head()
@@ -196,7 +196,7 @@ class Slot:
     def _on_refused(self, message: Refused) -> None:
         self._loaded.pop(message.run, None)
         for assignment in self._assignments.queue:
-            if assignment.task.run == message.run:
+            if assignment.run.life == message.run:
                 self._owner.on_refused(assignment.run, message.text)
                 return
 
@@ -230,7 +230,7 @@ class Slot:
     def _limit_time(self, head: Assignment, expected_seconds: float) -> None:
         """How long what the child does now may take."""
         limit = head.run.spec.limits.timeout_seconds
-        if not self._loaded.get(head.task.run):
+        if not self._loaded.get(head.run.life):
             text = f"loading the function took longer than {SETUP_SECONDS:g} s"
             self._watchdog.arm(SETUP_SECONDS, Death("timeout", text))
         elif limit is not None and head.count:
@@ -269,7 +269,7 @@ class Slot:
             self._end(head, untouched(head.task)) if head else None
         elif head is None:
             self._owner.on_child_died(self, death, None, 0)
-        elif not self._loaded.get(head.task.run):
+        elif not self._loaded.get(head.run.life):
             self._blame_loading(head, death)
         else:
             offset, count = head.suspects
@@ -277,7 +277,7 @@ class Slot:
             self._end(head, ended_by_death(head.task, offset, count, death))
 
     def _blame_loading(self, head: Assignment, death: Death) -> None:
-        run = head.task.run
+        run = head.run.life
         self._setup_deaths[run] = MAX_SETUP_DEATHS if death.kind == "timeout" else self._setup_deaths.get(run, 0) + 1
         self._owner.on_child_died(self, death, head, 0)
         if self._setup_deaths[run] >= MAX_SETUP_DEATHS:
