@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ttg.allocation import keep_freed_memory
-from ttg.clock import unix_time
 from ttg.errors import BrokerError, FunctionError, RunStopped
-from ttg.results.folder import RunFolder, forget_run
+from ttg.messages import RunStatus
+from ttg.results.folder import RunFolder, RunLock, forget_run
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
 from ttg.run.report import Finished
@@ -76,8 +76,8 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
     if hooks.handle_signals:
         signals.listen()
     try:
-        with folder.lock():
-            return await _execute(request, folder, reporter, hooks, signals)
+        with folder.lock() as lock:
+            return await _execute(request, folder, lock, reporter, hooks, signals)
     except asyncio.CancelledError:
         if not signals.presses:
             raise
@@ -99,10 +99,13 @@ def _folder(request: RunRequest) -> RunFolder:
     return folder
 
 
-async def _execute(request: RunRequest, folder: RunFolder, reporter: Any, hooks: Hooks, signals: _Signals) -> Finished:
-    folder.update(spec=request.spec, state="active")
+async def _execute(
+    request: RunRequest, folder: RunFolder, lock: RunLock, reporter: Any, hooks: Hooks, signals: _Signals
+) -> Finished:
+    folder.update(spec=request.spec, state=RunStatus.ACTIVE, epoch=folder.info.epoch + 1)
     async with _broker(request, folder) as (broker, server, workers):
         coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
+        coordinator.on_renewal = lock.touch
         hooks.on_start(Running(coordinator, broker, server, workers))
         async with _services(request, broker, hooks):
             status = await _run(coordinator, folder, reporter)
@@ -140,7 +143,7 @@ async def _broker(
         if workers is not None:
             workers.kill()
         if server is not None:
-            await server.stop(discard=folder.info.state.startswith("finished"))
+            await server.stop(discard=folder.info.state.is_finished)
 
 
 async def _embedded(request: RunRequest, folder: RunFolder) -> EmbeddedServer | None:
@@ -160,7 +163,16 @@ def _local_workers(
         log.warning("no local workers: start some, in this folder, with `%s`", _worker_command(request, url))
         return None
     spec = request.spec
-    arguments = ["--slots", str(request.slots), "--until-run", spec.run, "--allow", str(spec.function), "--allow", "."]
+    arguments = [
+        "--slots",
+        str(request.slots),
+        "--until-run",
+        f"{spec.run}@{spec.identity}",
+        "--allow",
+        str(spec.function),
+        "--allow",
+        ".",
+    ]
     environment = {
         **os.environ,
         "TTG_BROKER": url,
@@ -211,8 +223,9 @@ def _coordinator(
         report=reporter,
         workers=workers,
         restart_broker=server.ensure if server else None,
-        generation=_generation(folder) if request.resume else 0,
+        epoch=folder.info.epoch,
         retried=tuple(request.retry_dead),
+        force=request.force,
     )
 
 
@@ -233,12 +246,7 @@ def _importing_much() -> Iterator[None]:
             keep_freed_memory()
 
 
-def _generation(folder: RunFolder) -> int:
-    """Distinguishes the task ids of this coordinator from those of earlier ones of the same run."""
-    return int(1000 * unix_time()) % 10**9
-
-
-async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> str:
+async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> RunStatus:
     started = asyncio.get_running_loop().time()
     try:
         return await coordinator.run()
@@ -248,7 +256,13 @@ async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> st
         collector, on_disk = coordinator.collector, coordinator.collector.ledger
         if on_disk.complete:
             await asyncio.to_thread(collector.finalise)
-        folder.update(state=coordinator.status, seconds=seconds, done=on_disk.done_count, dead=on_disk.dead_count)
+        folder.update(
+            state=coordinator.status,
+            epoch=coordinator.leadership.record.epoch,
+            seconds=seconds,
+            done=on_disk.done_count,
+            dead=on_disk.dead_count,
+        )
 
 
 class _Signals:

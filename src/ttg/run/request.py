@@ -19,7 +19,7 @@ from ttg.results.folder import RunFolder, find_run
 from ttg.run.options import RunOptions
 from ttg.settings import Settings, check_url
 from ttg.space import Space, space_to_json
-from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec
+from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec, new_identity
 from ttg.units import max_failures as max_failures_of
 
 T = TypeVar("T", float | None, int | None)
@@ -42,6 +42,7 @@ class RunRequest:
     replace_workers: bool = True
     options: RunOptions = field(default_factory=RunOptions)
     resume: bool = False
+    force: bool = False
     retry_dead: Iterable[int] = ()
 
 
@@ -94,6 +95,7 @@ def new_request(
         vectorized=vectorized or is_marked(function),
         priority=priority,
         created=unix_time(),
+        identity=new_identity(),
     )
     return RunRequest(
         spec=spec,
@@ -139,6 +141,7 @@ def resume_request(
         replace_workers=replace,
         options=_options(spec, chunk_size, max_failures, keep_results, url),
         resume=True,
+        force=force,
         retry_dead=retry_dead,
     )
 

@@ -13,7 +13,7 @@ from ttg.brokers.base import Delivery
 from ttg.errors import MessageError
 from ttg.worker.event_buffer import EventBuffer
 from ttg.worker.outcome import ended_by_lost_workers
-from ttg.worker.run_cache import Run, RunCache
+from ttg.worker.run_cache import KnownRun, RunCache
 from ttg.worker.settler import Settler
 
 log = logging.getLogger("ttg.worker")
@@ -34,28 +34,29 @@ class Dispatcher:
     backoff: Backoff
     events: EventBuffer
     settler: Settler
-    assign: Callable[[Run, Delivery], None]
+    assign: Callable[[KnownRun, Delivery], None]
     start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     on_hold: set[Delivery] = field(default_factory=set)
     _waits: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def dispatch(self, delivery: Delivery) -> None:
         """Find out what to do with a leased task, and do it."""
-        name = delivery.task.run
         try:
-            run = self.runs.known(name) or await self.backoff.call(lambda: self.runs.find(name))
+            run = await self.backoff.call(lambda: self.runs.find(delivery.task))
         except MessageError as error:
             self._quarantine(delivery, str(error))
             return
-        if run is None:
+        if self.runs.is_stale(delivery.task):
+            self._drop_stale(delivery)
+        elif run is None:
             self._start(self._wait_for_run(delivery))
         else:
             self._dispatch_to(run, delivery)
 
-    def hold(self, run: Run, delivery: Delivery) -> None:
+    def hold(self, run: KnownRun, delivery: Delivery) -> None:
         """Keep a task that this worker refuses for a while, so that nobody spins; then let others have it."""
         self.on_hold.add(delivery)
-        self.events.note_refused(run.name, run.refusal, run.lasting)
+        self.events.note_refused(run.name, run.record.identity, run.refusal, run.lasting)
         self._start(self._requeue_later(run, delivery))
 
     def requeue_all(self) -> None:
@@ -65,7 +66,7 @@ class Dispatcher:
         while self.on_hold:
             self.settler.give_back(self.on_hold.pop())
 
-    def _dispatch_to(self, run: Run, delivery: Delivery) -> None:
+    def _dispatch_to(self, run: KnownRun, delivery: Delivery) -> None:
         if run.is_active and run.refusal:
             self.hold(run, delivery)
             return
@@ -80,20 +81,28 @@ class Dispatcher:
 
     async def _wait_for_run(self, delivery: Delivery) -> None:
         """The broker may learn of the run a moment later; a task of a run that nobody knows is quarantined."""
-        name = delivery.task.run
         for _ in range(UNKNOWN_RUN_LOOKS):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             try:
-                run = await self.backoff.call(lambda: self.runs.find(name))
+                run = await self.backoff.call(lambda: self.runs.find(delivery.task))
             except MessageError as error:
                 self._quarantine(delivery, str(error))
                 return
             if run is not None:
                 self._dispatch_to(run, delivery)
                 return
-        self._quarantine(delivery, f"run {name} is unknown to this broker")
+            if self.runs.is_stale(delivery.task):
+                self._drop_stale(delivery)
+                return
+        self._quarantine(delivery, f"run {delivery.task.run} is unknown to this broker")
 
-    async def _requeue_later(self, run: Run, delivery: Delivery) -> None:
+    def _drop_stale(self, delivery: Delivery) -> None:
+        """It belongs to another run that went by this id, or was submitted again by a newer coordinator of its own."""
+        log.debug("task %s of another life of its run is dropped", delivery.task.key)
+        self.on_hold.discard(delivery)
+        self.settler.drop(delivery)
+
+    async def _requeue_later(self, run: KnownRun, delivery: Delivery) -> None:
         await asyncio.sleep(HOLD_SECONDS)
         if self.runs.known(run.name) in (run, None):
             self.on_hold.discard(delivery)

@@ -25,7 +25,7 @@ MAX_BARS = 200
 MAX_CAUSES = 20
 MAX_OTHERS = 100
 
-Cause = tuple[str, str, str, str]
+Cause = tuple[str, str, str, str, str]
 
 
 @dataclass
@@ -59,15 +59,17 @@ class EventBuffer:
         """A task was quarantined."""
         self.note(MessageQuarantined(at=unix_time(), source=self.worker, queue="tasks", reason=reason))
 
-    def note_refused(self, run: str, text: str, lasting: bool) -> None:
+    def note_refused(self, run: str, identity: str, text: str, lasting: bool) -> None:
         """This worker does not run this run's function."""
         at, worker = unix_time(), self.worker
-        self.note(FunctionRefused(at=at, source=worker, run=run, worker=worker, text=text, lasting=lasting))
+        self.note(
+            FunctionRefused(at=at, source=worker, run=run, identity=identity, worker=worker, text=text, lasting=lasting)
+        )
 
     def note_child_died(self, slot: int, kind: str, text: str, task: Task | None, suspects: int) -> None:
         """A child died unasked, in the middle of ``task``."""
         at, worker = unix_time(), self.worker
-        run, name = (task.run, task.id) if task else ("", "")
+        run, identity, name = (task.run, task.identity, task.id) if task else ("", "", "")
         self.note(
             ChildDied(
                 at=at,
@@ -77,6 +79,7 @@ class EventBuffer:
                 kind=kind,
                 text=text,
                 run=run,
+                identity=identity,
                 task=name,
                 suspects=suspects,
             )
@@ -94,10 +97,10 @@ class EventBuffer:
             self._bars.append(_bar(task, outcome, deliveries))
         dead = {letter.index for letter in header.dead}
         for failure in failures:
-            self._note_failure(task.run, failure, failure.index in dead)
+            self._note_failure(task, failure, failure.index in dead)
 
-    def _note_failure(self, run: str, failure: Failure, dead: bool) -> None:
-        cause = (run, failure.kind, failure.error, failure.place)
+    def _note_failure(self, task: Task, failure: Failure, dead: bool) -> None:
+        cause = (task.run, task.identity, failure.kind, failure.error, failure.place)
         if cause not in self._causes and len(self._causes) >= MAX_CAUSES:
             cause = next(iter(self._causes))
         tally = self._causes.setdefault(cause, Tally(failure))
@@ -110,12 +113,13 @@ class EventBuffer:
         events, self._others = self._others, []
         if self._bars:
             events.append(TasksSettled(at=at, source=worker, worker=worker, tasks=tuple(self._bars)))
-        for (run, *_), tally in self._causes.items():
+        for (run, identity, *_), tally in self._causes.items():
             events.append(
                 ParametersFailed(
                     at=at,
                     source=worker,
                     run=run,
+                    identity=identity,
                     worker=worker,
                     count=tally.count,
                     dead=tally.dead,
@@ -139,4 +143,5 @@ def _bar(task: Task, outcome: Outcome, deliveries: int) -> TaskSettled:
         dead=len(header.dead),
         attempt=task.attempt,
         deliveries=deliveries,
+        identity=task.identity,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ttg.brokers.base import Delivery
 from ttg.messages import Task
-from ttg.worker.run_cache import Run
+from ttg.worker.run_cache import KnownRun
 
 QUEUE_AHEAD_SECONDS = 0.05
 MAX_IN_FLIGHT = 256
@@ -21,7 +21,7 @@ class Held:
     """A leased task in a slot. Not ``wanted`` once its lease is lost or it was given back: an answer is ignored."""
 
     delivery: Delivery
-    run: Run
+    run: KnownRun
     number: int = 0
     wanted: bool = True
     unwanted_at: float = 0.0

@@ -23,7 +23,7 @@ from ttg.worker.outcome import (
     no_parameters,
     outcome_of,
 )
-from ttg.worker.run_cache import Run
+from ttg.worker.run_cache import KnownRun
 
 BATCH_TASKS, BATCH_BYTES = 128, 32 << 20
 
@@ -62,7 +62,7 @@ class Settler:
 
     # -- queueing
 
-    def end(self, delivery: Delivery, run: Run, ended: Ended, slot: int = 0, started: float | None = None) -> None:
+    def end(self, delivery: Delivery, run: KnownRun, ended: Ended, slot: int = 0, started: float | None = None) -> None:
         """The one way from an end to an outcome. What belongs to a run that is over leaves the queue, and no trace."""
         if not run.is_active:
             self.drop(delivery)

@@ -35,7 +35,7 @@ from ttg.worker.protocol import (
     Setup,
     StopEarly,
 )
-from ttg.worker.run_cache import Run
+from ttg.worker.run_cache import KnownRun
 
 SLICE_GRACE_SECONDS = 1.0
 SETUP_SECONDS = 120.0
@@ -60,7 +60,7 @@ class SlotOwner(Protocol):
     def on_child_died(self, slot: Slot, death: Death, held: Held | None, suspects: int) -> None:
         """The child died unasked, while it executed ``held``; ``suspects`` parameters are under bisect_depth."""
 
-    def on_refused(self, run: Run, text: str) -> None:
+    def on_refused(self, run: KnownRun, text: str) -> None:
         """The run's function cannot be loaded here."""
 
     def on_change(self, moment: str, slot: Slot, held: Held | None = None) -> None:

@@ -39,7 +39,7 @@ from ttg.worker.launching import Launched
 from ttg.worker.limits import resident_bytes
 from ttg.worker.outcome import Death, Ended, untouched
 from ttg.worker.process import ChildOwner, ChildProcess, Spawn
-from ttg.worker.run_cache import Run, RunCache
+from ttg.worker.run_cache import KnownRun, RunCache, is_over
 from ttg.worker.settler import Observer, Settler
 from ttg.worker.slot import Phase, Slot
 
@@ -196,7 +196,7 @@ class Worker:
             due = min(slot.flight.room_in(now) for slot in self.slots)
             await self._change_within(min(LOOK_SECONDS, LEAST_PAUSE_SECONDS + due))
 
-    def _assign(self, run: Run, delivery: Delivery) -> None:
+    def _assign(self, run: KnownRun, delivery: Delivery) -> None:
         now = loop_time()
         slot = min(self.slots, key=lambda slot: (slot.flight.backlog_seconds(now), len(slot.flight.queue)))
         slot.assign(Held(delivery, run))
@@ -215,7 +215,7 @@ class Worker:
         self._events.note_child_died(slot.number, death.kind, death.text, task, suspects)
         self._observe("child_died", slot=slot, death=death, held=held, suspects=suspects)
 
-    def on_refused(self, run: Run, text: str) -> None:
+    def on_refused(self, run: KnownRun, text: str) -> None:
         """A run's function cannot be loaded here: its tasks go back, slowly."""
         if not run.refusal:
             log.error("run %s is refused: %s", run.name, text)
@@ -271,8 +271,8 @@ class Worker:
                 self._let_go(run)
             await self._check_run_done()
 
-    def _let_go(self, run: Run) -> None:
-        log.info("run %s is %s", run.name, run.state)
+    def _let_go(self, run: KnownRun) -> None:
+        log.info("run %s is %s", run.name, run.record.status.words)
         for slot in self.slots:
             if not run.is_active:
                 self._give_back(slot, [held for held in slot.flight.queue if held.run is run])
@@ -282,8 +282,8 @@ class Worker:
         name = self.config.until_run_done
         if name is None or self._stop.done():
             return
-        record = await self.backoff.call(lambda: self.broker.find_run(name))
-        if record is not None and record.state != "active":
+        record = await self.backoff.call(lambda: self.broker.find_run(name.partition("@")[0]))
+        if is_over(record, name):
             self.request_stop(Reason.FINISHED)
 
     # -- looking
@@ -334,7 +334,7 @@ class Worker:
             state="draining" if self._draining else "waiting" if self.backoff.in_trouble else "working",
             interval=self.config.heartbeat_seconds,
             slots=tuple(slot.state() for slot in self.slots),
-            holding=tuple(f"{delivery.task.run}/{delivery.task.id}" for delivery in self._held()),
+            holding=tuple(delivery.task.key for delivery in self._held()),
             done=self.summary.parameters_processed,
             failed=self.summary.parameters_failed,
             tasks=self.summary.chunks_processed,
