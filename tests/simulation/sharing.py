@@ -62,7 +62,7 @@ async def _wait_until_both_work(coordinators: list[Coordinator]) -> None:
 
 
 def _coordinator(world: World, folder: Path, name: str, priority: int) -> Coordinator:
-    spec = msgspec.structs.replace(world.spec, run=name, priority=priority)
+    spec = msgspec.structs.replace(world.spec, run=name, identity=name, priority=priority)
     run_folder = RunFolder.create(folder / name, spec)
     space = grid(i=range_(0, world.scenario.size))
     collector = Collector(run_folder, spec, space, open_ledger(run_folder))

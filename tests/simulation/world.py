@@ -25,7 +25,7 @@ from ttg.brokers.memory.server import Fate
 from ttg.brokers.memory.state import Namespace
 from ttg.clock import use_unix_time
 from ttg.errors import MessageError, StorageError, TTGError
-from ttg.messages import Task, decode, encode
+from ttg.messages import RunStatus, Task, decode, encode
 from ttg.results.collector import Collector
 from ttg.results.dataset import open_ledger
 from ttg.results.folder import RunFolder
@@ -40,7 +40,7 @@ LEASE_SECONDS = 2.0
 REPLACED_AFTER_SECONDS = 0.2
 GIVE_UP_SECONDS = 120.0
 EPOCH = 1_700_000_000.0
-WRITES = {"submit", "settle", "release", "publish_run", "publish_events"}
+WRITES = {"submit", "settle", "swap_run", "publish_events"}
 RUN = "simulated"
 
 
@@ -160,7 +160,7 @@ class World:
             broker = SimulatedBroker(self.config, name, self.server, self.accounts)
             self.accounts.coordinators += 1
             self.coordinator = Coordinator(
-                self.spec, space, collector, broker, self._options(), generation=self.coordinators
+                self.spec, space, collector, broker, self._options(), epoch=self.coordinators + 1
             )
             try:
                 status = await self.coordinator.run()
@@ -185,7 +185,7 @@ class World:
         name = self.coordinator.broker.consumer
         self.accounts.struck.add(Kind.KILL_COORDINATOR)
         self._reclaim_dead(name, self.coordinator.broker)
-        self.coordinator.stop("killed")
+        self.coordinator.stop(RunStatus.FAILED)
         self._coordinating.cancel()
         if self.draw.random() < 0.5:
             (self.path / "results" / "part-000099.parquet.tmp").write_bytes(b"PAR1 half of a")
