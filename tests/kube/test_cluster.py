@@ -18,6 +18,7 @@ from ttg.kube import cluster
 from ttg.kube.fetch import unpack
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster, Sweep
+from ttg.options import Options
 
 REDIS = Cluster(backend="redis")
 
@@ -121,7 +122,7 @@ def test_up_says_why_the_broker_is_not_ready(fake: Fake, said: list[str]) -> Non
 
 def test_a_run_from_arguments_to_dataset(fake: Fake, said: list[str], tmp_path: Path) -> None:
     (tmp_path / "sim.py").write_text("def f(x):\n    return x\n")
-    sweep = Sweep(run="r1", arguments=(f"{tmp_path}/sim.py:f", "x=range(0,10)"), workers=5)
+    sweep = Sweep("r1", f"{tmp_path}/sim.py:f", ("x=range(0,10)",), Options(workers=5))
     names = ("ttg-coordinator-r1", "ttg-worker-r1")
     fake.answer(LISTING, stdout={"items": [job(names[0], "Complete"), job(names[1], "Complete")]})
     fake.answer(LISTING, stdout={"items": [job(names[0]), job(names[1])]}, times=2)
@@ -147,7 +148,7 @@ def test_a_run_under_way_is_followed_not_started_again(fake: Fake, said: list[st
     fake.answer(["get", "jobs"], stdout={"items": [job("ttg-coordinator-r1")]})
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
     fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": b"{}"})))
-    sweep = Sweep(run="r1", arguments=("models.sim:f", "x=1,2"))
+    sweep = Sweep("r1", "models.sim:f", ("x=1,2",))
     assert cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append, keep=True) == 0
     assert [item["kind"] for item in fake.applied()] == ["Pod"], "only the reader of the dataset"
 
@@ -156,7 +157,7 @@ FULL = "0/4 nodes are available: 4 Insufficient cpu."
 TROUBLES = {
     "image": ({"waiting": {"reason": "ErrImageNeverPull"}}, {}, "scripts/build.sh --load-kind"),
     "secret": ({"waiting": {"reason": "CreateContainerConfigError"}}, {}, "ttg kube up"),
-    "out of memory": ({"terminated": {"reason": "OOMKilled", "exitCode": 137}}, {}, "raise --memory"),
+    "out of memory": ({"terminated": {"reason": "OOMKilled", "exitCode": 137}}, {}, "raise --pod-memory"),
     "nodes full": ({}, {"conditions": [{"reason": "Unschedulable", "message": FULL}]}, "fewer --workers"),
 }
 
@@ -190,7 +191,7 @@ def test_exit_codes_come_through(fake: Fake, said: list[str], tmp_path: Path) ->
     ended = pod("ttg-coordinator-r1", {"terminated": {"exitCode": 5, "finishedAt": "2026-01-01T00:00:00Z"}})
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Failed"), ended]})
     fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": b"{}"})))
-    sweep = Sweep(run="r1", arguments=("models.sim:f", "x=1,2"))
+    sweep = Sweep("r1", "models.sim:f", ("x=1,2",))
     assert cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append) == 5
     assert (tmp_path / "out" / "run.json").exists(), "a run with dead letters has a dataset"
 
@@ -207,7 +208,7 @@ def test_a_broken_transfer_leaves_no_dataset(fake: Fake, said: list[str], tmp_pa
     archive.write_bytes(archive.read_bytes()[:1000])
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
     fake.answer(["exec"], file=str(archive), code=137)
-    sweep = Sweep(run="r1", arguments=("models.sim:f", "x=1,2"))
+    sweep = Sweep("r1", "models.sim:f", ("x=1,2",))
     with pytest.raises(ClusterError, match="try again"):
         cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append)
     assert not (tmp_path / "out").exists()
@@ -259,8 +260,11 @@ def test_without_kubectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "backend": (lambda: Cluster(backend="kafka"), "expected redis or rabbitmq, got 'kafka'"),
     "namespace": (lambda: Cluster(namespace="My_Space"), "lower-case letters"),
-    "memory": (lambda: Sweep("r", ("m:f",), slots=4, memory_mib=256), "at least 448Mi for 4 slots"),
-    "workers": (lambda: Sweep("r", ("m:f",), workers=-1), "--workers 0 or more"),
+    "memory": (lambda: Sweep("r", "m:f", chosen=Options(slots=4, pod_memory=256 << 20)), "at least 448M for 4 slots"),
+    "children": (
+        lambda: Sweep("r", "m:f", chosen=Options(slots=2, memory=512 << 20, pod_memory=1 << 30)),
+        "--pod-memory: expected at least 1216M for 2 slots, got 1024M",
+    ),
 }
 
 
@@ -273,6 +277,6 @@ def test_wrong_wishes(what: str) -> None:
 
 def test_too_much_code_for_a_config_map(fake: Fake, tmp_path: Path) -> None:
     (tmp_path / "big.py").write_bytes(b"#" * 1_100_000)
-    sweep = Sweep(run="r1", arguments=(f"{tmp_path}/big.py:f", "x=1"))
+    sweep = Sweep("r1", f"{tmp_path}/big.py:f", ("x=1",))
     with pytest.raises(InputError, match="build an image `FROM ttg-worker`"):
         cluster.start(Kubectl("ttg"), REDIS, sweep)

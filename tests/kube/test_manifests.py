@@ -153,7 +153,8 @@ def test_a_worker_is_replaced_without_ending_its_siblings(name: str) -> None:
 def test_children_stay_below_the_containers_limit() -> None:
     worker = documents("manifests/parallel-jobs-queue.yaml")[0]["spec"]["template"]["spec"]["containers"][0]
     command = documents("manifests/coordinator.yaml")[1]["spec"]["template"]["spec"]["containers"][0]["command"]
-    child_mib = int(command[command.index("--memory") + 1].removesuffix("M"))
+    (memory,) = [word for word in command if word.startswith("--memory=")]
+    child_mib = int(memory.removeprefix("--memory=").removesuffix("M"))
     assert child_mib + 128 <= int(worker["resources"]["limits"]["memory"].removesuffix("Mi"))
 
 

@@ -2,48 +2,179 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from test_cluster import LISTING, Fake, dataset, fake, job, pod  # noqa: F401 - `fake` is a fixture
 
-from ttg.cli import build_parser, main
-from ttg.cli.on_cluster import sweep_arguments
+from ttg.cli import main
 from ttg.demo.on_kind import PodKiller
 from ttg.kube.kubectl import Kubectl
+from ttg.options import EntryPoint, Option, choose, every_option, options_at
+
+TYPED = {
+    "N": "7", "TIME": "9s", "SIZE": "300M", "N|%": "5%", "URL": "redis://somewhere", "PORT": "9000", "RUN": "other",
+    "DIR": "somewhere", "ID": "r1", "NAME": "somebody", "ADDRESS": "0.0.0.0", "FILE": "x.csv", "TARGET": "m:f",
+}  # fmt: skip
+QUANTITIES = {"data_storage": "7Gi", "pod_memory": "4G"}
+
+pytestmark = pytest.mark.usefixtures("fake")
 
 
-def parsed(*words: str) -> Any:
-    return build_parser().parse_args(["run", *words])
+def typed(option: Option, entry: EntryPoint = EntryPoint.RUN, *, joined: bool = False) -> list[str]:
+    """The option with some value, in one of the two spellings."""
+    if not option.kind.metavar:
+        return [option.flag(entry)]
+    choices = option.kind.metavar.strip("{}").split(",")
+    value = QUANTITIES.get(option.name) or TYPED.get(option.kind.metavar) or choices[-1]
+    return [f"{option.flag(entry)}={value}"] if joined else [option.flag(entry), value]
 
 
-def test_what_describes_the_sweep_is_passed_on_and_nothing_else() -> None:
-    here = ("--on", "kubernetes", "--workers", "50", "--out", "here")
-    args = parsed("m:f", "x=1,2", *here, "--seed", "7", "--zip", "--timeout", "30s")
-    assert sweep_arguments(args) == ("m:f", "x=1,2", "--zip", "--seed", "7", "--timeout", "30s")
+def coordinator(fake: Fake) -> list[str]:  # noqa: F811
+    """The command of the coordinator's container."""
+    (job,) = [item for item in fake.applied() if item["metadata"]["name"].startswith("ttg-coordinator")]
+    command: list[str] = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    return command
 
 
-def test_the_arguments_passed_on_mean_the_same_again() -> None:
-    words = ("m:f", "x=uniform(0,1)", "--sample", "9", "--method", "lhs", "--chunk-size", "3", "--retries", "0")
-    again = sweep_arguments(parsed(*words))
-    assert sweep_arguments(parsed(*again)) == again == words
-
-
-@pytest.mark.usefixtures("fake")
-def test_a_run_on_the_cluster_brings_its_table_back(fake: Fake, tmp_path: Path) -> None:  # noqa: F811
+@pytest.fixture
+def on_cluster(fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:  # noqa: F811
+    """Runs `ttg run m:f … --on kubernetes` in an empty folder, on a cluster where the run is done at once."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.csv").write_text("x\n1\n")
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
-    archive = dataset(tmp_path, "r1", {"run.json": b"{}", "results/part-000001.parquet": b"PAR1"})
-    fake.answer(["exec"], file=str(archive))
-    out = tmp_path / "table"
-    code = main(
-        ["run", "json:dumps", "obj=1,2", "--on", "kubernetes", "--run-id", "r1", "--workers", "5", "--out", str(out)]
-    )
-    assert code == 0
-    assert (out / "results" / "part-000001.parquet").read_bytes() == b"PAR1"
-    workers = next(item for item in fake.applied() if item["metadata"]["name"].startswith("ttg-worker"))
-    assert workers["spec"]["completions"] == 5
-    assert fake.calls("delete"), "the run's objects are removed"
+    fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": RUN_JSON})))
+
+    def run(*words: str) -> int:
+        return main(["run", "m:f", "x=1,2", "--on", "kubernetes", "--run-id=r1", *words])
+
+    return run
+
+
+RUN_JSON = b"""{"spec": {"run": "r1", "function": {"kind": "module", "location": "m", "name": "f"}, "space": {},
+"size": 2, "names": ["x"]}, "state": "finished", "created": 1, "updated": 2, "size": 2, "done": 2}"""
+
+HANDED_ON = [option for option in options_at(EntryPoint.ON_CLUSTER) if option.sent]
+USED_HERE = [option for option in options_at(EntryPoint.ON_CLUSTER) if not option.sent]
+REFUSED = [option for option in options_at(EntryPoint.RUN) if EntryPoint.ON_CLUSTER not in option.at]
+
+
+def test_every_option_of_a_run_is_handed_on_used_here_or_refused() -> None:
+    assert {option.name for option in USED_HERE} == {
+        "on", "run_id", "out", "workers", "slots", "quiet", "json", "backend", "image", "pod_memory", "kube_namespace",
+        "kube_context", "data_storage", "storage_class", "keep",
+    }  # fmt: skip
+    assert {option.name for option in REFUSED} == {
+        "replace", "broker", "namespace", "dashboard", "metrics_port", "metrics_host",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["--option value", "--option=value"])
+@pytest.mark.parametrize("option", HANDED_ON, ids=lambda option: option.name)
+def test_what_describes_the_run_means_the_same_to_the_coordinator(
+    fake: Fake,  # noqa: F811
+    on_cluster: Callable[..., int],
+    option: Option,
+    joined: bool,
+) -> None:
+    assert on_cluster(*typed(option, joined=joined)) == 0
+    command = coordinator(fake)
+    (word,) = [word for word in command[4:] if word.startswith(option.flag(EntryPoint.RUN))]
+    text = typed(option, joined=True)[0].partition("=")[2]
+    expected = choose(EntryPoint.RUN, {option.name: text or not option.default})
+    assert vars(choose(EntryPoint.RUN, {option.name: word.partition("=")[2] or not option.default})) == vars(expected)
+    if option.name == "params":
+        assert any(item["kind"] == "ConfigMap" and "x.csv" in item["binaryData"] for item in fake.applied())
+    assert (word in command[2]) == (EntryPoint.RESUME in option.at), "a coordinator that comes back resumes with it"
+
+
+@pytest.mark.parametrize("option", REFUSED, ids=lambda option: option.name)
+def test_what_a_cluster_cannot_do_is_refused(
+    on_cluster: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    option: Option,
+    fake: Fake,  # noqa: F811
+) -> None:
+    assert on_cluster(*typed(option)) == 2
+    said = capsys.readouterr().err
+    assert said == f"ttg: {option.flag(EntryPoint.RUN)} does not go with ttg run --on kubernetes: {option.instead}\n"
+    assert option.instead
+    assert not (fake.folder / "calls.jsonl").exists()
+
+
+ONLY_THERE = [option for option in USED_HERE if EntryPoint.RUN not in option.at and option.name != "on"]
+
+
+@pytest.mark.parametrize("option", ONLY_THERE, ids=lambda option: option.name)
+def test_what_is_for_a_cluster_is_refused_elsewhere(option: Option, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "m:f", "x=1", *typed(option)]) == 2
+    assert "it goes with --on kubernetes" in capsys.readouterr().err
+
+
+def test_what_is_used_here(
+    fake: Fake,  # noqa: F811
+    on_cluster: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--workers=5", "--slots=2", "--backend=rabbitmq", "--image=mine:1", "--data-storage=7Gi", "--keep")
+    place = ("--kube-namespace=there", "--kube-context=somewhere", "--storage-class=fast", "--out=table", "--json")
+    assert on_cluster(*words, *place, "--memory=300M") == 0
+    by_kind = {item["kind"]: item for item in fake.applied() if not item["metadata"]["name"].startswith("ttg-coord")}
+    worker = by_kind["Job"]["spec"]
+    container = worker["template"]["spec"]["containers"][0]
+    assert (worker["completions"], container["image"]) == (5, "mine:1")
+    assert container["resources"]["limits"]["memory"] == "792Mi", "two children and the supervisor"
+    assert container["args"][:3] == ["worker", "--slots", "2"]
+    assert by_kind["PersistentVolumeClaim"]["spec"]["resources"]["requests"]["storage"] == "7Gi"
+    assert by_kind["PersistentVolumeClaim"]["spec"]["storageClassName"] == "fast"
+    assert {"--context", "somewhere", "--namespace", "there"} < set(fake.calls("apply")[0]["arguments"])
+    assert not fake.calls("jobs,poddisruptionbudgets,configmaps"), "the jobs are kept"
+    said = capsys.readouterr()
+    assert json.loads(said.out)["done"] == 2
+    assert said.err == ""
+    assert (tmp_path / "table" / "run.json").exists()
+
+
+def test_a_child_without_a_limit_has_its_share_of_the_pod(fake: Fake, on_cluster: Callable[..., int]) -> None:  # noqa: F811
+    assert on_cluster("--pod-memory", "1216M", "--slots", "4") == 0
+    assert "--memory=256M" in coordinator(fake)
+
+
+def test_ttg_kube_run_is_the_same_command(
+    fake: Fake,  # noqa: F811
+    on_cluster: Callable[..., int],
+    tmp_path: Path,
+) -> None:
+    assert on_cluster("--seed=7", "--timeout=30s") == 0
+    here = fake.applied()
+    (fake.folder / "calls.jsonl").unlink()
+    words = ["kube", "run", "--workers", "3", "m:f", "--run-id", "r1", "x=1,2", "--seed", "7", "--timeout", "30s"]
+    assert main([*words, "--namespace", "ttg", "--out", str(tmp_path / "other")]) == 0
+    assert fake.applied() == here
+
+
+def test_words_are_passed_on_as_they_are_meant(fake: Fake, on_cluster: Callable[..., int]) -> None:  # noqa: F811
+    assert on_cluster("--priority", "-3", "--method", "random", "y=a,'b c'") == 0
+    command = coordinator(fake)
+    assert "--priority=-3" in command
+    assert "y=a,'b c'" in command
+    assert not [word for word in command if word.startswith("--method")], "the default says itself"
+
+
+@pytest.mark.parametrize("words", [["--out", "here"], ["--memory", "1G"]], ids=" ".join)
+def test_kube_up_has_no_options_of_a_run(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["kube", "up", *words])
+    assert f"{words[0]} does not go with ttg kube up" in capsys.readouterr().err
+
+
+def test_the_options_of_this_test_are_all_there_are() -> None:
+    """A kind of value that is new gets an example here."""
+    kinds = {option.kind.metavar for option in every_option() if option.kind.metavar and "{" not in option.kind.metavar}
+    assert kinds <= {*TYPED, "INDICES"}
 
 
 def test_one_pod_is_deleted_once_when_it_is_time(fake: Fake) -> None:  # noqa: F811

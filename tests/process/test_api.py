@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import subprocess
 import sys
-import threading
 import traceback
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,34 +67,47 @@ def test_failures_are_data_and_not_exceptions() -> None:
     assert "ttg failed" in run.report.as_warning()
 
 
-def test_a_misspelt_option_is_named_with_those_there_are() -> None:
-    with pytest.raises(TypeError, match=r"ttg.run\(\) has no option retrys; it has .*retries"):
+def test_a_misspelt_option_is_named_with_the_nearest() -> None:
+    with pytest.raises(TypeError, match=r"ttg.run\(\) has no option retrys: did you mean retries\?"):
         ttg.run(abs, {"x": [1]}, retrys=1)
-    with pytest.raises(TypeError, match=r"ttg.resume\(\) has no option forces"):
+    with pytest.raises(TypeError, match=r"ttg.resume\(\) has no option forces: did you mean force\?"):
         ttg.resume(forces=True)
+    with pytest.raises(TypeError, match=r"timeout does not go with ttg.resume\(\): it is for ttg run, "):
+        ttg.resume(timeout=3)
+
+
+@pytest.mark.parametrize(
+    ("option", "limits"),
+    [
+        ({"timeout": "30s"}, (30.0, None)),
+        ({"timeout": 30}, (30.0, None)),
+        ({"timeout": timedelta(minutes=1)}, (60.0, None)),
+        ({"timeout_seconds": 0.5, "memory_bytes": 1 << 30}, (0.5, 1 << 30)),
+        ({"memory": "1G"}, (None, 1 << 30)),
+    ],
+)
+def test_options_are_read_as_on_the_command_line(option: dict[str, Any], limits: tuple[Any, Any]) -> None:
+    run = ttg.run(lambda x: x, {"x": [1]}, **option, **FAST)
+    found = run.folder.spec.limits
+    assert (found.timeout_seconds, found.memory_bytes) == limits
+
+
+@pytest.mark.parametrize("option", [{"timeout": -1}, {"workers": -1}, {"max_failures": "200%"}, {"memory": "1k"}])
+def test_what_cannot_work_is_refused_in_the_caller_s_words(option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(ttg.TTGError, match=f"^{name}: expected "):
+        ttg.run(abs, {"x": [1]}, progress=False, **option)
+
+
+def test_help_shows_the_options() -> None:
+    code = "import ttg, ttg.run.api; help(ttg.run)"
+    for function in (code, "import ttg; help(ttg.run)", "import ttg; help(ttg.resume)"):
+        shown = subprocess.run([sys.executable, "-c", function], check=True, capture_output=True, text=True).stdout
+        assert "``chunk_size`` (N): parameters per task (default: automatic)" in shown
+    assert {"chunk_size", "timeout", "progress"} < set(inspect.signature(ttg.run).parameters)
 
 
 def test_an_error_on_purpose_comes_without_the_way_it_took() -> None:
     with pytest.raises(ttg.TTGError, match="cannot be reached") as caught:
         ttg.run(abs, {"x": [1]}, broker="unix:///nowhere/socket", **FAST)
     assert "coordinator.py" not in "".join(traceback.format_tb(caught.value.__traceback__))
-
-
-def test_an_interruption_drains_and_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Impatient(threading.Thread):
-        """Ctrl-C arrives while the notebook waits for the run."""
-
-        pressed = False
-
-        def join(self, timeout: float | None = None) -> None:
-            if self.name == "ttg-run" and not self.pressed:
-                self.pressed = True
-                raise KeyboardInterrupt
-            super().join(timeout)
-
-    monkeypatch.setattr(threading, "Thread", Impatient)
-    with pytest.raises(KeyboardInterrupt):
-        ttg.run(abs, {"x": range(1000)}, run_id="mine", **FAST)
-    assert "ttg.resume('mine')" in capsys.readouterr().err

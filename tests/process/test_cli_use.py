@@ -45,13 +45,22 @@ def test_axes_may_stand_after_options(ttg: TtgRun) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["i=1", "--workers", "some"], "--workers: invalid int value: 'some'"),
-        (["i=1", "--wrokers", "2"], "--wrokers"),
-        (["i=1", "--metrics-port", "70000"], "0 to 65535"),
+        (["i=1", "--workers", "some"], "--workers: expected a whole number, got 'some'"),
+        (["i=1", "--wrokers", "2"], "ttg run has no option --wrokers: did you mean --workers?"),
+        (["i=1", "--wrokers=2"], "ttg run has no option --wrokers: did you mean --workers?"),
+        (["i=1", "--until-run", "x"], "--until-run does not go with ttg run: it is for ttg worker"),
+        (["i=1", "--metrics-port", "70000"], "--metrics-port: expected at most 65,535"),
         (["i=1", "--broker", "foo"], "redis://"),
-        (["i=1", "--timeout", "0"], "--timeout: expected more than 0"),
-        (["i=1", "--checkpoint", "0s"], "--checkpoint: expected more than 0"),
+        (["i=1", "--timeout", "0"], "--timeout: expected at least 1ms"),
+        (["i=1", "--checkpoint", "0s"], "--checkpoint: expected at least 1ms"),
+        (["i=1", "--retry-delay", "9999h"], "--retry-delay: expected at most 720h"),
+        (["i=1", "--max-failures", "200%"], "--max-failures: expected a number such as 100, or a share"),
+        (["i=1", "--max-failures", "-1"], "--max-failures: expected a number such as 100, or a share"),
+        (["i=1", "--memory", "2"], "--memory: expected at least 16M"),
+        (["i=1", "--workers", "-1"], "--workers: expected at least 0"),
+        (["i=1", "--sample", "0"], "--sample: expected at least 1"),
         (["i=1", "--run-id", "a b/c"], "--run-id"),
+        (["i=1", "--on", "mars"], "--on: expected one of here, kubernetes, got 'mars'"),
     ],
 )
 def test_what_cannot_work_is_one_line_and_leaves_no_run(
@@ -72,6 +81,19 @@ def test_a_broker_that_is_not_there_is_named_without_its_password(say: Callable[
     assert f"unix://:***@{tmp_path}/none cannot be reached (No such file or directory)" in said
     assert "secret" not in said
     assert say("runs") == (0, "no runs yet: `ttg run --help` shows how to start one\n")
+
+
+def test_a_forecast_takes_the_command_of_a_run_and_says_what_does_not_matter(say: Callable[..., Said]) -> None:
+    code, said = say("plan", f"{WORKLOADS}:value", "i=range(0,9)", *ONE, "--out", "x", "--retries=3", "--quiet")
+    assert code == 0, said
+    assert "without influence on a forecast: --out, --retries, --quiet\n" in said
+    assert say("plan", f"{WORKLOADS}:value", "i=1", "--retries", "-3")[0] == 2
+
+
+def test_help_needs_no_broker_client_and_no_arrow() -> None:
+    code = "import sys; from ttg.cli import main\ntry: main(['run', '--help'])\nexcept SystemExit: print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pyarrow", "numpy", "pika", "hiredis", "msgspec", "asyncio"} & set(loaded)
 
 
 def test_quiet_still_says_that_parameters_failed(ttg: TtgRun, tmp_path: Path) -> None:

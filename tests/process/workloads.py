@@ -42,3 +42,11 @@ def mixed(i: int, rng: np.random.Generator) -> dict[str, object]:
     if i % 40 == 7:
         raise ValueError(f"no value for {i}")
     return {"number": rng.normal(), "text": f"{i:04x}", "even": i % 2 == 0}
+
+
+def stuck(i: int) -> float:
+    """Leaves a byte in a file, and takes a minute."""
+    with open(os.environ["CALLS_FILE"], "ab") as file:
+        file.write(b".")
+    time.sleep(60)
+    return value(i)

@@ -57,7 +57,7 @@ async def share_workers(scenario: Scenario, priorities: tuple[int, int], folder:
 
 async def _wait_until_both_work(coordinators: list[Coordinator]) -> None:
     async with asyncio.timeout(SETTLING_SECONDS):
-        while not coordinators[1].settled or coordinators[0].window.weight is None:  # noqa: ASYNC110 - nobody tells us
+        while not coordinators[1].settled or coordinators[0].submission.window.weight is None:  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -113,6 +113,7 @@ class World:
             ("i",),
             retry=RetryPolicy(max_retries=2, delay_ms=200),
             limits=Limits(timeout_seconds=1.0),
+            identity="a1b2c3d4",
         )
 
     def note(self, text: str) -> None:

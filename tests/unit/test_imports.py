@@ -16,14 +16,15 @@ CORE = BASE | {"messages", "space", "seeds", "spec"}
 FUNCTION = CORE | {"function"}
 BROKERS = FUNCTION | {"settings", "brokers", "backoff", "logs", "metrics"}
 BESIDE_BROKERS = BROKERS | {"results.encode", "results.batches", "results.plain", "planner"}
-COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner", "units"}
+COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner", "units", "options"}
 
 # Longest prefix wins. What a module may import of ours, itself and its own subpackage apart; None: everything.
 ALLOWED: dict[str, set[str] | None] = {
     "errors": set(),
     "clock": set(),
     "allocation": set(),
-    "units": {"errors"},
+    "units": set(),
+    "options": {"errors", "units", "settings"},
     "logs": {"errors"},
     "metrics": BASE | {"messages"},
     "messages": BASE,
@@ -40,7 +41,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "results.encode": CORE | {"results.arrow"},
     "monitor": FUNCTION | {"settings", "brokers.base", "logs", "metrics"},
     "run": COORDINATOR,
-    "kube": {"spec", "errors"},
+    "kube": {"spec", "errors", "options"},
     "demo": None,
     "cli": None,
     "__init__": None,

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from ttg import __version__
+from ttg.cli import arguments
 from ttg.errors import TTGError
 
 EPILOG = """\
@@ -31,33 +32,46 @@ first steps:
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with a command, like every other error of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (`{self.prog} --help` shows what there is)\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from ttg.cli import commands
+    from ttg.cli import (
+        cancel,
+        cleanup,
+        dashboard,
+        demo,
+        doctor,
+        failed,
+        kube,
+        monitor,
+        plan,
+        results,
+        resume,
+        retry,
+        run,
+        runs,
+        status,
+        worker,
+    )
 
-    parser: argparse.ArgumentParser = Parser(
+    parser = arguments.Parser(
         prog="ttg",
         description="Run one Python function over a very large set of parameters, each exactly once.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    arguments.add_flag(parser, "--version", "print the version and exit")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    commands.add_all(subparsers)
+    for command in (run, resume, plan, worker, monitor, dashboard, runs, status, results, failed, retry, cancel):
+        command.add(subparsers)
+    for command in (demo, cleanup, doctor, kube):
+        command.add(subparsers)
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Parse, run, and turn every error of ours into one line and an exit code."""
     parser = build_parser()
-    args = _parse(parser, arguments)
+    args = parser.parse_args(words)
     if args.version:
         print(f"ttg {__version__}")
         return 0
@@ -87,14 +101,3 @@ def command() -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
-
-
-def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """argparse takes a list of positionals only in one piece; axes may also stand between and after options."""
-    args, rest = parser.parse_known_args(arguments)
-    if not hasattr(args, "axes") or any(word.startswith("-") for word in rest):
-        if rest:
-            parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    else:
-        args.axes += rest
-    return args

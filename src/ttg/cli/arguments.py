@@ -1,44 +1,140 @@
-"""Arguments that several sub-commands share."""
+"""What several sub-commands share: arguments made from the declared options, and what was given of them."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ttg.options import PORT, EntryPoint, Option, Options, choose, options_at, unknown
 
 if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subparsers = argparse._SubParsersAction[Any]
+    from ttg.brokers.base import BrokerConfig
     from ttg.results.folder import RunFolder
     from ttg.settings import Settings
 
+RUN_HELP = "id, beginning of an id, folder or 'last'"
+_GIVEN = "option:"  # an option and a positional argument may have one name
 
-def add_broker(parser: argparse.ArgumentParser) -> None:
-    """``--broker`` and what belongs to it."""
-    group = parser.add_argument_group("broker")
-    group.add_argument(
-        "--broker",
-        metavar="URL",
-        help="redis://, rediss://, unix://, amqp:// or amqps:// (default: $TTG_BROKER, or QUEUE_BACKEND with "
-        "REDIS_*/RABBITMQ_*; without any, a private embedded Valkey)",
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command, like every other error of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (`{self.prog} --help` shows what there is)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """argparse takes a list of positionals only in one piece; axes may also stand between and after options."""
+        found, rest = super().parse_known_args(args, namespace)
+        strange = [word for word in rest if word.startswith("-")]
+        if strange:
+            names = [name for name in self._option_string_actions if name.startswith("--")]
+            self.exit(2, f"{unknown(self.prog, strange[0].partition('=')[0], names)}\n")
+        if hasattr(found, "axes") and not strange:
+            found.axes += rest
+            rest = []
+        return found, rest
+
+
+def add_command(subparsers: Subparsers, name: str, text: str, description: str = "", epilog: str = "") -> Parser:
+    """A sub-command; ``description`` and ``epilog`` keep their lines."""
+    parser: Parser = subparsers.add_parser(
+        name,
+        help=text,
+        description=description or f"{text[0].upper()}{text[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    group.add_argument("--namespace", metavar="NAME", help="prefix of queues and keys (default: $TTG_NAMESPACE or ttg)")
+    return parser
 
 
-def add_policies(parser: argparse.ArgumentParser) -> None:
-    """Retries and limits of a run."""
-    group = parser.add_argument_group("failures and limits")
-    group.add_argument("--retries", type=int, metavar="N", help="more tries of a failed parameter (default: 3)")
-    group.add_argument("--retry-delay", metavar="TIME", help="wait before a retry, e.g. 500ms or 5s (default: 5s)")
-    group.add_argument("--timeout", metavar="TIME", help="longest time for one parameter, e.g. 30s (default: none)")
-    group.add_argument("--memory", metavar="SIZE", help="most memory for one child process, e.g. 2G (default: none)")
-    group.add_argument("--checkpoint", metavar="TIME", help="work at risk when a worker dies (default: 2s)")
-    group.add_argument("--max-failures", metavar="N|%", help="stop, resumably, when more parameters failed for good")
+def add_options(parser: Parser, *entries: EntryPoint) -> None:
+    """The options that apply at one of ``entries``, under their headings."""
+    groups: dict[str, Any] = {}
+    for option in options_at(*entries):
+        group = groups.get(option.group) or parser.add_argument_group(option.group)
+        groups[option.group] = group
+        _add(group, option, entries[0])
+
+
+def _add(group: Any, option: Option, entry: EntryPoint) -> None:
+    flags = [option.flag(entry), *([option.short] if option.short else [])]
+    text = option.explained(entry).replace("%", "%%") or argparse.SUPPRESS
+    about: dict[str, Any] = {"dest": f"{_GIVEN}{option.name}", "help": text}
+    if option.kind.metavar:
+        several = "append" if isinstance(option.default, tuple) else "store"
+        group.add_argument(*flags, action=several, metavar=option.kind.metavar, **about)
+    else:
+        group.add_argument(*flags, action="store_const", const=not option.default, **about)
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given, as they were typed."""
+    return {
+        name.removeprefix(_GIVEN): value
+        for name, value in vars(args).items()
+        if name.startswith(_GIVEN) and value is not None
+    }
+
+
+def chosen(args: argparse.Namespace, entry: EntryPoint) -> Options:
+    """The options that were given, checked."""
+    return choose(entry, given(args))
+
+
+def add_sweep(parser: Parser) -> None:
+    """The function and the axes of its space."""
+    parser.add_argument("target", metavar="TARGET", help="file.py:function or package.module:function")
+    parser.add_argument("axes", nargs="*", metavar="NAME=EXPRESSION", help="axes of the space; see `ttg run --help`")
+
+
+def add_run(parser: Parser, *, required: bool = False) -> None:
+    """Which run is meant."""
+    if required:
+        parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    else:
+        parser.add_argument("run", nargs="?", default="last", metavar="RUN", help=f"{RUN_HELP} (default: last)")
+
+
+def add_watched(parser: Parser) -> None:
+    """Which run or broker is looked at."""
+    text = "a run with an embedded broker: id, folder or 'last' (default: the broker; without one, 'last')"
+    parser.add_argument("run", nargs="?", metavar="RUN", help=text)
+    add_options(parser, EntryPoint.LOOK)
 
 
 def port(text: str) -> int:
     """A port number, for argparse; 0 is any free one."""
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
-    return int(text)
+    try:
+        return int(PORT.read(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_flag(parser: Any, name: str, text: str) -> None:
+    """A switch of one command alone."""
+    parser.add_argument(name, action="store_true", help=text)
+
+
+def find(text: str) -> RunFolder:
+    """The run that a person means."""
+    from ttg.results.folder import find_run
+    from ttg.settings import read_settings
+
+    return find_run(text, read_settings().home)
+
+
+def read_settings(options: Options | None = None) -> Settings:
+    """The environment's settings, with what the command line overrides; from now on they are logged with."""
+    from dataclasses import replace
+
+    from ttg.logs import configure_logging
+    from ttg.settings import read_settings as from_environment
+
+    settings = from_environment()
+    configure_logging(settings.log_level, settings.log_format)
+    return replace(settings, namespace=options.namespace) if options and options.namespace else settings
 
 
 def broker_of_run(run: str, settings: Settings) -> tuple[RunFolder, str]:
@@ -56,15 +152,14 @@ def broker_of_run(run: str, settings: Settings) -> tuple[RunFolder, str]:
     )
 
 
-def read_settings(args: argparse.Namespace) -> Settings:
-    """The environment's settings, with what the command line overrides."""
-    from dataclasses import replace
+def watched_broker(run: str | None, options: Options, settings: Settings) -> BrokerConfig:
+    """The broker to look at: ``--broker``, that of a run, the environment's, or that of the last run."""
+    url = options.broker or (None if run else settings.broker_url)
+    if url is None:
+        _, url = broker_of_run(run or "last", settings)
+    return settings.broker_config(url)
 
-    from ttg.logs import configure_logging
-    from ttg.settings import read_settings as from_environment
 
-    settings = from_environment()
-    configure_logging(settings.log_level, settings.log_format)
-    if args.namespace:
-        settings = replace(settings, namespace=args.namespace)
-    return settings
+def say(line: str) -> None:
+    """To people: standard output is for results."""
+    print(line, file=sys.stderr, flush=True)

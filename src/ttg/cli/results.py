@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ttg.cli.looking import RUN_HELP, find
+from ttg.cli import arguments
 from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -32,13 +32,8 @@ docs/results.md: the same from Python, DuckDB, Polars and R, and what it costs a
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "results",
-        help="print or export the table of a run",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("run", nargs="?", default="last", metavar="RUN", help=RUN_HELP)
+    parser = arguments.add_command(subparsers, "results", "print or export the table of a run", epilog=EPILOG)
+    arguments.add_run(parser)
     parser.add_argument("--format", choices=FORMATS, help="(default: as --out ends, else table)")
     parser.add_argument("--out", metavar="FILE", help="write to a file instead of standard output")
     parser.add_argument("--columns", metavar="A,B", help="only these columns")
@@ -54,7 +49,7 @@ def add(subparsers: Subparsers) -> None:
 def results(args: argparse.Namespace) -> int:
     """``ttg results``"""
     format = _format(args)
-    folder = find(args.run)
+    folder = arguments.find(args.run)
     schema, windows, rows = _answer(args, folder) if args.sql else _selection(args, folder, format)
     if args.out:
         count = _write(Path(args.out), format, schema, windows, rows)

@@ -13,6 +13,7 @@ from ttg.errors import RunStopped, SettingsError
 from ttg.kube import cluster
 from ttg.kube.kubectl import Kubectl
 from ttg.kube.layout import Cluster, Sweep
+from ttg.options import Options
 
 Say = Callable[[str], None]
 
@@ -53,7 +54,8 @@ def show(kubectl: Kubectl, where: Cluster, scale: Scale, workers: int, fault: bo
     say(f"Preparing namespace {where.namespace} with {where.backend} …")
     cluster.up(kubectl, where, say)
     name = f"demo-{scale.name}-{time.strftime('%H%M%S')}"
-    sweep = Sweep(run=name, arguments=_arguments(scale), workers=workers)
+    chosen = Options(workers=workers, chunk_size=scale.chunk_size)
+    sweep = Sweep(name, _function(scale), (f"i=range(0,{scale.size})",), chosen)
     started = time.monotonic()
     killer = PodKiller(kubectl, name, 0.3 if fault else 2.0, say)
     code = cluster.run(kubectl, where, sweep, out, killer.hear)
@@ -63,7 +65,6 @@ def show(kubectl: Kubectl, where: Cluster, scale: Scale, workers: int, fault: bo
     return check_folder(out, scale.size, value_of)
 
 
-def _arguments(scale: Scale) -> tuple[str, ...]:
-    chunks = ("--chunk-size", str(scale.chunk_size)) if scale.chunk_size else ()
+def _function(scale: Scale) -> str:
     function = {100.0: "simulate_100ms", 10.0: "simulate_10ms"}.get(scale.work_ms, "simulate")
-    return (f"ttg.demo.workload:{function}", f"i=range(0,{scale.size})", *chunks)
+    return f"ttg.demo.workload:{function}"

@@ -18,6 +18,7 @@ from ttg.demo.show import Show
 from ttg.demo.tables import METRIC_HEADER, DemoResult, as_text, metric_rows
 from ttg.demo.workload import WORK_VARIABLE, Scale, value_of
 from ttg.errors import RunStopped, SettingsError
+from ttg.options import Options
 from ttg.results.folder import RunFolder, forget_run
 from ttg.run.launch import Hooks, execute
 from ttg.run.report import Finished
@@ -105,12 +106,14 @@ def _request(config: DemoConfig, url: str | None) -> RunRequest:
         shown.function,
         shown.space,
         settings,
-        run_id=made_up_id(f"demo-{config.name}"),
-        out=config.out / config.name,
-        broker=url,
-        workers=config.workers - (config.fault == "network"),
-        chunk_size=config.scale.chunk_size,
-        replace=False,
+        Options(
+            run_id=made_up_id(f"demo-{config.name}"),
+            out=config.out / config.name,
+            broker=url,
+            workers=config.workers - (config.fault == "network"),
+            chunk_size=config.scale.chunk_size,
+            replace=False,
+        ),
     )
 
 

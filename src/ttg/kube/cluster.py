@@ -6,13 +6,13 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ttg.errors import InputError
 from ttg.kube import brokers, jobs, problems, render
-from ttg.kube.code import code_config, collect_files
+from ttg.kube.code import code_config, with_files
 from ttg.kube.fetch import fetch
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster, Sweep
@@ -58,12 +58,11 @@ def await_broker(kubectl: Kubectl, cluster: Cluster) -> None:
 def start(kubectl: Kubectl, cluster: Cluster, sweep: Sweep) -> None:
     """Send the user's files and start coordinator and workers. A run that is under way is left to go on; one of that id
     that was begun and stopped is resumed by its new coordinator."""
-    arguments, files = collect_files(sweep.arguments)
-    sweep = replace(sweep, arguments=arguments, has_code=bool(files))
+    sweep = with_files(sweep)
     if is_under_way(kubectl, sweep.run):
         return
     kubectl.delete("removing what an earlier start left", "jobs", run_selector(sweep.run))
-    code = [code_config(sweep.run, files)] if files else []
+    code = [code_config(sweep.run, sweep.files)] if sweep.files else []
     kubectl.apply(f"starting run {sweep.run}", [*code, *render.sweep_objects(cluster, sweep)])
 
 

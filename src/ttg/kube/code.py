@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ttg.errors import InputError
 from ttg.kube.jobs import code_name
+from ttg.kube.layout import Sweep
 from ttg.kube.objects import Object, labels, resource
+from ttg.options import FILE, every_option
 
 MOST_BYTES = 1_000_000  # Kubernetes takes 1 MiB with everything around it
 
 
-def collect_files(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Path]]:
-    """The arguments of ``ttg run`` as they are inside the pod, and the local files that they name, by name there.
+def with_files(sweep: Sweep) -> Sweep:
+    """The sweep as it is inside the pods, where the local files that it names lie in the working folder.
 
-    A target in a local file and the file of ``--params`` go along; a target in a module must be in the image.
+    A target in a local file and the files that options name go along; a target in a module must be in the image.
     """
-    inside, files = list(arguments), dict[str, Path]()
-    path, _, function = inside[0].rpartition(":")
+    files, target = dict[str, Path](), sweep.target
+    path, _, function = target.rpartition(":")
     if path.endswith(".py"):
-        inside[0] = f"{_take(Path(path), files)}:{function}"
-    for position in range(1, len(inside)):
-        if inside[position - 1] == "--params":
-            inside[position] = _take(Path(inside[position]), files)
-    return tuple(inside), files
+        target = f"{_take(Path(path), files)}:{function}"
+    named = {option.name: getattr(sweep.chosen, option.name) for option in every_option() if option.kind is FILE}
+    inside = {name: Path(_take(path, files)) for name, path in named.items() if path is not None}
+    return replace(sweep, target=target, chosen=sweep.chosen.but(**inside), files=files)
 
 
 def _take(path: Path, files: dict[str, Path]) -> str:
     if not path.is_file():
         raise InputError(f"expected a file to send to the cluster, found none at {path}")
-    files[path.name] = path
+    if files.setdefault(path.name, path) != path:
+        raise InputError(f"{path} and {files[path.name]} have one name in the cluster: rename one of them")
     return path.name
 
 
-def code_config(run: str, files: dict[str, Path]) -> Object:
+def code_config(run: str, files: Mapping[str, Path]) -> Object:
     """The ConfigMap with ``files``; too much for one is an error that says what to do instead."""
     contents = {name: path.read_bytes() for name, path in files.items()}
     total = sum(map(len, contents.values()))

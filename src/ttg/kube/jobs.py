@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from ttg.kube.brokers import PORTS, broker_name, secret_name
 from ttg.kube.layout import Cluster, Sweep
 from ttg.kube.objects import (
@@ -28,7 +30,7 @@ BAD_INPUT, FINISHED_WITH_DEAD_LETTERS, DRAINED = 2, 5, 75  # exit codes of `ttg`
 DAY_SECONDS = 24 * 3600
 
 # A run that was begun is resumed, whatever ended the coordinator before: its pod may come back at any moment.
-COORDINATOR_SCRIPT = 'if [ -e "$0/run.json" ]; then exec ttg resume "$0" --workers 0; else exec ttg run "$@"; fi'
+COORDINATOR_SCRIPT = 'if [ -e "$0/run.json" ]; then exec ttg resume "$0" {resume}; else exec ttg run "$@"; fi'
 
 
 def run_folder(run: str) -> str:
@@ -158,7 +160,7 @@ def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
         env=[*broker_env(cluster), *env({"HOME": "/tmp", "TTG_HOME": "/tmp/ttg"})],
         ports=[{"name": "metrics", "containerPort": METRICS_PORT}],
         livenessProbe={**health, "initialDelaySeconds": 30, "periodSeconds": 15, "failureThreshold": 4},
-        resources=resources(str(sweep.slots), f"{sweep.memory_mib}Mi"),
+        resources=resources(str(sweep.slots), f"{sweep.pod_mib}Mi"),
         volumeMounts=[mount("temporary", "/tmp"), *_code_mounts(sweep)],
     )
     return pod_spec(
@@ -172,12 +174,12 @@ def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
 
 def _coordinator_pod(cluster: Cluster, sweep: Sweep) -> Object:
     folder = run_folder(sweep.run)
-    limit = [] if "--memory" in sweep.arguments else ["--memory", f"{sweep.child_mib}M"]
-    run = [*sweep.arguments, *limit, "--workers", "0", "--run-id", sweep.run, "--out", folder]
+    script = COORDINATOR_SCRIPT.format(resume=shlex.join(["--workers=0", *sweep.words_to_resume]))
+    run = [*sweep.words, "--workers=0", f"--run-id={sweep.run}", f"--out={folder}"]
     coordinator = container(
         "coordinator",
         cluster.image,
-        command=["sh", "-c", COORDINATOR_SCRIPT, folder, *run],
+        command=["sh", "-c", script, folder, *run],
         env=[*broker_env(cluster), *env({"HOME": "/tmp", "TTG_HOME": "/data/.ttg"})],
         resources=resources("500m", "1Gi"),
         volumeMounts=[mount("data", "/data"), mount("temporary", "/tmp"), *_code_mounts(sweep)],
@@ -227,8 +229,8 @@ def _on_exit(action: str, *codes: int) -> Object:
 
 
 def _code_mounts(sweep: Sweep) -> list[Object]:
-    return [mount("code", "/work", readOnly=True)] if sweep.has_code else []
+    return [mount("code", "/work", readOnly=True)] if sweep.files else []
 
 
 def _code_volumes(sweep: Sweep) -> list[Object]:
-    return [{"name": "code", "configMap": {"name": code_name(sweep.run)}}] if sweep.has_code else []
+    return [{"name": "code", "configMap": {"name": code_name(sweep.run)}}] if sweep.files else []

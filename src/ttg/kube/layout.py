@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from ttg.errors import InputError
+from ttg.options import DEFAULTS, EntryPoint, Options, as_words
 
 BACKENDS = ("redis", "rabbitmq")
 
 # Left of a worker's memory for the supervisor, which must survive any child: since cgroup v2 a container that runs out
 # of memory loses all its processes at once.
 SUPERVISOR_MIB = 192
+LEAST_CHILD_MIB = 64
+POD_MIB = 1024
+WORKERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,37 +39,56 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One run. ``arguments`` are those of ``ttg run``: target, axes and options, but no broker, workers or folder.
+    """One run: the function, its axes and what was chosen for it. ``files``: those of this machine that go along, by
+    their name in the pods, where they make up the working folder, in place of the image's ``/work``.
 
-    With ``has_code``, the run's ConfigMap of files is mounted as the working folder, in place of the image's ``/work``.
-    Each of ``workers`` has ``slots`` children and as many CPUs, and ``memory_mib`` in all; a run with 0 workers is left
-    to those of an autoscaler.
+    Each worker has ``slots`` children and as many CPUs; a run with 0 workers is left to those of an autoscaler.
     """
 
     run: str
-    arguments: tuple[str, ...]
-    workers: int = 3
-    slots: int = 1
-    memory_mib: int = 1024
-    has_code: bool = False
+    target: str
+    axes: tuple[str, ...] = ()
+    chosen: Options = DEFAULTS
+    files: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.run, "--run-id")
-        if self.workers < 0 or self.slots < 1:
-            raise InputError(f"expected --workers 0 or more and --slots 1 or more, got {self.workers} and {self.slots}")
-        if self.child_mib < 64:
-            least = SUPERVISOR_MIB + 64 * self.slots
-            raise InputError(f"--memory: expected at least {least}Mi for {self.slots} slots, got {self.memory_mib}Mi")
+        least = SUPERVISOR_MIB + self.slots * (self._memory_mib or LEAST_CHILD_MIB)
+        if self.pod_mib < least:
+            raise InputError(f"--pod-memory: expected at least {least}M for {self.slots} slots, got {self.pod_mib}M")
 
     @property
-    def target(self) -> str:
-        """The function, as its workers must allow it."""
-        return self.arguments[0]
+    def workers(self) -> int:
+        """How many pods."""
+        return WORKERS if self.chosen.workers is None else self.chosen.workers
 
     @property
-    def child_mib(self) -> int:
-        """Memory that one child may use: its share of what the supervisor leaves."""
-        return (self.memory_mib - SUPERVISOR_MIB) // self.slots
+    def slots(self) -> int:
+        """Children, and CPUs, of a pod."""
+        return self.chosen.slots
+
+    @property
+    def pod_mib(self) -> int:
+        """Memory of a pod: as was said, or what its supervisor and its children may use."""
+        if self.chosen.pod_memory is not None:
+            return self.chosen.pod_memory >> 20
+        return SUPERVISOR_MIB + self.slots * self._memory_mib if self._memory_mib else POD_MIB
+
+    @property
+    def words(self) -> list[str]:
+        """What the coordinator's ``ttg run`` is told of it. A child without a limit of its own has its share of what
+        the supervisor leaves."""
+        limit = self.chosen.memory or (self.pod_mib - SUPERVISOR_MIB) // self.slots << 20
+        return [self.target, *self.axes, *as_words(self.chosen.but(memory=limit), EntryPoint.RUN)]
+
+    @property
+    def words_to_resume(self) -> list[str]:
+        """What its ``ttg resume`` is told."""
+        return as_words(self.chosen, EntryPoint.RESUME)
+
+    @property
+    def _memory_mib(self) -> int:
+        return -(-(self.chosen.memory or 0) >> 20)
 
 
 def check_name(name: str, option: str) -> str:

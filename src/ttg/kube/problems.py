@@ -20,7 +20,7 @@ EVENTS = {
     "exceeded quota": "ask for fewer workers or less memory, or raise the namespace's quota",
     "violates PodSecurity": "the namespace's Pod Security level forbids it",
     "unbound immediate PersistentVolumeClaims": "the cluster has no storage for the claim: name a --storage-class",
-    "Insufficient": "the nodes are full: fewer --workers, less --memory, or more nodes",
+    "Insufficient": "the nodes are full: fewer --workers, less --pod-memory, or more nodes",
 }
 
 
@@ -38,7 +38,7 @@ def _troubles(pod: Object) -> Iterable[str]:
             yield f"{waiting['reason']} ({state['image']}): {WAITING[waiting['reason']]}"
         ended = state.get("state", {}).get("terminated", {})
         if ended.get("reason") == "OOMKilled":
-            yield "OOMKilled: the worker as a whole outgrew its memory; raise --memory (replaced, nothing is lost)"
+            yield "OOMKilled: the worker as a whole outgrew its memory; raise --pod-memory (replaced, nothing is lost)"
     for condition in status.get("conditions", []):
         if condition.get("reason") == "Unschedulable":
             yield f"not scheduled: {_advise(condition.get('message', ''))}"

@@ -11,7 +11,8 @@ from ttg.kube.layout import BACKENDS, Cluster, Sweep
 from ttg.kube.objects import PROJECT, Object
 
 HEADER = "# Written by `ttg kube render` from src/ttg/kube: change it there.\n"
-EXAMPLE = ("examples/option_pricing.py:price", "spot=linspace(80,120,401)", "volatility=linspace(0.1,0.4,31)")
+EXAMPLE = "examples/option_pricing.py:price"
+EXAMPLE_AXES = ("spot=linspace(80,120,401)", "volatility=linspace(0.1,0.4,31)")
 JOB_FILES = {"redis": "parallel-jobs-queue.yaml", "rabbitmq": "parallel-jobs-queue-rabbitmq.yaml"}
 
 
@@ -39,7 +40,7 @@ def sweep_objects(cluster: Cluster, sweep: Sweep) -> list[Object]:
 
 def example_sweep(backend: str) -> Sweep:
     """The sweep in the plain manifests: 12,431 option prices, with the code that is in the image."""
-    return Sweep(run=f"example-{backend}", arguments=EXAMPLE)
+    return Sweep(f"example-{backend}", EXAMPLE, EXAMPLE_AXES)
 
 
 def tree() -> dict[str, str]:

@@ -14,9 +14,21 @@ from typing import Any
 class _CallablePackage(ModuleType):
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Run a function over a space: see :func:`ttg.run.api.run`."""
-        from ttg.run.api import run
+        return _function()(*arguments, **options)
 
-        return run(*arguments, **options)
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        return str(_function().__doc__)
+
+    @property
+    def __signature__(self) -> Any:
+        return _function().__signature__
+
+
+def _function() -> Any:
+    from ttg.run.api import run
+
+    return run
 
 
 sys.modules[__name__].__class__ = _CallablePackage

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import secrets
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -14,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ttg.errors import TTGError
+from ttg.options import EntryPoint, choose
 from ttg.results.folder import RunFolder, find_run
-from ttg.run.launch import Hooks, Running, execute
+from ttg.run.reference import show_options
 from ttg.run.report import Finished
 from ttg.run.reporter import reporter_for
 from ttg.run.request import RunRequest, new_request, resume_request
+from ttg.run.threaded import run_in_thread
 from ttg.settings import Settings, read_settings
 from ttg.space import Space, grid, rows
 
@@ -155,46 +154,36 @@ def run(
     function: Callable[..., Any] | str,
     space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
-    workers: int | None = None,
-    broker: str | None = None,
-    out: str | Path | None = None,
     progress: bool = True,
-    **policies: Any,
+    **options: Any,
 ) -> Run:
     """Run ``function`` over ``space`` and wait for it. Every parameter ends exactly once.
 
     ``function`` is a callable (also a lambda or one defined in a notebook) or a text such as ``"sim.py:price"``;
-    ``space`` a :class:`~ttg.space.Space`, a dict of axes (their product) or a list of dicts (one each). ``workers``
-    local processes (default: one per core), ``broker`` a URL (default: the environment's, else a private embedded
-    Valkey). ``policies`` are those of ``ttg run``: ``chunk_size, seed, retries, retry_delay_seconds, timeout_seconds,
-    memory_bytes, checkpoint_seconds, max_failures, vectorized, slots, replace, priority, run_id, keep_results``.
-    ``vectorized`` (or :func:`ttg.vectorized` on the function): it takes NumPy arrays of parameters, returns columns.
+    ``space`` a :class:`~ttg.space.Space`, a dict of axes (their product) or a list of dicts (one each). With
+    ``vectorized`` (or :func:`ttg.vectorized` on the function) it takes NumPy arrays of parameters, returns columns.
 
     Failed parameters do not raise: see :meth:`Run.failures`. Raises :class:`~ttg.errors.TTGError` subclasses. Ctrl-C
-    drains the workers and raises ``KeyboardInterrupt``; :func:`resume` goes on.
+    drains the workers and raises ``KeyboardInterrupt``, a second one leaves at once; :func:`resume` goes on.
     """
     from ttg.function import is_vectorized
 
-    _check_options(policies, new_request, "ttg.run")
+    chosen = choose(EntryPoint.API_RUN, options)
     settings = _with_secret(read_settings())
     points = _space(space)
-    policies["vectorized"] = policies.get("vectorized") or is_vectorized(function)
-    request = new_request(
-        _target(function, points, settings),
-        points,
-        settings,
-        workers=workers,
-        broker=broker,
-        out=Path(out) if out is not None else None,
-        **policies,
-    )
-    return _wait_for(request, progress)
+    target = _target(function, points, settings)
+    chosen = chosen.but(vectorized=chosen.vectorized or is_vectorized(function))
+    return _carry_out(new_request(target, points, settings, chosen), progress)
 
 
 def resume(run: str | Path = "last", *, progress: bool = True, **options: Any) -> Run:
-    """Go on with an interrupted run: what is settled stays, what is missing is done. Options as of ``ttg resume``."""
-    _check_options(options, resume_request, "ttg.resume")
-    return _wait_for(resume_request(str(run), _with_secret(read_settings()), **options), progress)
+    """Go on with an interrupted run: what is settled stays, what is missing is done."""
+    chosen = choose(EntryPoint.API_RESUME, options)
+    return _carry_out(resume_request(str(run), _with_secret(read_settings()), chosen), progress)
+
+
+show_options(run, EntryPoint.API_RUN)
+show_options(resume, EntryPoint.API_RESUME)
 
 
 def open_run(run: str | Path = "last") -> Run:
@@ -206,15 +195,6 @@ def _space(space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Sp
     if isinstance(space, Space):
         return space
     return grid(**space) if isinstance(space, Mapping) else rows(space)
-
-
-def _check_options(given: Mapping[str, Any], taker: Callable[..., Any], name: str) -> None:
-    """A misspelt option is the caller's, and so is the name in the error."""
-    known = [
-        option for option, about in inspect.signature(taker).parameters.items() if about.kind is about.KEYWORD_ONLY
-    ]
-    if unknown := [option for option in given if option not in known]:
-        raise TypeError(f"{name}() has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
 
 
 def _target(function: Callable[..., Any] | str, space: Space, settings: Settings) -> Any:
@@ -230,39 +210,12 @@ def _with_secret(settings: Settings) -> Settings:
     return settings if settings.secret else replace(settings, secret=secrets.token_hex(32))
 
 
-def _wait_for(request: RunRequest, progress: bool) -> Run:
-    """Run on an event loop of its own thread, so that it works in notebooks (which have a loop running) as well."""
-    box: dict[str, Any] = {}
-
-    def hold(running: Running) -> None:
-        box["stop"] = (asyncio.get_running_loop(), running.coordinator.stop)
-
-    def work() -> None:
-        try:
-            asyncio.run(execute(request, reporter_for(quiet=not progress), Hooks(on_start=hold)))
-        except BaseException as error:
-            box["error"] = error
-
-    thread = threading.Thread(target=work, name="ttg-run")
-    thread.start()
+def _carry_out(request: RunRequest, progress: bool) -> Run:
     try:
-        thread.join()
+        run_in_thread(request, reporter_for(quiet=not progress))
     except KeyboardInterrupt:
-        _stop(box)
-        thread.join()
         print(f"interrupted: ttg.resume({request.spec.run!r}) goes on", file=sys.stderr)
         raise
-    if "error" in box:
-        raise _readable(box["error"])
+    except TTGError as error:  # it says everything in its message: a notebook need not show the way it came
+        raise error.with_traceback(None) from None
     return Run(RunFolder.open(request.out))
-
-
-def _readable(error: BaseException) -> BaseException:
-    """An error that TTG raises on purpose says everything in its message: a notebook need not show the way it came."""
-    return error.with_traceback(None) if isinstance(error, TTGError) else error
-
-
-def _stop(box: dict[str, Any]) -> None:
-    if "stop" in box:
-        loop, stop = box["stop"]
-        loop.call_soon_threadsafe(stop)

@@ -50,11 +50,13 @@ class Running:
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What happens beside a run. ``on_start`` is called when everything is started, ``before_end`` when it is done and
-    the broker still there. ``handle_signals``: Ctrl-C and SIGTERM drain (main thread only)."""
+    the broker still there. ``handle_signals``: Ctrl-C and SIGTERM drain (main thread only); where signals arrive
+    elsewhere, ``on_begin`` is given what to call for each, on the event loop."""
 
     on_start: Callable[[Running], None] = lambda running: None
     before_end: Callable[[], Awaitable[None]] | None = None
     handle_signals: bool = False
+    on_begin: Callable[[Callable[[], None]], None] = lambda interrupt: None
     dashboard: bool = False
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
@@ -75,11 +77,14 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
     signals = _Signals()
     if hooks.handle_signals:
         signals.listen()
+    hooks.on_begin(signals.on_signal)
     try:
         with folder.lock() as lock:
             return await _execute(request, folder, lock, reporter, hooks, signals)
     except asyncio.CancelledError:
-        if not signals.presses:
+        if signals.presses and folder.info.state == "active":
+            folder.update(state="interrupted")
+        if signals.presses != 1:
             raise
         raise RunStopped(f"stopped before it began; `ttg resume {request.spec.run}` starts it") from None
     except (FunctionError, BrokerError):
@@ -279,9 +284,10 @@ class _Signals:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):
-                loop.add_signal_handler(number, self._on_signal)
+                loop.add_signal_handler(number, self.on_signal)
 
-    def _on_signal(self) -> None:
+    def on_signal(self) -> None:
+        """What a signal means."""
         self.presses += 1
         if self.presses == 1:
             log.warning("stopping: workers settle what they have; once more to leave at once")

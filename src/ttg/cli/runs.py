@@ -1,4 +1,4 @@
-"""``ttg runs`` and ``ttg status``."""
+"""``ttg runs``."""
 
 from __future__ import annotations
 
@@ -6,31 +6,18 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from ttg.cli import arguments
+
 if TYPE_CHECKING:
     from ttg.cli.arguments import Subparsers
     from ttg.results.folder import RunFolder
 
-RUN_HELP = "id, beginning of an id, folder or 'last' (default: last)"
-
 
 def add(subparsers: Subparsers) -> None:
-    """Register the sub-commands."""
-    runs_parser = subparsers.add_parser("runs", help="list the runs of this machine")
-    runs_parser.add_argument("--json", action="store_true", help="one JSON object per line")
-    runs_parser.set_defaults(call=runs)
-
-    status_parser = subparsers.add_parser("status", help="how far a run is")
-    status_parser.add_argument("run", nargs="?", default="last", metavar="RUN", help=RUN_HELP)
-    status_parser.add_argument("--json", action="store_true", help="the contents of run.json")
-    status_parser.set_defaults(call=status)
-
-
-def find(text: str) -> RunFolder:
-    """The run that a person means."""
-    from ttg.results.folder import find_run
-    from ttg.settings import read_settings
-
-    return find_run(text, read_settings().home)
+    """Register the sub-command."""
+    parser = arguments.add_command(subparsers, "runs", "list the runs of this machine")
+    arguments.add_flag(parser, "--json", "one JSON object per line")
+    parser.set_defaults(call=runs)
 
 
 def runs(args: argparse.Namespace) -> int:
@@ -65,15 +52,3 @@ def _brief(folder: RunFolder) -> dict[str, Any]:
         "function": str(info.spec.function),
         "folder": str(folder.path),
     }
-
-
-def status(args: argparse.Namespace) -> int:
-    """``ttg status``"""
-    from ttg.run.report import Finished
-
-    folder = find(args.run)
-    if args.json:
-        print((folder.path / "run.json").read_text())
-        return 0
-    print(Finished.of(folder, folder.info.state).as_text())
-    return 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ttg.cli import arguments
 from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -30,12 +31,8 @@ The broker is the one that REDIS_HOST or RABBITMQ_HOST names (see `ttg run --hel
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="show a run, break it on purpose, check every parameter",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    text = "show a run, break it on purpose, check every parameter"
+    parser = arguments.add_command(subparsers, "demo", text, DESCRIPTION)
     parser.add_argument("--backend", choices=("redis", "rabbitmq"), default="redis", help="(default: redis)")
     parser.add_argument("--scale", choices=("small", "medium", "large"), default="small", help="(default: small)")
     parser.add_argument("--workers", type=int, default=3, metavar="N", help="(default: 3)")
@@ -50,20 +47,15 @@ def add(subparsers: Subparsers) -> None:
         metavar=("FILE.py:FUNCTION", "NAME=EXPRESSION"),
         help="show this function over this space instead of --scale",
     )
-    parser.add_argument(
-        "--compare", action="store_true", help="all four runs: both backends, with and without the fault"
-    )
+    arguments.add_flag(parser, "--compare", "all four runs: both backends, with and without the fault")
     parser.add_argument("--report", metavar="DIR", help="where reports go (default: ttg-runs/demo-<time>)")
-    parser.add_argument(
-        "--skip-cleanup",
-        action="store_true",
-        help="keep the runs' tables and the broker's data; a private RabbitMQ stays up until Enter is pressed",
-    )
+    text = "keep the runs' tables and the broker's data; a private RabbitMQ stays up until Enter is pressed"
+    arguments.add_flag(parser, "--skip-cleanup", text)
     parser.set_defaults(call=demo)
 
 
 def _add_faults(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fault-demo", action="store_true", help="break something at --fault-at")
+    arguments.add_flag(parser, "--fault-demo", "break something at --fault-at")
     parser.add_argument(
         "--fault",
         choices=("worker", "freeze", "child", "broker", "network"),

@@ -1,4 +1,4 @@
-"""``ttg failed``, ``ttg retry`` and ``ttg cancel``."""
+"""``ttg failed``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttg.cli import arguments, running
+from ttg.cli import arguments
 from ttg.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,57 +17,18 @@ if TYPE_CHECKING:
     from ttg.results.dead_letters import Cause
     from ttg.results.folder import RunFolder
 
-RUN_HELP = "id, beginning of an id, folder or 'last' (default: last)"
 SHOWN = 20
+DESCRIPTION = "List the dead letters of a run. `ttg failed show INDEX [RUN]` tells the whole story of one."
 
 
 def add(subparsers: Subparsers) -> None:
-    """Register the sub-commands."""
-    _add_failed(subparsers)
-    _add_retry(subparsers)
-    _add_cancel(subparsers)
-
-
-def _add_failed(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser(
-        "failed",
-        help="the parameters that were given up, and why",
-        description="List the dead letters of a run. `ttg failed show INDEX [RUN]` tells the whole story of one.",
-    )
-    parser.add_argument("words", nargs="*", metavar="[show INDEX] [RUN]", help=RUN_HELP)
-    parser.add_argument("--group", action="store_true", help="group them by cause: the error and where it was raised")
+    """Register the sub-command."""
+    parser = arguments.add_command(subparsers, "failed", "the parameters that were given up, and why", DESCRIPTION)
+    parser.add_argument("words", nargs="*", metavar="[show INDEX] [RUN]", help=f"{arguments.RUN_HELP} (default: last)")
+    arguments.add_flag(parser, "--group", "group them by cause: the error and where it was raised")
     parser.add_argument("--export", metavar="FILE", help="write all of them to a .jsonl or .csv file")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    arguments.add_flag(parser, "--json", "one JSON object per line")
     parser.set_defaults(call=failed)
-
-
-def _add_retry(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser(
-        "retry",
-        help="run dead letters again, after the function was mended",
-        description="Run dead letters again, all or some. Those that succeed now become rows of the run's table.",
-    )
-    parser.add_argument("run", metavar="RUN", help="id, beginning of an id, folder or 'last'")
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--index", metavar="1,2,5-9", help="only these")
-    chosen.add_argument("--group", metavar="N|TEXT", help="only those of one cause, as `ttg failed --group` lists them")
-    running.add_execution(parser)
-    parser.set_defaults(call=retry)
-
-
-def _add_cancel(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser(
-        "cancel",
-        help="stop a run everywhere and remove its messages",
-        description="Stop a run on all workers within seconds and remove its messages, and no others, from the broker. "
-        "What was collected stays in its table; `ttg resume` goes on with the rest.",
-    )
-    parser.add_argument("run", metavar="RUN", help="id of the run")
-    arguments.add_broker(parser)
-    parser.set_defaults(call=cancel)
-
-
-# ---------------------------------------------------------------------------------------------- failed
 
 
 def failed(args: argparse.Namespace) -> int:
@@ -77,7 +38,7 @@ def failed(args: argparse.Namespace) -> int:
     index = _index(words.pop(0)) if show and words else None
     if len(words) > 1 or (show and index is None):
         raise InputError(f"expected `ttg failed [RUN]` or `ttg failed show INDEX [RUN]`, got {' '.join(args.words)}")
-    folder = _find(words[0] if words else "last")
+    folder = arguments.find(words[0] if words else "last")
     if index is not None:
         print(_story(folder, index, as_json=args.json))
     elif args.export:
@@ -93,13 +54,6 @@ def _index(text: str) -> int:
     if not text.isdecimal():
         raise InputError(f"ttg failed show: expected the index of a parameter, got {text!r}")
     return int(text)
-
-
-def _find(text: str) -> RunFolder:
-    from ttg.results.folder import find_run
-    from ttg.settings import read_settings
-
-    return find_run(text, read_settings().home)
 
 
 def _story(folder: RunFolder, index: int, *, as_json: bool) -> str:
@@ -205,48 +159,3 @@ def _write_csv(file: Any, letters: Iterable[dict[str, Any]]) -> int:
     writer.writeheader()
     rows = (letter | {"parameters": json.dumps(letter["parameters"])} for letter in letters)
     return sum(bool(writer.writerow(row)) for row in rows)
-
-
-# ---------------------------------------------------------------------------------------------- retry and cancel
-
-
-def retry(args: argparse.Namespace) -> int:
-    """``ttg retry``. The function may have changed: that is what a retry is for."""
-    from ttg.results.dead_letters import causes
-    from ttg.run.replay import chosen_indices
-
-    chosen = chosen_indices(causes(_find(args.run)), args.index, args.group)
-    return running.go_on(args, force=True, retry_dead=chosen)
-
-
-def cancel(args: argparse.Namespace) -> int:
-    """``ttg cancel``"""
-    settings = arguments.read_settings(args)
-    url = args.broker or settings.broker_url
-    if url is None:
-        return _interrupt(_find(args.run))
-    import asyncio
-
-    counts = asyncio.run(_cancel_at(url, args.run, settings))
-    removed = ", ".join(f"{name}: {count}" for name, count in sorted(counts.items()) if count) or "nothing was left"
-    print(f"run {args.run} is cancelled; removed {removed}", file=sys.stderr)
-    return 0
-
-
-async def _cancel_at(url: str, run: str, settings: Any) -> Mapping[str, int]:
-    from ttg.brokers import connect
-    from ttg.run.cancel import cancel as cancel_run
-
-    broker = connect(settings.broker_config(url), "cancel")
-    try:
-        return await cancel_run(broker, run)
-    finally:
-        await broker.close()
-
-
-def _interrupt(folder: RunFolder) -> int:
-    from ttg.run.cancel import interrupt
-
-    interrupt(folder)
-    print(f"run {folder.spec.run} is told to stop; `ttg resume {folder.spec.run}` goes on with it", file=sys.stderr)
-    return 0

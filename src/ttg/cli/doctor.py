@@ -1,0 +1,39 @@
+"""``ttg doctor``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ttg.cli import arguments
+from ttg.options import EntryPoint
+
+if TYPE_CHECKING:
+    from ttg.cli.arguments import Subparsers
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the sub-command."""
+    text = "check this machine and the broker, and say what to do"
+    parser = arguments.add_command(subparsers, "doctor", text)
+    arguments.add_options(parser, EntryPoint.LOOK)
+    arguments.add_flag(parser, "--json", "findings as JSON")
+    parser.set_defaults(call=doctor)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """``ttg doctor``"""
+    import asyncio
+    import json
+
+    from ttg.run.doctor import examine
+
+    chosen = arguments.chosen(args, EntryPoint.LOOK)
+    settings = arguments.read_settings(chosen)
+    findings = asyncio.run(examine(settings, chosen.broker or settings.broker_url))
+    if args.json:
+        print(json.dumps([finding.as_dict() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(finding)
+    return 3 if any(finding.level == "problem" for finding in findings) else 0

@@ -1,0 +1,48 @@
+"""``ttg monitor``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from ttg.cli import arguments
+from ttg.errors import SettingsError
+from ttg.options import EntryPoint
+
+if TYPE_CHECKING:
+    from ttg.brokers.base import BrokerConfig
+    from ttg.cli.arguments import Subparsers
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the sub-command."""
+    parser = arguments.add_command(subparsers, "monitor", "watch queues, runs and workers in the terminal")
+    arguments.add_watched(parser)
+    parser.add_argument("--watch", type=float, default=2.0, metavar="SECONDS", help="look again (default: 2)")
+    arguments.add_flag(parser, "--once", "look once and exit")
+    arguments.add_flag(parser, "--json", "one JSON object per look")
+    parser.set_defaults(call=monitor)
+
+
+def monitor(args: argparse.Namespace) -> int:
+    """``ttg monitor``"""
+    import asyncio
+
+    if not args.watch > 0:
+        raise SettingsError(f"--watch: expected seconds above 0, got {args.watch:g}")
+    chosen = arguments.chosen(args, EntryPoint.LOOK)
+    config = arguments.watched_broker(args.run, chosen, arguments.read_settings(chosen))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_monitor(config, args))
+    return 0
+
+
+async def _monitor(config: BrokerConfig, args: argparse.Namespace) -> None:
+    from ttg.brokers import connect
+    from ttg.monitor.terminal import monitor
+
+    broker = connect(config, f"monitor-{os.getpid()}")
+    await broker.open()
+    await monitor(broker, watch_seconds=None if args.once else args.watch, as_json=args.json)

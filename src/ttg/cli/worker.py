@@ -1,0 +1,84 @@
+"""``ttg worker``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from ttg.cli import arguments
+from ttg.errors import SettingsError
+from ttg.options import EntryPoint, Options
+
+if TYPE_CHECKING:
+    from ttg.cli.arguments import Subparsers
+    from ttg.settings import Settings
+
+EMBEDDED_GONE_SECONDS = 5.0
+
+DESCRIPTION = """\
+Work on the tasks of whatever runs this broker knows. Ends with a JSON summary as its last lines, also after SIGTERM:
+then it settles what is done, gives back the rest (nothing is charged), and exits with 75. It exits with 0 only when
+the run it was started for (--until-run) is finished, or when it was idle for as long as --exit-when-idle says.
+
+A worker executes only what it is allowed to: targets whose source lies in its current folder, or what --allow names.
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the sub-command."""
+    parser = arguments.add_command(subparsers, "worker", "join the runs of a broker as a worker", DESCRIPTION)
+    arguments.add_options(parser, EntryPoint.WORKER)
+    parser.set_defaults(call=worker)
+
+
+def worker(args: argparse.Namespace) -> int:
+    """``ttg worker``"""
+    chosen = arguments.chosen(args, EntryPoint.WORKER)
+    from ttg.worker.launching import launch
+
+    ahead = [launch() for _ in range(min(chosen.slots, os.cpu_count() or 1))]  # they start while we import
+
+    import asyncio
+
+    from ttg.allocation import keep_freed_memory
+    from ttg.brokers import connect
+    from ttg.worker.config import WorkerConfig
+    from ttg.worker.supervisor import run_worker
+
+    settings = arguments.read_settings(chosen)
+    if chosen.run:
+        chosen = _of_run(chosen, settings)
+    url = chosen.broker or settings.broker_url
+    if not url:
+        raise SettingsError(
+            "expected a broker: give --broker URL, or set TTG_BROKER or QUEUE_BACKEND; "
+            "or help a run of this machine that has an embedded broker, with --run RUN"
+        )
+    name = chosen.name or f"{socket.gethostname()}-{os.getpid()}"
+    config = WorkerConfig(
+        name=name,
+        slots=chosen.slots,
+        allow=chosen.allow,
+        until_run_done=chosen.until_run,
+        exit_when_idle_seconds=chosen.exit_when_idle,
+        give_up_seconds=EMBEDDED_GONE_SECONDS if chosen.run else None,
+        grace_seconds=chosen.grace,
+        secret=settings.secret,
+        parent_pipe_fd=chosen.parent_pipe_fd,
+        metrics_port=chosen.metrics_port,
+        metrics_host=chosen.metrics_host,
+    )
+    broker = connect(settings.broker_config(url), name)
+    keep_freed_memory()
+    summary = asyncio.run(run_worker(broker, config, ahead))
+    print(summary.to_json(), flush=True)
+    return summary.exit_code
+
+
+def _of_run(chosen: Options, settings: Settings) -> Options:
+    """The run's own broker; whoever names the run allows its function."""
+    assert chosen.run is not None
+    folder, url = arguments.broker_of_run(chosen.run, settings)
+    return chosen.but(broker=url, until_run=folder.spec.run, allow=(*chosen.allow, str(folder.spec.function)))

@@ -1,0 +1,391 @@
+"""Every option of a run, declared once: what it is called, how it is read, what it means, and where it applies.
+
+Made from :class:`Options`: the arguments of the command line (``ttg.cli.arguments``), the keyword options of
+``ttg.run`` and ``ttg.resume``, what a coordinator in a cluster is told, and what people read about all that
+(``ttg.reference``). Imports nothing heavy: ``ttg --help`` needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ttg import units
+from ttg.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class EntryPoint(Enum):
+    """Where options are given; the value is what people call it."""
+
+    RUN = "ttg run"
+    ON_CLUSTER = "ttg run --on kubernetes"
+    KUBE_RUN = "ttg kube run"
+    KUBE_UP = "ttg kube up"
+    KUBE = "ttg kube status, logs, down"
+    RESUME = "ttg resume"
+    RETRY = "ttg retry"
+    PLAN = "ttg plan"
+    WORKER = "ttg worker"
+    LOOK = "ttg monitor, dashboard, cancel, doctor"
+    CLEANUP = "ttg cleanup"
+    API_RUN = "ttg.run()"
+    API_RESUME = "ttg.resume()"
+
+    @property
+    def is_python(self) -> bool:
+        """Options are keyword arguments there."""
+        return self in (EntryPoint.API_RUN, EntryPoint.API_RESUME)
+
+
+CLUSTER = {EntryPoint.ON_CLUSTER, EntryPoint.KUBE_RUN}
+WRITTEN = {EntryPoint.RUN, EntryPoint.PLAN, *CLUSTER}  # the space is written on the command line
+SAMPLED = {*WRITTEN, EntryPoint.API_RUN}
+NEW = SAMPLED - {EntryPoint.PLAN}
+AGAIN = {EntryPoint.RESUME, EntryPoint.RETRY, EntryPoint.API_RESUME}
+LOCAL = {*NEW, *AGAIN} - CLUSTER
+CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.CLEANUP}
+DRIVEN = {*CLUSTER, EntryPoint.KUBE_UP}
+COMMANDS = {EntryPoint.RUN, EntryPoint.RESUME, EntryPoint.RETRY}
+
+
+class Kind(NamedTuple):
+    """How a value is read (see ``ttg.units``) and written. Without a ``metavar`` it is a flag."""
+
+    metavar: str
+    read: Callable[[Any], Any]
+    write: Callable[[Any], str] = str
+
+
+def count(least: int | None = 0, most: int | None = None) -> Kind:
+    """A whole number."""
+    return Kind("N", partial(units.whole_number, least=least, most=most))
+
+
+def one_of(*choices: str) -> Kind:
+    """One of some words."""
+    return Kind(f"{{{','.join(choices)}}}", partial(units.one_of, choices))
+
+
+def _url(value: Any) -> str:
+    from ttg.settings import check_url
+
+    return check_url(units.text(value))
+
+
+FLAG = Kind("", units.truth)
+FILE = Kind("FILE", units.path)
+RUN = Kind("RUN", units.text)
+NAME = Kind("NAME", units.text)
+PORT = Kind("PORT", partial(units.whole_number, least=0, most=65535))
+DELAY = Kind("TIME", units.seconds, units.time_text)
+TIME = Kind("TIME", partial(units.limited, units.seconds, "1ms", ""), units.time_text)
+SIZE = Kind("SIZE", units.size_bytes, units.size_text)
+QUANTITY = Kind("SIZE", units.text)  # Kubernetes reads it
+
+
+class Option:
+    """One option. ``at`` is where it applies; ``otherwise`` tells a default that is no constant; ``sent``: a run on a
+    cluster hands it on to the coordinator there; ``instead`` is for those who give it where it does not apply; ``old``
+    is another name that Python takes. Without ``help`` it is none for people."""
+
+    name = ""
+
+    def __init__(
+        self,
+        kind: Kind,
+        help: str,
+        at: set[EntryPoint],
+        default: Any = None,
+        *,
+        group: str,
+        otherwise: str = "",
+        sent: bool = False,
+        instead: str = "",
+        old: str = "",
+        short: str = "",
+    ) -> None:
+        self.kind, self.help, self.at, self.default = kind, help, frozenset(at), default
+        self.group, self.otherwise, self.sent, self.instead = group, otherwise, sent, instead
+        self.old, self.short = old, short
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, chosen: object, owner: type) -> Any:
+        """The declaration on the class; on an object, where it was not given, the default."""
+        return self if chosen is None else self.default
+
+    def flag(self, entry: EntryPoint) -> str:
+        """Its name on the command line. All of `ttg kube` is about the cluster: there, the names need not say so."""
+        name = (
+            self.name.removeprefix("kube_")
+            if entry in (EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE)
+            else self.name
+        )
+        return f"--{'no-' if self.default is True else ''}{name.replace('_', '-')}"
+
+    def called(self, entry: EntryPoint) -> str:
+        """Its name at ``entry``."""
+        return self.name if entry.is_python else self.flag(entry)
+
+    def parse(self, value: Any, entry: EntryPoint) -> Any:
+        """The typed value; a ``SettingsError`` that names the option when it cannot be one."""
+        try:
+            return self.kind.read(value)
+        except (ValueError, TypeError) as error:
+            raise SettingsError(f"{self.called(entry)}: {error}") from None
+
+    def word(self, value: Any) -> str:
+        """What says ``value`` on a command line."""
+        return (
+            f"{self.flag(EntryPoint.RUN)}={self.kind.write(value)}" if self.kind.metavar else self.flag(EntryPoint.RUN)
+        )
+
+    def explained(self, entry: EntryPoint) -> str:
+        """The help, with the default."""
+        if self.default is True and not entry.is_python:
+            return f"do not {self.help}"
+        default = self.otherwise
+        if not default and not isinstance(self.default, bool | tuple | None):
+            default = self.kind.write(self.default)
+        return f"{self.help} (default: {default})" if default else self.help
+
+
+ON_CLUSTER_ONLY = "it goes with --on kubernetes"
+PORT_IN_CLUSTER = "workers of a cluster serve metrics on port 9464"
+
+_space: Any = partial(Option, group="space")
+_execution: Any = partial(Option, group="execution")
+_limit: Any = partial(Option, group="failures and limits")
+_broker: Any = partial(Option, group="broker")
+_output: Any = partial(Option, group="output")
+_kubernetes: Any = partial(Option, group="kubernetes", instead=ON_CLUSTER_ONLY)
+_worker: Any = partial(Option, group="worker")
+
+
+class Options:
+    """The options that were chosen, checked, as attributes: see :func:`choose`. What was not given has its default."""
+
+    def __init__(self, **given: Any) -> None:
+        unknown = given.keys() - {option.name for option in every_option()}
+        assert not unknown, f"no such option: {unknown}"
+        vars(self).update(given)
+
+    def but(self, **changes: Any) -> Options:
+        """The same with ``changes``."""
+        return Options(**{**vars(self), **changes})
+
+    zip: bool = _space(FLAG, "pair the axes instead of combining them", WRITTEN, False, sent=True)
+    params: Path | None = _space(FILE, "rows of a CSV, JSONL or Parquet file as parameters", WRITTEN, sent=True)
+    sample: int | None = _space(count(1), "draw N points from the axes' distributions", WRITTEN, sent=True)
+    method: str = _space(one_of("random", "lhs", "sobol"), "how to draw them", WRITTEN, "random", sent=True)
+    seed: int = _space(count(None), "of sampling and of seed/rng", SAMPLED, 0, sent=True)
+
+    vectorized: bool = _execution(
+        FLAG,
+        "the function takes columns (NumPy arrays) and returns columns; the default if it is @ttg.vectorized",
+        SAMPLED,
+        False,
+        sent=True,
+    )
+    chunk_size: int | None = _execution(
+        count(1), "parameters per task", {*SAMPLED, *AGAIN}, otherwise="automatic", sent=True
+    )
+    priority: int = _execution(count(None), "higher goes first", NEW, 0, sent=True)
+    out: Path | None = _execution(Kind("DIR", units.path), "the run's folder", NEW, otherwise="ttg-runs/<run id>")
+    run_id: str | None = _execution(Kind("ID", units.run_id), "name of the run", NEW, otherwise="made up")
+    workers: int | None = _execution(
+        count(0, 10_000),
+        "local worker processes, or a cluster's pods; 0: none, others join",
+        {*SAMPLED, *AGAIN},
+        otherwise="one per core; 3 pods",
+    )
+    slots: int = _execution(count(1, 1_000), "child processes per worker", {*SAMPLED, *AGAIN, EntryPoint.WORKER}, 1)
+    replace: bool = _execution(
+        FLAG, "replace a local worker that died", LOCAL, True, instead="Kubernetes replaces pods by itself"
+    )
+    keep_results: int | None = _execution(
+        SIZE,
+        "collected results kept in the broker",
+        {*NEW, *AGAIN},
+        otherwise="64M; 4M in an embedded one",
+        sent=True,
+    )
+    force: bool = _execution(
+        FLAG, "go on even though the function changed", {EntryPoint.RESUME, EntryPoint.API_RESUME}, False
+    )
+    retry_dead: tuple[int, ...] = _execution(
+        Kind("INDICES", units.indices),
+        "dead letters to try again",
+        {EntryPoint.API_RESUME},
+        (),
+        instead="use `ttg retry`",
+    )
+
+    retries: int | None = _limit(
+        count(0, 1_000), "more tries of a failed parameter", NEW, otherwise="$TTG_MAX_RETRIES or 3", sent=True
+    )
+    retry_delay: float | None = _limit(
+        Kind("TIME", partial(units.limited, units.seconds, "", "720h"), units.time_text),
+        "wait before a retry, e.g. 500ms",
+        NEW,
+        otherwise="$TTG_RETRY_DELAY_MS or 5s",
+        sent=True,
+        old="retry_delay_seconds",
+    )
+    timeout: float | None = _limit(
+        TIME, "longest time for one parameter, e.g. 30s", SAMPLED, otherwise="none", sent=True, old="timeout_seconds"
+    )
+    memory: int | None = _limit(
+        Kind("SIZE", partial(units.limited, units.size_bytes, "16M", ""), units.size_text),
+        "most memory for one child process, e.g. 2G",
+        SAMPLED,
+        otherwise="none; on a cluster its share of the pod's",
+        sent=True,
+        old="memory_bytes",
+    )
+    checkpoint: float = _limit(
+        TIME, "work at risk when a worker dies", SAMPLED, 2.0, sent=True, old="checkpoint_seconds"
+    )
+    max_failures: int | units.Share | None = _limit(
+        Kind("N|%", units.bound),
+        "stop, resumably, when more parameters failed for good",
+        {*NEW, *AGAIN},
+        otherwise="none",
+        sent=True,
+    )
+
+    broker: str | None = _broker(
+        Kind("URL", _url),
+        "redis://, rediss://, unix://, amqp:// or amqps://",
+        CONNECTED,
+        otherwise="$TTG_BROKER, or QUEUE_BACKEND with REDIS_*/RABBITMQ_*; without any, a private embedded Valkey",
+        instead="a cluster has a broker of its own, see --backend",
+    )
+    namespace: str | None = _broker(
+        NAME,
+        "prefix of queues and keys",
+        CONNECTED,
+        otherwise="$TTG_NAMESPACE or ttg",
+        instead="the broker of a cluster is TTG's alone; --kube-namespace says where pods go",
+    )
+
+    quiet: bool = _output(FLAG, "no progress", {*COMMANDS, *CLUSTER}, False, short="-q")
+    json: bool = _output(FLAG, "print the report as JSON", {*COMMANDS, *CLUSTER, EntryPoint.PLAN}, False)
+    dashboard: bool = _output(
+        FLAG,
+        "serve the live dashboard while the run goes on",
+        COMMANDS,
+        False,
+        instead="forward the port of the cluster's broker, and look with `ttg dashboard --broker`",
+    )
+    metrics_port: int | None = _output(
+        PORT, "serve Prometheus metrics, and /healthz", {*COMMANDS, EntryPoint.WORKER}, instead=PORT_IN_CLUSTER
+    )
+    metrics_host: str = _output(
+        Kind("ADDRESS", units.text),
+        "where metrics are served",
+        {*COMMANDS, EntryPoint.WORKER},
+        "127.0.0.1",
+        instead=PORT_IN_CLUSTER,
+    )
+
+    on: str = _kubernetes(one_of("here", "kubernetes"), "where it runs", {EntryPoint.ON_CLUSTER}, "here", instead="")
+    backend: str = _kubernetes(one_of("redis", "rabbitmq"), "the cluster's broker", DRIVEN, "redis")
+    image: str = _kubernetes(NAME, "the workers' image", CLUSTER, "ttg-worker:latest")
+    pod_memory: int | None = _kubernetes(
+        SIZE, "memory of a pod", CLUSTER, otherwise="192M and what its children may use; 1G without --memory"
+    )
+    kube_namespace: str = _kubernetes(
+        NAME, "the pods' namespace", {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP}, "ttg"
+    )
+    kube_context: str | None = _kubernetes(
+        NAME,
+        "the cluster, as kubectl calls it",
+        {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP},
+        otherwise="kubectl's current one",
+    )
+    broker_storage: str = _kubernetes(QUANTITY, "the broker's disk", {EntryPoint.KUBE_UP}, "8Gi", instead="")
+    data_storage: str = _kubernetes(QUANTITY, "disk for datasets", CLUSTER, "20Gi")
+    storage_class: str | None = _kubernetes(NAME, "kind of disk", DRIVEN, otherwise="the cluster's default")
+    keep: bool = _kubernetes(FLAG, "leave the run's jobs in the cluster when it is done", CLUSTER, False)
+
+    run: str | None = _worker(RUN, "help this run of this machine, which uses an embedded broker", {EntryPoint.WORKER})
+    name: str | None = _worker(NAME, "name in logs and views", {EntryPoint.WORKER}, otherwise="host-pid")
+    allow: tuple[str, ...] = _worker(
+        Kind("TARGET", units.texts),
+        "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder); may be repeated",
+        {EntryPoint.WORKER},
+        (),
+    )
+    until_run: str | None = _worker(RUN, "exit when this run is finished", {EntryPoint.WORKER})
+    exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task", {EntryPoint.WORKER})
+    grace: float = _worker(DELAY, "time to drain after SIGTERM", {EntryPoint.WORKER}, 8.0)
+    parent_pipe_fd: int | None = _worker(count(0), "", {EntryPoint.WORKER})
+
+
+def every_option() -> Iterator[Option]:
+    """As declared."""
+    return (value for value in vars(Options).values() if isinstance(value, Option))
+
+
+DEFAULTS = Options()
+
+
+def options_at(*entries: EntryPoint) -> Iterator[Option]:
+    """Those that apply at one of ``entries``."""
+    return (option for option in every_option() if option.at.intersection(entries))
+
+
+def choose(entry: EntryPoint, given: Mapping[str, Any]) -> Options:
+    """The options that were given at ``entry``, as text or Python values; ``None`` is not given.
+
+    Raises ``SettingsError`` for a value that cannot work and for an option that does not apply there; in Python a
+    ``TypeError`` for the latter, as any function does.
+    """
+    chosen: dict[str, Any] = {}
+    for name, value in given.items():
+        option = _option(entry, name)
+        if value is None:
+            continue
+        if option.name in chosen:
+            raise SettingsError(f"{option.name} and {option.old} are one option: give one of them")
+        chosen[option.name] = option.parse(value, entry)
+    return Options(**chosen)
+
+
+def _option(entry: EntryPoint, name: str) -> Option:
+    for option in options_at(entry):
+        if name == option.name or (entry.is_python and name == option.old):
+            return option
+    error: type[Exception] = TypeError if entry.is_python else SettingsError
+    names = [option.called(entry) for option in options_at(entry) if option.help]
+    raise error(unknown(entry.value, name, names))
+
+
+def unknown(where: str, name: str, names: Iterable[str]) -> str:
+    """What to say of an option that ``where`` does not take; it takes ``names``."""
+    for option in every_option():
+        called = option.flag(EntryPoint.RUN)
+        if option.help and name in (option.name, called):
+            places = ", ".join(place.value for place in EntryPoint if place in option.at)
+            called = option.name if where.endswith("()") else called
+            return f"{called} does not go with {where}: {option.instead or f'it is for {places}'}"
+    close = get_close_matches(name, names, 1)
+    advice = f": did you mean {close[0]}?" if close else f"; it has {', '.join(names)}"
+    return f"{where} has no option {name}{advice}"
+
+
+def as_words(chosen: Options, entry: EntryPoint) -> list[str]:
+    """What says the same to the ``ttg run`` or ``ttg resume`` of a coordinator in a cluster."""
+    given = vars(chosen)
+    sent = (option for option in options_at(entry) if option.sent)
+    return [
+        option.word(given[option.name]) for option in sent if given.get(option.name, option.default) != option.default
+    ]
