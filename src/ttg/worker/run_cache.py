@@ -47,8 +47,9 @@ class KnownRun:
         return self.record.is_active
 
     def has(self, task: Task) -> bool:
-        """Whether ``task`` is of this very run, and not of an epoch whose tasks were submitted again since."""
-        return task.identity == self.record.identity and task.epoch >= self.record.epoch
+        """Whether ``task`` is of this very run and epoch. One of a newer epoch is not: this record may say that the run
+        was interrupted, and its tasks would be dropped."""
+        return task.identity == self.record.identity and task.epoch == self.record.epoch
 
     def saw(self, count: int, report: Report) -> None:
         """Learn the speed of the run from the report on a task of ``count`` parameters."""
