@@ -51,6 +51,8 @@ AGAIN = {EntryPoint.RESUME, EntryPoint.RETRY, EntryPoint.API_RESUME}
 LOCAL = {*NEW, *AGAIN} - CLUSTER
 CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.CLEANUP}
 DRIVEN = {*CLUSTER, EntryPoint.KUBE_UP}
+LOCATED = {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP}
+KUBE_COMMANDS = {EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE}
 COMMANDS = {EntryPoint.RUN, EntryPoint.RESUME, EntryPoint.RETRY}
 
 
@@ -123,11 +125,7 @@ class Option:
 
     def flag(self, entry: EntryPoint) -> str:
         """Its name on the command line. All of `ttg kube` is about the cluster: there, the names need not say so."""
-        name = (
-            self.name.removeprefix("kube_")
-            if entry in (EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE)
-            else self.name
-        )
+        name = self.name.removeprefix("kube_") if entry in KUBE_COMMANDS else self.name
         return f"--{'no-' if self.default is True else ''}{name.replace('_', '-')}"
 
     def called(self, entry: EntryPoint) -> str:
@@ -143,9 +141,8 @@ class Option:
 
     def word(self, value: Any) -> str:
         """What says ``value`` on a command line."""
-        return (
-            f"{self.flag(EntryPoint.RUN)}={self.kind.write(value)}" if self.kind.metavar else self.flag(EntryPoint.RUN)
-        )
+        flag = self.flag(EntryPoint.RUN)
+        return f"{flag}={self.kind.write(value)}" if self.kind.metavar else flag
 
     def explained(self, entry: EntryPoint) -> str:
         """The help, with the default."""
@@ -217,9 +214,7 @@ class Options:
         otherwise="64M; 4M in an embedded one",
         sent=True,
     )
-    force: bool = _execution(
-        FLAG, "go on even though the function changed", {EntryPoint.RESUME, EntryPoint.API_RESUME}, False
-    )
+    force: bool = _execution(FLAG, "go on even though the function changed", AGAIN - {EntryPoint.RETRY}, False)
     retry_dead: tuple[int, ...] = _execution(
         Kind("INDICES", units.indices),
         "dead letters to try again",
@@ -302,13 +297,11 @@ class Options:
     pod_memory: int | None = _kubernetes(
         SIZE, "memory of a pod", CLUSTER, otherwise="192M and what its children may use; 1G without --memory"
     )
-    kube_namespace: str = _kubernetes(
-        NAME, "the pods' namespace", {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP}, "ttg"
-    )
+    kube_namespace: str = _kubernetes(NAME, "the pods' namespace", LOCATED, "ttg")
     kube_context: str | None = _kubernetes(
         NAME,
         "the cluster, as kubectl calls it",
-        {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP},
+        LOCATED,
         otherwise="kubectl's current one",
     )
     broker_storage: str = _kubernetes(QUANTITY, "the broker's disk", {EntryPoint.KUBE_UP}, "8Gi", instead="")

@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
         strange = [word for word in rest if word.startswith("-")]
         if strange:
             names = [name for name in self._option_string_actions if name.startswith("--")]
-            self.exit(2, f"{unknown(self.prog, strange[0].partition('=')[0], names)}\n")
+            self.exit(2, f"ttg: {unknown(self.prog, strange[0].partition('=')[0], names)}\n")
         if hasattr(found, "axes") and not strange:
             found.axes += rest
             rest = []
