@@ -7,17 +7,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.results.folder import RunFolder
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "runs", "list the runs of this machine")
+    parser = arguments.add_command(subparsers, "runs", runs, "list the runs of this machine")
     arguments.add_flag(parser, "--json", "one JSON object per line")
-    parser.set_defaults(call=runs)
 
 
 def runs(args: argparse.Namespace) -> int:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
-
-if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
+from ttg.cli.arguments import Subparsers
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "status", "how far a run is")
+    parser = arguments.add_command(subparsers, "status", status, "how far a run is")
     arguments.add_run(parser)
     arguments.add_flag(parser, "--json", "the contents of run.json")
-    parser.set_defaults(call=status)
 
 
 def status(args: argparse.Namespace) -> int:
