@@ -11,12 +11,13 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar, cast
 
+import msgspec
 import pytest
 
 from ttg.backoff import Backoff
 from ttg.brokers.base import BrokerConfig, Delivery
 from ttg.brokers.memory import MemoryBroker, MemoryServer
-from ttg.messages import Task
+from ttg.messages import RunRecord, RunStatus, Task
 from ttg.space import grid, range_, space_to_json
 from ttg.spec import FunctionRef, RunSpec
 from ttg.worker.config import Summary
@@ -78,7 +79,8 @@ class ScriptedChild:
 
 
 def run_named(name: str) -> KnownRun:
-    return KnownRun(RunSpec(name, FunctionRef("module", "m", "f"), SPACE, 10, ("i",)), b"")
+    spec = RunSpec(name, FunctionRef("module", "m", "f"), SPACE, 10, ("i",))
+    return KnownRun(spec, b"", RunRecord(run=name))
 
 
 class Answer:
@@ -94,12 +96,13 @@ class Runs:
     def __init__(self) -> None:
         self.runs = {"known": run_named("known")}
 
-    def known(self, name: str) -> KnownRun | None:
-        return self.runs.get(name) if name == "known" else None
+    def is_stale(self, task: Task) -> bool:
+        return False
 
-    async def find(self, name: str) -> KnownRun | None:
-        await Answer()
-        return self.runs.get(name)
+    async def find(self, task: Task) -> KnownRun | None:
+        if task.run != "known":
+            await Answer()
+        return self.runs.get(task.run)
 
 
 class World:
@@ -216,7 +219,8 @@ class World:
         self.dispatcher.give_back(self.leases.in_state(State.QUEUED))
 
     def run_over(self, _: int) -> None:
-        self.runs.runs["known"].state = "finished"
+        run = self.runs.runs["known"]
+        run.record = msgspec.structs.replace(run.record, status=RunStatus.FINISHED)
 
     def forget(self, _: int) -> None:
         self.dispatcher.forget(self.runs.runs["known"])
@@ -265,7 +269,7 @@ class World:
         child = self.children[slot]
         first = child.inbox.pop(0)
         assert isinstance(first, Assignment)
-        works = first.number not in child.stopped and first.task.run in child.loaded
+        works = first.number not in child.stopped and first.task.life in child.loaded
         done, rest = (first.task.ranges, ()) if works else ((), first.task.ranges)
         self.slots[slot].on_message(Report(first.number, done, (), rest, 0.0, 0.0), b"rows" if works else b"")
 
@@ -308,7 +312,7 @@ class World:
             )
             for slot in self.slots
         ]
-        runs = [(name, run.state, run.refusal) for name, run in self.runs.runs.items()]
+        runs = [(name, run.record.status, run.refusal) for name, run in self.runs.runs.items()]
         waiting = [lease.task.id for lease in self.leases.in_state(State.COMPLETING)]
         return repr((leases, slots, runs, waiting, self.draining, list(self.asking)))
 
