@@ -364,7 +364,7 @@ async def test_a_change_of_a_record_counts_only_if_nobody_was_faster(
 async def test_a_specification_is_published_again_before_the_log_forgets_it(
     broker: RabbitMQBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_log, "SPEC_AGAIN_BYTES", 2_000)
+    monkeypatch.setattr(run_log, "SPEC_AGAIN_BYTES", 300)
     record = await broker.change_run("r", lambda current: RunRecord(run="r", identity="a"), b'{"spec": 1}')
     for at in range(30):
         await broker.change_run("r", partial(renewed, mine=record, now=at + 1.0))
