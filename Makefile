@@ -3,6 +3,7 @@
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 STAMP := $(VENV)/.from-lock
 CHECKED := src tests examples benchmarks
 
@@ -24,8 +25,8 @@ test-tools:
 demo: setup ## run the main job on this machine, with no server installed: live progress, a table, its statistics
 	$(BIN)/ttg demo
 
-test: setup test-tools ## run every test (TTG_TEST_BROKERS=memory,valkey restricts brokers; ARGS=tests/unit selects)
-	$(BIN)/python -m pytest $(ARGS)
+test: setup test-tools ## run every test (TTG_TEST_BROKERS=memory,valkey restricts brokers; ARGS=tests/unit selects; JOBS=4 at once)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: setup ## check style and formatting
 	$(BIN)/ruff check $(CHECKED)

@@ -4,7 +4,7 @@
 # Tests start their own private instances on free ports; a service that a package starts is never used.
 #
 # TTG_TEST_BROKERS (for example memory,valkey) restricts the brokers under test and what is installed for them.
-# TTG_TEST_TOOLS=skip checks nothing: tests whose tool is missing then fail and say so.
+# TTG_TEST_TOOLS=skip checks nothing: tests whose tool (not broker) is missing are then skipped and say so.
 set -eu
 
 brokers=${TTG_TEST_BROKERS:-memory,valkey,redis,rabbitmq}

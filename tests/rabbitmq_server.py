@@ -13,26 +13,25 @@ from typing import Any
 
 import pika
 
-from ttg.demo.local_rabbitmq import LocalRabbitMQ, find_scripts
+import certificates
+from certificates import Certificates
+from tools import need_broker
+from ttg.demo.local_rabbitmq import LocalRabbitMQ, free_ports
 
-
-def installed() -> bool:
-    """Whether there is a RabbitMQ on this machine."""
-    return find_scripts() is not None
+TLS = """\
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {files.authority}
+ssl_options.certfile = {files.certificate}
+ssl_options.keyfile = {files.key}
+"""
 
 
 class RabbitMQServer(LocalRabbitMQ):
     """A node in a new folder that can be killed, left dead, and started again with what it had stored."""
 
     def __init__(self) -> None:
+        need_broker("rabbitmq")
         super().__init__(Path(tempfile.mkdtemp(prefix="ttg-test-")))
-
-    @classmethod
-    def started(cls) -> RabbitMQServer:
-        """A running node, for code without an event loop."""
-        server = cls()
-        asyncio.run(server.start())
-        return server
 
     async def kill(self) -> None:
         """SIGKILL, without being started again: the supervisor is killed, and the kernel kills its server with it."""
@@ -108,3 +107,22 @@ class RabbitMQServer(LocalRabbitMQ):
         """Delete a queue, whatever is in it."""
         with self.channel() as channel:
             channel.queue_delete(queue)
+
+
+class SecureRabbitMQ(RabbitMQServer):
+    """A node that also listens for TLS, where openssl is there to make its certificate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tls_port = free_ports(1)[0]
+        self.certificates = Certificates.make(self.folder) if certificates.can_be_made() else None
+
+    def _configure(self) -> None:
+        super()._configure()
+        if self.certificates is not None:
+            with (self.folder / "rabbitmq.conf").open("a") as file:
+                file.write(TLS.format(port=self.tls_port, files=self.certificates))
+
+    @property
+    def tls_url(self) -> str:
+        return f"amqps://{self.user}:{self.password}@localhost:{self.tls_port}/%2F"

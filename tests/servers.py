@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tools import need_broker, need_program
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.embedded import find_server
 from ttg.brokers.redis.pool import Pool
@@ -73,12 +74,14 @@ class RedisServer:
 
 def valkey_program() -> str:
     """The Valkey that TTG would embed."""
+    need_broker("valkey")
     return find_server()
 
 
-def redis_program() -> str | None:
-    """A Redis (not Valkey) on PATH, if there is one."""
-    return shutil.which("redis-server")
+def redis_program() -> str:
+    """The Redis (not Valkey) on PATH."""
+    need_broker("redis")
+    return need_program("redis-server", install="redis-server")
 
 
 def ask(url: str, *words: str | bytes) -> Any:

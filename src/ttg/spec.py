@@ -6,6 +6,7 @@ A :class:`RunSpec` is versioned and strictly decoded; two runs with equal :func:
 from __future__ import annotations
 
 import hashlib
+import secrets
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from ttg.errors import MessageError
 from ttg.messages import Message, decode, encode
 
-SPEC_VERSION = 1
+SPEC_VERSION = 2
 
 
 class FunctionRef(Message, frozen=True):
@@ -54,7 +55,8 @@ class Limits(Message, frozen=True):
 
 
 class RunSpec(Message, frozen=True):
-    """One run, frozen. ``space`` is what :func:`ttg.space.space_to_json` made; ``size`` its length N."""
+    """One run, frozen. ``space`` is what :func:`ttg.space.space_to_json` made; ``size`` its length N.
+    ``identity`` is a nonce that no other run has, made by :func:`new_identity`."""
 
     run: str
     function: FunctionRef
@@ -68,6 +70,12 @@ class RunSpec(Message, frozen=True):
     priority: int = 0
     created: float = 0.0
     version: int = SPEC_VERSION
+    identity: str = ""
+
+
+def new_identity() -> str:
+    """Sixteen hexadecimal digits that nobody else has."""
+    return secrets.token_hex(8)
 
 
 def encode_spec(spec: RunSpec) -> bytes:

@@ -1,6 +1,6 @@
 """The brokers that the contract suite runs over, and what a test may do to them behind TTG's back.
 
-A new backend is a subclass of :class:`Backend` with a line in ``conftest.BACKENDS``; the tests stay as they are.
+A new backend is a subclass of :class:`Backend` with a line in ``tools.BROKERS``; the tests stay as they are.
 """
 
 from __future__ import annotations
@@ -163,13 +163,13 @@ class RedisBackend(Backend):
 
 
 class RabbitMQBackend(Backend):
-    """A private RabbitMQ node."""
+    """The private RabbitMQ node of all tests of this process."""
 
     fences = False
     lease_expires = False
 
-    def __init__(self, queue_type: str = "quorum") -> None:
-        self.server = RabbitMQServer.started()
+    def __init__(self, server: RabbitMQServer, queue_type: str = "quorum") -> None:
+        self.server = server
         self.url = self.server.url
         self.queue_type = queue_type
 
@@ -197,4 +197,4 @@ class RabbitMQBackend(Backend):
         return (f"{namespace}x.tasks", f"{namespace}.tasks.backup", f"{namespace}.runs.old", "someone")
 
     def close(self) -> None:
-        self.server.close()
+        """The node ends with all tests."""

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Protocol
 from uuid import uuid4
 
 import pytest
 from backends import Backend, MemoryBackend, RabbitMQBackend, RedisBackend
 
-from rabbitmq_server import installed
 from servers import redis_program, valkey_program
+from tools import BROKERS, need_broker
 from ttg.brokers.base import Broker, BrokerConfig
 
 LEASE_SECONDS = 1.0
-
-
-def redis_backend() -> Backend:
-    program = redis_program()
-    if program is None:
-        pytest.skip("no redis-server on PATH")
-    return RedisBackend(program)
-
-
-def rabbitmq_backend() -> Backend:
-    if not installed():
-        pytest.skip("no rabbitmq-server on PATH")
-    return RabbitMQBackend()
-
-
-BACKENDS: dict[str, Callable[[], Backend]] = {
-    "memory": MemoryBackend,
-    "valkey": lambda: RedisBackend(valkey_program()),
-    "redis": redis_backend,
-    "rabbitmq": rabbitmq_backend,
-}
 
 
 class Clients(Protocol):
@@ -42,11 +21,20 @@ class Clients(Protocol):
         """An opened client, closed after the test."""
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
+@pytest.fixture(scope="session", params=BROKERS)
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    backend = BACKENDS[request.param]()
+    need_broker(request.param)
+    backend = _backend(request)
     yield backend
     backend.close()
+
+
+def _backend(request: pytest.FixtureRequest) -> Backend:
+    if request.param == "memory":
+        return MemoryBackend()
+    if request.param == "rabbitmq":
+        return RabbitMQBackend(request.getfixturevalue("rabbitmq"))
+    return RedisBackend(valkey_program() if request.param == "valkey" else redis_program())
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 from backends import RedisBackend
+from looking import dead_letters
 from making import died, done, task, tasks
 
 from servers import RedisServer, valkey_program
@@ -52,7 +53,7 @@ async def test_out_of_memory_is_full_and_nothing_was_recorded(worker: Broker, st
         await worker.submit([task(9)])
     assert await worker.renew([first, second]) == []
     assert await worker.lease(1, 0.1) == []
-    assert await worker.read_results(None, 10, 0) == await worker.dead_letters() == []
+    assert await worker.read_results(None, 10, 0) == await dead_letters(worker) == []
     stranger.config_set("maxmemory", 0)
     assert await worker.settle([died(first), done(second)]) == [True, True]
 

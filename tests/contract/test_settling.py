@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from backends import Backend
-from conftest import Clients
+from looking import dead_letters
 from making import died, done, header, letter, task, tasks
 
+from conftest import Clients
 from ttg.brokers.base import Broker, Settlement
 from ttg.clock import loop_time
 from ttg.messages import Outcome, Task
@@ -49,12 +50,12 @@ async def test_a_late_settle_is_refused_and_leaves_no_trace(backend: Backend, cl
     await late.submit([task()])
     (delivery,) = await late.lease(1, 5.0)
     (taken,) = await other.lease(1, 10.0)
-    retry = Task("r", "retry", ((0, 1),), attempt=2)
+    retry = Task("r", "retry", ((0, 1),), attempt=2, identity="r")
     outcome = Outcome(header(task(), (), (letter(0),)), b"late", retries=(retry,), remainder=(retry,))
     assert await late.settle([Settlement(delivery, outcome)]) == [False]
     assert await other.settle([done(taken, b"in time")]) == [True]
     assert [message.payload for message in await other.read_results(None, 10, 1.0)] == [b"in time"]
-    assert await other.dead_letters() == []
+    assert await dead_letters(other) == []
     assert await depth(other, "tasks") == await depth(other, "tasks.retry") == 0
 
 
@@ -68,7 +69,7 @@ async def test_one_that_is_not_ours_does_not_harm_the_others(broker: Broker) -> 
 async def test_a_retry_comes_back_after_its_delay(broker: Broker) -> None:
     await broker.submit([task()])
     (delivery,) = await broker.lease(1, 5.0)
-    retry = Task("r", "t0.2", ((0, 1),), attempt=2)
+    retry = Task("r", "t0.2", ((0, 1),), attempt=2, identity="r")
     before = loop_time()
     outcome = Outcome(header(task(), ()), retries=(retry,), retry_delay_ms=300)
     assert await broker.settle([Settlement(delivery, outcome)]) == [True]
@@ -80,8 +81,11 @@ async def test_a_retry_comes_back_after_its_delay(broker: Broker) -> None:
 
 
 async def test_a_remainder_is_there_at_once(broker: Broker) -> None:
-    whole = Task("r", "whole", ((0, 10),))
-    rest = (Task("r", "rest1", ((4, 7),)), Task("r", "rest2", ((7, 10),), bisect_depth=1))
+    whole = Task("r", "whole", ((0, 10),), identity="r")
+    rest = (
+        Task("r", "rest1", ((4, 7),), identity="r"),
+        Task("r", "rest2", ((7, 10),), bisect_depth=1, identity="r"),
+    )
     await broker.submit([whole])
     (delivery,) = await broker.lease(1, 5.0)
     assert await broker.settle([Settlement(delivery, Outcome(header(whole, ((0, 4),)), b"x", remainder=rest))]) == [
@@ -96,7 +100,7 @@ async def test_dead_letters_are_filed(broker: Broker) -> None:
     await broker.submit([task(3)])
     (delivery,) = await broker.lease(1, 5.0)
     assert await broker.settle([died(delivery)]) == [True]
-    assert await broker.dead_letters() == [letter(3)]
+    assert await dead_letters(broker) == [letter(3)]
     (message,) = await broker.read_results(None, 10, 5.0)
     assert message.header.dead == (letter(3),)
     assert message.payload == b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from backends import Backend
+from looking import dead_letters
 from making import done, task
 
 from ttg.brokers.base import Broker
@@ -40,7 +41,7 @@ async def test_a_bad_task_is_set_aside(backend: Backend, broker: Broker, body: b
     assert event.queue == f"{broker.config.namespace}.tasks"
     assert "Task" in event.reason
     assert (await broker.stats()).queue("tasks.dlq").messages == 1
-    assert await broker.dead_letters() == []
+    assert await dead_letters(broker) == []
 
 
 async def test_a_bad_retry_is_set_aside(backend: Backend, broker: Broker) -> None:

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 from backends import Backend
-from conftest import Clients
-from making import done, task, tasks
+from making import done, header, task, tasks
 
-from ttg.brokers.base import Broker, BrokerConfig, Delivery
+from conftest import Clients
+from ttg.brokers.base import Broker, BrokerConfig, Delivery, Settlement
 from ttg.clock import loop_time
-from ttg.messages import Task, WorkerLost
+from ttg.messages import Outcome, Task, WorkerLost
 from waiting import eventually
 
 
@@ -146,14 +146,15 @@ async def test_closing_frees_what_was_leased(clients: Clients) -> None:
     await leaver.close()
 
 
-async def test_released_tasks_are_free_at_once(clients: Clients) -> None:
+async def test_returned_tasks_are_free_at_once(clients: Clients) -> None:
     owner, other = await clients("owner", lease_seconds=60.0), await clients("other", lease_seconds=60.0)
     await owner.submit([task()])
-    deliveries = await owner.lease(1, 5.0)
-    await owner.release(deliveries)
+    (delivery,) = await owner.lease(1, 5.0)
+    returned = Settlement(delivery, Outcome(header(task(), ()), remainder=(task(),)))
+    assert await owner.settle([returned]) == [True]
     (again,) = await other.lease(1, 5.0)
-    assert again.task == task()
-    await owner.release(deliveries)
+    assert (again.task, again.deliveries) == (task(), 1)
+    assert await owner.settle([returned]) == [False]
     assert await owner.lease(1, 0.3) == []
     assert await other.settle([done(again)]) == [True]
 

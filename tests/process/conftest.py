@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from rabbitmq_server import RabbitMQServer, installed
 from runs import TtgRun, descendants_of, eventually, is_running
 
 
@@ -27,13 +26,3 @@ def ttg(tmp_path: Path) -> Iterator[TtgRun]:
         os.kill(run.pid, signal.SIGTERM)
         run.wait()
     eventually(lambda: not [pid for pid in below if is_running(pid)], "processes left behind are gone")
-
-
-@pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitMQServer]:
-    """One private RabbitMQ node for all tests that need one and do not break it."""
-    if not installed():
-        pytest.skip("needs rabbitmq-server on PATH")
-    server = RabbitMQServer.started()
-    yield server
-    server.close()

@@ -109,13 +109,13 @@ class ValkeySite:
 
 
 class RabbitMQSite:
-    """A RabbitMQ node on ports of its own."""
+    """The RabbitMQ node of all tests of this process."""
 
     name = "rabbitmq"
     settle_marker = b"application/x-ttg-result"
 
-    def __init__(self) -> None:
-        self._server = RabbitMQServer.started()
+    def __init__(self, server: RabbitMQServer) -> None:
+        self._server = server
 
     @property
     def url(self) -> str:
@@ -155,7 +155,7 @@ class RabbitMQSite:
         return len(self._server.contents(queue))
 
     def close(self) -> None:
-        self._server.close()
+        """The node ends with all tests."""
 
 
 def report(path: str | None, **facts: Any) -> None:

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from rabbitmq_server import RabbitMQServer
 from servers import RedisServer, ask, valkey_program
 from ttg.brokers import connect
 from ttg.cli import main
+from ttg.clock import unix_time
 from ttg.messages import RunRecord, Task
 from ttg.settings import read_settings
 
@@ -99,7 +99,7 @@ def test_it_asks_at_a_terminal(redis: RedisServer, monkeypatch: pytest.MonkeyPat
 def test_an_active_run_is_pointed_out(redis: RedisServer, capsys: Capture) -> None:
     async def publish() -> None:
         broker = connect(read_settings().broker_config(redis.url), "test")
-        await broker.publish_run(RunRecord("busy", spec=msgspec.Raw(b"{}")))
+        await broker.change_run("busy", lambda current: RunRecord(run="busy", identity="b", renewed=unix_time()))
         await broker.close()
 
     asyncio.run(publish())

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from rabbitmq_server import RabbitMQServer, installed
+from rabbitmq_server import RabbitMQServer
 from runs import TtgRun, descendants_of, eventually, is_running
 from servers import RedisServer, valkey_program
+from tools import need_broker
 from ttg.brokers import connect
 from ttg.demo.measure import DataCheck, check_rows
 from ttg.demo.own_function import OwnFunction
@@ -183,8 +184,8 @@ def test_two_interrupts_end_it_at_once(ttg: TtgRun, tmp_path: Path) -> None:
     assert ttg.wait() == 4
 
 
-@pytest.mark.skipif(not installed(), reason="needs rabbitmq-server on PATH")
 def test_an_interrupt_while_the_private_node_starts_leaves_nothing(ttg: TtgRun, tmp_path: Path) -> None:
+    need_broker("rabbitmq")
     ttg.start("demo", "--backend", "rabbitmq", "--report", str(tmp_path / "report"))
     below = eventually(lambda: len(found := descendants_of(ttg.pid)) > 3 and found, "the node is starting")
     os.kill(ttg.pid, signal.SIGINT)

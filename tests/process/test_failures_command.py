@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
 from runs import TtgRun, apply_oracle, eventually
 from servers import RedisServer, valkey_program
-from ttg.run.cancel import Departure
+from ttg.messages import RunEnded, RunRecord, RunStatus, WorkerHeartbeat
+from ttg.run.cancel import Participants
 
 WORKLOADS = str(Path(__file__).with_name("failing_workloads.py"))
 SIZE = 300
@@ -114,18 +115,19 @@ def test_cancelling_one_of_two_runs_leaves_the_other_alone(ttg: TtgRun, valkey: 
     apply_oracle(ttg.folder, 400, lambda i: i * 2, dead=set())
 
 
-def test_a_departure_is_over_when_nobody_is_left() -> None:
-    from ttg.messages import RunEnded, WorkerHeartbeat
-
-    def beat(*holding: str) -> Any:
+def test_a_cancelled_run_is_cleared_when_nobody_works_on_it() -> None:
+    def beat(*holding: str) -> WorkerHeartbeat:
         return WorkerHeartbeat(
             at=0, source="w", worker="w", host="h", pid=1, state="working", interval=1, holding=holding
         )
 
-    departure = Departure("r", 0.0)
-    assert not departure.is_over(1.0)
-    departure.saw(beat("r/c1", "s/c1"), 1.0)
-    departure.saw(RunEnded(at=0, source="c", run="r", status="cancelled", done=0, dead=0, seconds=1.0), 1.0)
-    assert not departure.is_over(100.0)
-    departure.saw(beat("s/c1"), 2.0)
-    assert departure.is_over(2.0)
+    participants = Participants(RunRecord(run="r", identity="a"), coordinated=True)
+    participants.saw(beat("r/a/c1", "r/b/c1"))
+    other = RunEnded(at=0, source="c", run="r", identity="b", status=RunStatus.CANCELLED, done=0, dead=0, seconds=1.0)
+    participants.saw(other)
+    participants.saw(beat("r/b/c1"))
+    assert not participants.are_gone
+    participants.saw(msgspec.structs.replace(other, identity="a"))
+    assert participants.are_gone
+    participants.saw(beat("r/a/c1"))
+    assert not participants.are_gone

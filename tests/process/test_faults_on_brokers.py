@@ -16,28 +16,26 @@ from fault_workloads import POISONS, value
 from tests.process.fleet import Fleet
 from tests.process.sites import GARBAGE, OVERSIZED, RabbitMQSite, Site, ValkeySite
 
-from rabbitmq_server import installed
 from runs import apply_oracle, dead_on_disk, descendants_of, eventually, is_running
 
 ROUNDS = range(int(os.environ.get("FAULT_ROUNDS", "1")))
-SITES = {
-    "valkey": lambda: ValkeySite(),
-    "valkey-always": lambda: ValkeySite("valkey-always", "--appendfsync", "always"),
-    "rabbitmq": RabbitMQSite,
-}
 BOTH = ["valkey", "rabbitmq"]
-ALL = list(SITES)
+ALL = ["valkey", "valkey-always", "rabbitmq"]
 
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    if request.param == "rabbitmq" and not installed():
-        pytest.skip("no rabbitmq-server on PATH")
-    site = SITES[request.param]()
+    site = _site(request)
     yield site
     site.close()
+
+
+def _site(request: pytest.FixtureRequest) -> Site:
+    if request.param == "rabbitmq":
+        return RabbitMQSite(request.getfixturevalue("rabbitmq"))
+    return ValkeySite(request.param, *(("--appendfsync", "always") if request.param == "valkey-always" else ()))
 
 
 @pytest.fixture

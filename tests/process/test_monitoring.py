@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import socket
 import subprocess
 import urllib.parse
@@ -17,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from rabbitmq_server import RabbitMQServer, installed
+from rabbitmq_server import RabbitMQServer
 from servers import RedisServer, redis_program
 from synthetic import Fleet
+from tools import need_program
 from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig, Settlement
 from ttg.clock import unix_time
@@ -32,6 +32,7 @@ from waiting import eventually
 
 Depths = dict[str, int]
 
+NAMESPACE = "watched"
 QUEUES = ("tasks", "tasks.retry", "tasks.dlq", "results")
 MANAGEMENT_LAG_SECONDS = 60.0  # RabbitMQ's management plugin, which alone knows unacknowledged messages, lags behind
 
@@ -46,10 +47,8 @@ class Server:
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
-    program = redis_program()
-    if program is None or shutil.which("redis-cli") is None:
-        pytest.skip("no redis-server and redis-cli on PATH")
-    server = RedisServer(program).start()
+    need_program("redis-cli", install="redis-tools")
+    server = RedisServer(redis_program()).start()
     yield server
     server.close()
 
@@ -64,33 +63,27 @@ def on_redis(redis_server: RedisServer) -> Server:
 
     async def depths() -> Depths:
         return {
-            "tasks": cli("XLEN", "ttg.tasks"),
-            "tasks unacknowledged": cli("XPENDING", "ttg.tasks", "ttg-workers"),
-            "tasks.retry": cli("ZCARD", "ttg.tasks.retry"),
-            "tasks.dlq": cli("XLEN", "ttg.tasks.dlq"),
-            "results": cli("XLEN", "ttg.results"),
+            "tasks": cli("XLEN", "watched.tasks"),
+            "tasks unacknowledged": cli("XPENDING", "watched.tasks", "ttg-workers"),
+            "tasks.retry": cli("ZCARD", "watched.tasks.retry"),
+            "tasks.dlq": cli("XLEN", "watched.tasks.dlq"),
+            "results": cli("XLEN", "watched.results"),
         }
 
-    return Server(BrokerConfig(redis_server.url, lease_seconds=60.0), depths)
+    return Server(BrokerConfig(redis_server.url, NAMESPACE, lease_seconds=60.0), depths)
 
 
 @pytest.fixture
-def on_rabbitmq() -> Iterator[Server]:
-    if not installed():
-        pytest.skip("no rabbitmq-server on PATH")
-    server = RabbitMQServer()
-    asyncio.run(server.start())
-
+def on_rabbitmq(rabbitmq: RabbitMQServer) -> Server:
     async def depths() -> Depths:
-        lines = await server.control(
+        lines = await rabbitmq.control(
             "-q", "--no-table-headers", "list_queues", "name", "messages", "messages_unacknowledged"
         )
         rows = {name: (int(all_), int(held)) for name, all_, held in (line.split() for line in lines.splitlines())}
-        figures = {suffix: rows[f"ttg.{suffix}"][0] for suffix in QUEUES}
-        return {**figures, "tasks unacknowledged": rows["ttg.tasks"][1]}
+        figures = {suffix: rows[f"{NAMESPACE}.{suffix}"][0] for suffix in QUEUES}
+        return {**figures, "tasks unacknowledged": rows[f"{NAMESPACE}.tasks"][1]}
 
-    yield Server(BrokerConfig(server.url, retry_delay_ms=60_000), depths)
-    server.close()
+    return Server(BrokerConfig(rabbitmq.url, NAMESPACE, retry_delay_ms=60_000), depths)
 
 
 @pytest.fixture(params=["on_redis", "on_rabbitmq"])
@@ -140,7 +133,7 @@ async def test_all_views_agree_with_the_brokers_own_tools(server: Server) -> Non
 
         async def seen() -> Depths:
             await feed.catch_up()
-            queues = {queue.name.removeprefix("ttg."): queue for queue in snapshot.at(unix_time()).queues}
+            queues = {queue.name.removeprefix(f"{NAMESPACE}."): queue for queue in snapshot.at(unix_time()).queues}
             held = queues["tasks"].unacknowledged or 0
             return {name: queues[name].messages for name in QUEUES} | {"tasks unacknowledged": held}
 
@@ -148,18 +141,19 @@ async def test_all_views_agree_with_the_brokers_own_tools(server: Server) -> Non
         del ours["tasks unacknowledged"]
         metrics = render(snapshot.at(unix_time()))
         for name, messages in ours.items():
-            assert f'ttg_queue_messages{{queue="ttg.{name}"}} {messages}\n' in metrics
+            assert f'ttg_queue_messages{{queue="{NAMESPACE}.{name}"}} {messages}\n' in metrics
         assert await web_depths(snapshot) == ours
 
 
 async def web_depths(snapshot: Snapshot) -> Depths:
     """The queues as the dashboard's JSON has them."""
-    pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
     from ttg.monitor.web.server import serve_dashboard
 
     async with serve_dashboard(snapshot, port=0) as address:
         queues = (await asyncio.to_thread(fetched, address + "api/view"))["queues"]
-    return {name: queue["messages"] for queue in queues if (name := queue["name"].removeprefix("ttg.")) != "events"}
+    return {
+        name: queue["messages"] for queue in queues if (name := queue["name"].removeprefix(f"{NAMESPACE}.")) != "events"
+    }
 
 
 def fetched(address: str) -> Any:
@@ -193,7 +187,7 @@ async def test_a_feed_survives_a_restart_of_the_broker(redis_server: RedisServer
         fleet.settled_chunks = 50
         await eventually(lambda: published(worker, fleet))
         back = await eventually(view, lambda view: view.runs[0].done == 500)
-        assert back.runs[0].status == "running"
+        assert back.runs[0].status == "active"
 
 
 async def published(worker: Broker, fleet: Fleet) -> bool:
@@ -207,8 +201,7 @@ async def published(worker: Broker, fleet: Fleet) -> bool:
 @asynccontextmanager
 async def prometheus(folder: Path, target: int) -> AsyncIterator[str]:
     """A Prometheus that scrapes port ``target`` every second; yields its address."""
-    if shutil.which("prometheus") is None:
-        pytest.skip("no prometheus on PATH")
+    program = need_program("prometheus", install="prometheus")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -224,7 +217,7 @@ async def prometheus(folder: Path, target: int) -> AsyncIterator[str]:
     }
     with (folder / "log").open("w") as log:
         arguments = [f"--{name}={value}" for name, value in flags.items()]
-        process = await asyncio.create_subprocess_exec("prometheus", *arguments, stdout=log, stderr=log)
+        process = await asyncio.create_subprocess_exec(program, *arguments, stdout=log, stderr=log)
     try:
         yield f"http://{address}"
     finally:

@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,52 +19,20 @@ import pyarrow.dataset as ds
 import pytest
 from workloads import value
 
-import certificates
-from certificates import Certificates
-from rabbitmq_server import RabbitMQServer, installed
+from rabbitmq_server import SecureRabbitMQ
 from runs import TtgRun, apply_oracle, command_of, dead_on_disk, descendants_of, eventually, is_running
-from ttg.demo.local_rabbitmq import free_ports
+from tools import need_program
 
 WORKLOADS = str(Path(__file__).with_name("workloads.py"))
 ROUNDS = range(int(os.environ.get("FAULT_ROUNDS", "1")))
 SIZE = 2000
-TLS = """\
-listeners.ssl.1 = 127.0.0.1:{port}
-ssl_options.cacertfile = {files.authority}
-ssl_options.certfile = {files.certificate}
-ssl_options.keyfile = {files.key}
-"""
 
 pytestmark = pytest.mark.timeout(180)
 
 
-class SecureRabbitMQ(RabbitMQServer):
-    """A node that also listens for TLS, where openssl is there to make its certificate."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tls_port = free_ports(1)[0]
-        self.certificates = Certificates.make(self.folder) if certificates.can_be_made() else None
-
-    def _configure(self) -> None:
-        super()._configure()
-        if self.certificates is not None:
-            with (self.folder / "rabbitmq.conf").open("a") as file:
-                file.write(TLS.format(port=self.tls_port, files=self.certificates))
-
-    @property
-    def tls_url(self) -> str:
-        return f"amqps://{self.user}:{self.password}@localhost:{self.tls_port}/%2F"
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[SecureRabbitMQ]:
-    if not installed():
-        pytest.skip("no rabbitmq-server on PATH")
-    node = SecureRabbitMQ()
-    asyncio.run(node.start())
-    yield node
-    node.close()
+@pytest.fixture
+def node(rabbitmq: SecureRabbitMQ) -> SecureRabbitMQ:
+    return rabbitmq
 
 
 @pytest.fixture
@@ -242,8 +210,8 @@ def test_the_environment_alone_chooses_the_broker(rabbit: TtgRun, node: SecureRa
 
 
 def test_a_run_over_tls_with_an_authority_of_ones_own(rabbit: TtgRun, node: SecureRabbitMQ) -> None:
-    if node.certificates is None:
-        pytest.skip("no openssl on PATH")
+    need_program("openssl", install="openssl")
+    assert node.certificates is not None
     secure = {"TTG_BROKER": node.tls_url, "TTG_CA_FILE": str(node.certificates.authority)}
     rabbit.environment = {**rabbit.environment, **secure}
     start(rabbit, function="value")
@@ -251,8 +219,7 @@ def test_a_run_over_tls_with_an_authority_of_ones_own(rabbit: TtgRun, node: Secu
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(rabbit: TtgRun, node: SecureRabbitMQ) -> None:
-    if node.certificates is None:
-        pytest.skip("no openssl on PATH")
+    need_program("openssl", install="openssl")
     rabbit.environment = {**rabbit.environment, "TTG_BROKER": node.tls_url}
     assert start(rabbit, function="value").wait() == 3, rabbit.said()
     assert "TTG_CA_FILE" in rabbit.said()

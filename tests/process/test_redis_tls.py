@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from workloads import value
 
-import certificates
 from certificates import Certificates
 from runs import TtgRun, apply_oracle
 from servers import RedisServer, redis_program
+from tools import need_program
 from ttg.demo.local_rabbitmq import free_ports
 
 WORKLOADS = str(Path(__file__).with_name("workloads.py"))
@@ -20,20 +20,16 @@ SIZE = 500
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    if not certificates.can_be_made():
-        pytest.skip("no openssl on PATH")
+    need_program("openssl", install="openssl")
     return Certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
 def url(files: Certificates) -> Iterator[str]:
-    program = redis_program()
-    if program is None:
-        pytest.skip("no redis-server on PATH")
     port = free_ports(1)[0]
     pem = ("--tls-ca-cert-file", files.authority, "--tls-cert-file", files.certificate, "--tls-key-file", files.key)
     words = ("--tls-port", port, *pem, "--tls-auth-clients", "no")
-    server = RedisServer(program, *map(str, words)).start()
+    server = RedisServer(redis_program(), *map(str, words)).start()
     yield f"rediss://localhost:{port}/0"
     server.close()
 

@@ -17,6 +17,7 @@ from tests.process.worker_stage import Stage, spec_for
 from ttg.messages import (
     FunctionRefused,
     MessageQuarantined,
+    RunStatus,
     Task,
     TasksSettled,
     WorkerHeartbeat,
@@ -111,7 +112,7 @@ async def test_a_cancelled_run_is_left_at_once_and_its_tasks_vanish() -> None:
     worker = stage.worker(exit_when_idle_seconds=0.3)
     working = asyncio.create_task(worker.run())
     await stage.moment("assigned")
-    await stage.broker.publish_run(stage.record("cancelled"))
+    await stage.publish(RunStatus.CANCELLED)
     summary = await asyncio.wait_for(working, 20)
 
     assert summary.status == "idle"
@@ -124,7 +125,7 @@ async def test_it_ends_when_its_run_is_finished() -> None:
     await stage.open()
     working = asyncio.create_task(stage.worker(until_run_done="run").run())
     await stage.read_until_settled()
-    await stage.broker.publish_run(stage.record("finished"))
+    await stage.publish(RunStatus.FINISHED)
     summary = await working
     assert (summary.status, summary.exit_code) == ("finished", 0)
 
@@ -170,7 +171,7 @@ async def test_a_module_that_ends_the_process_on_import_is_refused(tmp_path: Pat
 
 
 async def test_a_task_of_an_unknown_run_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ttg.worker.dispatcher.LOOK_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr("ttg.worker.supervisor.WATCH_RUNS_SECONDS", 0.02)
     stage = Stage(spec_for("fine", 5))
     await stage.open([Task("nobody", "c1", ((0, 5),))])
     worker = stage.worker()

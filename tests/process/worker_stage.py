@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.memory import MemoryBroker, MemoryServer
+from ttg.clock import unix_time
 from ttg.function import function_from_text
-from ttg.messages import DeadLetter, RunRecord, Task, indices_of
+from ttg.messages import DeadLetter, RunRecord, RunStatus, Task, indices_of
 from ttg.results.encode import decode_payload
 from ttg.space import grid, range_, space_to_json
-from ttg.spec import Limits, RetryPolicy, RunSpec, encode_spec
+from ttg.spec import Limits, RetryPolicy, RunSpec, encode_spec, fingerprint
 from ttg.worker.config import Summary, WorkerConfig
 from ttg.worker.supervisor import Worker
 
@@ -62,12 +61,16 @@ class Stage:
         self.broker = MemoryBroker(self.config, "stage", self.server)
         self.noticed = asyncio.Event()
 
-    def record(self, state: str = "active") -> RunRecord:
-        return RunRecord(self.spec.run, msgspec.Raw(encode_spec(self.spec)), state)
+    async def publish(self, status: RunStatus = RunStatus.ACTIVE) -> None:
+        """Make the run's record say so."""
+        spec = self.spec
+        facts = {"identity": spec.identity, "fingerprint": fingerprint(spec), "renewed": unix_time()}
+        record = RunRecord(run=spec.run, status=status, **facts)
+        await self.broker.change_run(spec.run, lambda current: record, encode_spec(spec))
 
     async def open(self, tasks: Sequence[Task] | None = None) -> None:
         await self.broker.open()
-        await self.broker.publish_run(self.record())
+        await self.publish()
         await self.broker.submit(tasks or [Task(self.spec.run, "c1", ((0, self.spec.size),))])
 
     def worker(self, name: str = "w", **config: Any) -> Worker:

@@ -51,7 +51,7 @@ WORKER_MOMENTS = (
 COORDINATOR_MOMENTS = (
     "submit",
     "submit!",
-    "publish_run",
+    "swap_run",
     "read_results!",
     "trim_results",
     "trim_results!",

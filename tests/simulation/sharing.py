@@ -56,12 +56,12 @@ async def share_workers(scenario: Scenario, priorities: tuple[int, int], folder:
 
 async def _wait_until_both_work(coordinators: list[Coordinator]) -> None:
     async with asyncio.timeout(SETTLING_SECONDS):
-        while not coordinators[1].settled or coordinators[0].window.weight is None:  # noqa: ASYNC110 - nobody tells us
+        while not coordinators[1].settled or coordinators[0].submission.window.weight is None:  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(LOOK_SECONDS)
 
 
 def _coordinator(world: World, folder: Path, name: str, priority: int) -> Coordinator:
-    spec = msgspec.structs.replace(world.spec, run=name, priority=priority)
+    spec = msgspec.structs.replace(world.spec, run=name, identity=name, priority=priority)
     run_folder = RunFolder.create(folder / name, spec)
     space = grid(i=range_(0, world.scenario.size))
     collector = Collector(run_folder, spec, space, open_ledger(run_folder))

@@ -22,7 +22,7 @@ from ttg.brokers.memory.server import Fate
 from ttg.brokers.memory.state import Namespace
 from ttg.clock import use_unix_time
 from ttg.errors import StorageError, TTGError
-from ttg.messages import Task, encode
+from ttg.messages import RunStatus, Task, encode
 from ttg.results.collector import Collector
 from ttg.results.dataset import open_ledger
 from ttg.results.folder import RunFolder
@@ -37,7 +37,7 @@ LEASE_SECONDS = 2.0
 REPLACED_AFTER_SECONDS = 0.2
 GIVE_UP_SECONDS = 120.0
 EPOCH = 1_700_000_000.0
-WRITES = {"submit", "settle", "release", "publish_run", "publish_events"}
+WRITES = {"submit", "settle", "swap_run", "publish_events"}
 RUN = "simulated"
 
 
@@ -119,6 +119,7 @@ class World:
             ("i",),
             retry=RetryPolicy(max_retries=2, delay_ms=200),
             limits=Limits(timeout_seconds=1.0),
+            identity="a1b2c3d4",
         )
 
     def note(self, text: str) -> None:
@@ -165,7 +166,7 @@ class World:
             collector = Collector(folder, self.spec, space, open_ledger(folder))
             broker = SimulatedBroker(self.config, name, self.server)
             self.coordinator = Coordinator(
-                self.spec, space, collector, broker, self._options(), generation=self.coordinators
+                self.spec, space, collector, broker, self._options(), epoch=self.coordinators + 1
             )
             try:
                 status = await self.coordinator.run()
@@ -189,7 +190,7 @@ class World:
             return
         name = self.coordinator.broker.consumer
         self._reclaim_dead(name, self.coordinator.broker)
-        self.coordinator.stop("killed")
+        self.coordinator.stop(RunStatus.FAILED)
         self._coordinating.cancel()
         if self.draw.random() < 0.5:
             (self.path / "results" / "part-000099.parquet.tmp").write_bytes(b"PAR1 half of a")

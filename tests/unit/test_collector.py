@@ -105,7 +105,7 @@ def as_fields(header: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"run": "other"}, "run r1"),
+        ({"identity": "other"}, "run r1"),
         ({"ranges": ((5, 11),)}, "outside the run"),
         ({"ranges": ((3, 2),)}, "ascending"),
         ({"ranges": ((0, 3),)}, "expected 3 rows, got 2"),

@@ -154,7 +154,7 @@ def test_every_culprit_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "culprit", [object(), {3: 1}, [object()], {"a": object()}, lambda: 1, (x for x in "a")], ids=str
+    "culprit", [object(), {3: 1}, [object()], {"a": object()}, lambda: 1, (x for x in "a")], ids=range(6)
 )
 def test_the_neighbours_of_a_culprit_can_be_encoded(culprit: Any) -> None:
     values = [{"a": 1}, culprit, {"a": 2}]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from synthetic import BEGAN, Fleet
+from tools import need_program
 from ttg.errors import SettingsError
 from ttg.messages import RunProgress, WorkerHeartbeat
 from ttg.metrics import counter, exposition, run_metrics, serve_metrics, worker_metrics
@@ -20,8 +20,6 @@ from ttg.monitor.view import View
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "monitoring"
-
-needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool on PATH")
 
 
 def played(fleet: Fleet) -> View:
@@ -38,7 +36,8 @@ def samples(text: str) -> dict[str, float]:
 
 
 def promtool(*arguments: str, given: str = "") -> None:
-    done = subprocess.run(["promtool", *arguments], input=given, capture_output=True, text=True, timeout=60)
+    command = [need_program("promtool", install="prometheus"), *arguments]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -75,7 +74,6 @@ def test_labels_are_escaped() -> None:
     assert exposition([metric]).splitlines()[-1] == r'ttg_x_total{run="a\"b\\c\nd"} 1'
 
 
-@needs_promtool
 def test_promtool_accepts_metrics_rules_and_configuration() -> None:
     fleet = Fleet(failing=10)
     heartbeat = fleet.heartbeat("w1")

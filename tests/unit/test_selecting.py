@@ -123,7 +123,6 @@ def test_free_memory_is_that_of_machine_and_container(tmp_path: Path, monkeypatc
 
 
 def test_questions_in_sql(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("duckdb")
     assert sql(run.folder, "select count(*), max(result) from results where x >= 10").fetchall() == [(20, 290.0)]
     assert sql(Run(tmp_path / "empty", 3).folder, "select count(*) from results").fetchall() == [(0,)]
     with pytest.raises(InputError, match="DuckDB refuses"):
@@ -133,7 +132,6 @@ def test_questions_in_sql(run: Run, tmp_path: Path) -> None:
 
 
 def test_sql_reads_parts_that_still_disagree(tmp_path: Path) -> None:
-    pytest.importorskip("duckdb")
     run = Run(tmp_path / "r", 4)
     for start, values in ((0, [1, 2]), (2, [0.5, 1.5])):
         run.add(((start, start + 2),), values=values)
@@ -182,7 +180,6 @@ def test_the_command_says_that_there_are_more_rows(run: Run, capfd: pytest.Captu
 
 
 def test_sql_on_the_command_line(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("duckdb")
     assert command(run, "--sql", "select count(*) n from results", "--format", "jsonl") == 0
     assert capfd.readouterr().out == '{"n":30}\n'
     assert command(run, "--sql", "select 1", "--limit", "3") == 2
@@ -190,6 +187,5 @@ def test_sql_on_the_command_line(run: Run, capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_the_example_aggregates(run: Run) -> None:
-    pytest.importorskip("duckdb")
     example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "ask_duckdb.py"))
     assert example["groups"](UserRun(run.folder), "worker", "result") == [("w1", 30, 145.0, 0.0, 290.0)]

@@ -10,8 +10,6 @@ import pytest
 from ttg.messages import TaskSettled, TasksSettled, WorkerStopped
 from ttg.monitor.traces import EXPORTER, Traces, traces_to
 
-pytest.importorskip("opentelemetry.sdk")
-
 TASKS = (
     TaskSettled(run="r", task="r/0-9", slot=1, started=100.0, seconds=2.5, done=10),
     TaskSettled(run="r", task="r/10-19", slot=1, started=102.5, seconds=1.0, done=8, failed=2, attempt=2),

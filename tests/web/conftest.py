@@ -1,14 +1,14 @@
-"""One headless Chromium for a module of tests of the page; skipped where there is none."""
+"""One headless Chromium for a module of tests of the page."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from synthetic import Fleet
+from tools import need_program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -28,10 +28,9 @@ FLAGS = [
 
 @pytest.fixture(scope="module")  # Playwright keeps an event loop in this thread while it is open
 def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on PATH")
+    from playwright import sync_api
+
+    program = need_program("chromium", "chromium-browser", "google-chrome", install="chromium")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
@@ -56,7 +55,6 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def stage() -> Stage:
     """Four workers at 62 % of 200 chunks, one of them lost at 36 %, some parameters failing."""
-    pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
     from stage import Stage
 
     return Stage(Fleet(size=2_000, chunk=10, workers=4, kill_at=0.36, failing=9), fraction=0.62)

@@ -8,9 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-
-pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
-
 from stage import Stage, playing
 
 from ttg.monitor.web.access import Access

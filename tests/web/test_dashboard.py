@@ -6,10 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-
-pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 from playwright.sync_api import expect
 from stage import Stage, playing
 

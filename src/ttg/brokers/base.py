@@ -9,8 +9,9 @@ A broker is **transport**: the truth about what is settled is the coordinator's 
   after a lost connection, and the ledger drops it by index.)
 - delayed retries, kept in the broker;
 - two logs, results and events, read without consuming, by several readers, from any offset;
-- dead letters that can be looked at without being consumed;
-- the run records, from which a worker that knows only the broker's address learns what to execute.
+- dead letters for people to look at, bounded;
+- the run records, changed by compare-and-set, from which a worker that knows only the broker's address learns what to
+  execute.
 
 All verbs are coroutines of one event loop and are safe to call concurrently from several tasks of it. Each raises only
 :class:`~ttg.errors.BrokerError` subclasses. After :class:`~ttg.errors.BrokerUnavailable` the same object may be used
@@ -20,11 +21,20 @@ again: it reconnects by itself when called; leases held before may be lost and `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, RunRecord, Task
+import msgspec
+
+from ttg.clock import unix_time
+from ttg.errors import BrokerUnavailable
+from ttg.messages import AnyEvent, Outcome, ResultHeader, RunRecord, RunStatus, Task
+
+MOST_RACES = 20
+RUNS_KEPT = 50
+LETTERS_KEPT = 10_000
+LETTERS_KEPT_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +146,65 @@ class Broker(ABC):
     async def close(self) -> None:
         """Disconnect. Leases still held become free for others at once. Idempotent, never raises."""
 
-    # -- runs
+    # -- runs: shared verbs over four hooks, so that the rules are the same on every broker
+
+    async def change_run(
+        self, run: str, change: Callable[[RunRecord | None], RunRecord | None], spec: bytes | None = None
+    ) -> RunRecord | None:
+        """Compare-and-set: make ``change`` of the record as it is true, whoever else writes; returns the record then.
+
+        ``change`` is one of :mod:`ttg.messages.records`; it is asked again when somebody was faster, and may raise.
+        With ``spec`` the specification is published beside it. A record returned as it was is not written.
+        """
+        for _ in range(MOST_RACES):
+            current = await self.find_run(run, fresh=True)
+            wanted = change(current)
+            if wanted is None or wanted == current:
+                return current
+            # Above every earlier revision, even where those are forgotten, as long as clocks differ less than runs do.
+            revision = max(int(1000 * unix_time()), current.revision + 1 if current else 0)
+            wanted = msgspec.structs.replace(wanted, revision=revision)
+            if await self.swap_run(current, wanted, spec):
+                return wanted
+        raise BrokerUnavailable(f"the record of run {run} changes all the time: is somebody starting it in a loop?")
+
+    async def retire_runs(self, keep_bytes: int, keep_seconds: float) -> list[str]:
+        """Let what is over leave the broker: results, letters and records of runs that ended (or were abandoned) more
+        than ``keep_seconds`` ago, and the oldest of those whose results take more than ``keep_bytes`` together, or are
+        more than :data:`RUNS_KEPT`. The run that ended last always stays, to be looked at. Returns the ids."""
+        now = unix_time()
+        over = [record for record in await self.list_runs() if record.status_at(now) is not RunStatus.ACTIVE]
+        over.sort(key=lambda record: record.ended or record.renewed, reverse=True)
+        kept, retired = 0, []
+        for place, record in enumerate(over):
+            kept += record.kept_bytes
+            old = now - (record.ended or record.renewed) > keep_seconds
+            if old or (place and record.status.is_finished and (kept > keep_bytes or place >= RUNS_KEPT)):
+                await self.forget_run(record)
+                retired.append(record.run)
+        return retired
 
     @abstractmethod
-    async def publish_run(self, record: RunRecord) -> None:
-        """Make a run known, or replace its record (a state change)."""
-
-    @abstractmethod
-    async def find_run(self, run: str) -> RunRecord | None:
-        """The newest record of ``run``. Cheap enough to be asked every second."""
+    async def find_run(self, run: str, *, fresh: bool = False) -> RunRecord | None:
+        """The newest record of ``run``. Cheap enough to be asked every second; what was written elsewhere a moment ago
+        is certain to be in it only if ``fresh``."""
 
     @abstractmethod
     async def list_runs(self) -> list[RunRecord]:
         """Every run this broker knows of."""
+
+    @abstractmethod
+    async def find_spec(self, record: RunRecord) -> bytes | None:
+        """The specification (JSON) that was published with this run; ``None`` if it is another's or not known."""
+
+    @abstractmethod
+    async def swap_run(self, old: RunRecord | None, new: RunRecord, spec: bytes | None = None) -> bool:
+        """Replace ``old`` by ``new`` if ``old`` (its identity and revision, or there being none) is what the broker has
+        now, as one step. ``False``: somebody was faster, nothing happened. For :meth:`change_run`."""
+
+    @abstractmethod
+    async def forget_run(self, record: RunRecord) -> None:
+        """Remove the record of a run that is over and all of its messages that do not leave by themselves."""
 
     # -- tasks
 
@@ -181,26 +237,27 @@ class Broker(ABC):
         settled comes back as ``False``. On ``BrokerFull`` nothing of the failed settlement was recorded.
         """
 
-    @abstractmethod
-    async def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Give leased tasks back unworked, for others to take at once. What is not ours any more is skipped."""
-
     # -- logs
 
     @abstractmethod
     async def read_results(
-        self, after: str | None, limit: int, wait_seconds: float, run: str | None = None
+        self, after: str | None, limit: int, wait_seconds: float, identity: str | None = None
     ) -> list[ResultMessage]:
-        """Entries after the cursor (``None``: from the oldest kept), oldest first, only those of ``run`` if given.
+        """Entries after the cursor (``None``: from the oldest kept), oldest first, only those of one run if its
+        ``identity`` is given.
 
         Waits up to ``wait_seconds`` for the first. An entry that cannot be decoded is skipped with an event.
         """
 
     @abstractmethod
-    async def trim_results(self, run: str, up_to: str, keep_bytes: int) -> None:
-        """The entries of ``run`` up to and including the cursor are collected. Those that this client has read may be
-        dropped, oldest first, except for the newest ``keep_bytes`` of them. Entries of other runs are never touched. A
-        backend whose log retires by itself may do nothing."""
+    async def results_end(self) -> str:
+        """The cursor behind all that is in the results log, where a new run starts to read; ``""``: it is empty."""
+
+    @abstractmethod
+    async def trim_results(self, identity: str, up_to: str, keep_bytes: int) -> int:
+        """The entries of a run up to and including the cursor are collected. Those that this client has read may be
+        dropped, oldest first, except for the newest ``keep_bytes`` of them; returns how many bytes of them are still
+        there. Entries of other runs are never touched. A backend whose log retires by itself may do nothing."""
 
     @abstractmethod
     async def publish_events(self, events: Iterable[AnyEvent]) -> None:
@@ -214,12 +271,11 @@ class Broker(ABC):
     # -- dead letters
 
     @abstractmethod
-    async def dead_letters(self, run: str | None = None, limit: int = 1000) -> list[DeadLetter]:
-        """Look at dead letters, oldest first; nothing is consumed, reordered or damaged."""
+    async def take_dead_letters(self, identity: str, indices: Iterable[int]) -> int:
+        """Remove the letters of these indices of a run; returns how many. The ledger knows them.
 
-    @abstractmethod
-    async def take_dead_letters(self, run: str, indices: Iterable[int] | None = None) -> int:
-        """Remove the letters of ``run`` (all, or those of ``indices``); returns how many. The ledger knows them."""
+        The queue keeps about :data:`LETTERS_KEPT` letters, the newest ones, for people to look at: all of them are in
+        the run's dataset."""
 
     # -- looking and cleaning
 
@@ -228,9 +284,9 @@ class Broker(ABC):
         """The queues as they are now."""
 
     @abstractmethod
-    async def purge(self, run: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
-        """Remove everything of one run, or of the whole namespace: ``{what: count}``. Foreign data is never touched,
-        not even looked into. With ``dry_run`` only counts."""
+    async def purge(self, record: RunRecord | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        """Remove everything of one run (of its identity, not of its id), or of the whole namespace: ``{what: count}``.
+        Foreign data is never touched, not even looked into. With ``dry_run`` only counts."""
 
     async def diagnose(self) -> list[tuple[str, str, str, str]]:
         """What ``ttg doctor`` should know of this broker's settings: ``(level, subject, text, advice)`` with level

@@ -153,7 +153,7 @@ def broker_of_run(run: str, settings: Settings) -> tuple[RunFolder, str]:
     if url := url_of(folder.path):
         return folder, url
     raise SettingsError(
-        f"run {folder.spec.run} has no embedded broker now: it is {folder.info.state.replace('_', ' ')}, or it uses "
+        f"run {folder.spec.run} has no embedded broker now: it is {folder.status.words}, or it uses "
         "another broker: then give --broker URL"
     )
 

@@ -152,4 +152,4 @@ def _remark(args: argparse.Namespace, folder: RunFolder, count: int) -> None:
             f"the first {count} of {info.done:,} rows: --limit, --tail, --index, --out FILE for others", file=sys.stderr
         )
     if info.done + info.dead < info.size:
-        print(f"run {info.spec.run} is {info.state}: these are its results so far", file=sys.stderr)
+        print(f"run {info.spec.run} is {folder.status.words}: these are its results so far", file=sys.stderr)

@@ -41,12 +41,15 @@ def runs(args: argparse.Namespace) -> int:
 
 
 def _brief(folder: RunFolder) -> dict[str, Any]:
+    from ttg.run.report import counts
+
     info = folder.info
+    done, dead = counts(folder)
     return {
         "run": info.spec.run,
-        "state": info.state,
-        "done": info.done,
-        "dead": info.dead,
+        "state": folder.status,
+        "done": done,
+        "dead": dead,
         "size": info.size,
         "function": str(info.spec.function),
         "folder": str(folder.path),

@@ -23,5 +23,5 @@ def status(args: argparse.Namespace) -> int:
     if args.json:
         print((folder.path / "run.json").read_text())
         return 0
-    print(Finished.of(folder, folder.info.state).as_text())
+    print(Finished.of(folder).as_text())
     return 0

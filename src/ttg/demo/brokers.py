@@ -127,6 +127,7 @@ async def forget(settings: Settings, broker: DemoBroker, run: str) -> None:
         return
     client = connect(settings.broker_config(broker.url), "demo-cleanup")
     try:
-        await client.purge(run)
+        if record := await client.find_run(run, fresh=True):
+            await client.purge(record)
     finally:
         await client.close()

@@ -68,7 +68,7 @@ class Show:
         self._observer = Observer(
             running.broker,
             coordinator.spec.run,
-            lambda: (coordinator.settled, len(coordinator.heard)),
+            lambda: (coordinator.settled, len(coordinator.fleet)),
             self._on_recovery,
         )
         self.seen = self._observer.seen
@@ -138,7 +138,7 @@ class Show:
 
     def _victims(self, running: Running) -> Victims:
         ours = {process.pid for process in running.workers.processes.values()} if running.workers else set()
-        heard = {name: beat.pid for name, (_, beat) in running.coordinator.heard.items()}
+        heard = {name: beat.pid for name, (_, beat) in running.coordinator.fleet.beats.items()}
         distant = {process.pid for process in self._distant.processes.values()} if self._distant else set()
         return Victims(
             workers={name: pid for name, pid in heard.items() if pid in ours},

@@ -31,7 +31,8 @@ from ttg.messages.events import (
     decode_event,
 )
 from ttg.messages.ranges import Ranges, check_ranges, count_indices, indices_of, ranges_of, split_ranges
-from ttg.messages.tasks import DeadLetter, Failure, Outcome, ResultHeader, RunRecord, Task
+from ttg.messages.records import RunRecord, RunStatus
+from ttg.messages.tasks import DeadLetter, Failure, Outcome, ResultHeader, Task
 
 __all__ = [
     "AnyEvent",
@@ -52,6 +53,7 @@ __all__ = [
     "RunProgress",
     "RunRecord",
     "RunStarted",
+    "RunStatus",
     "SlotState",
     "Task",
     "TaskSettled",

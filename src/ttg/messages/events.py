@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ttg.messages.codec import Message, decode
+from ttg.messages.records import RunStatus
 from ttg.messages.tasks import Failure
 
 
@@ -13,10 +14,16 @@ class Event(Message, frozen=True, tag_field="event", kw_only=True):
     source: str
 
 
-class RunStarted(Event, frozen=True, tag="run_started"):
-    """A coordinator took a run up (``resumed``: again). ``size`` is N, ``settled`` what was done before."""
+class RunEvent(Event, frozen=True, kw_only=True):
+    """Something that happened to a run: to the one that has this ``identity``, whatever others are called."""
 
     run: str
+    identity: str = ""
+
+
+class RunStarted(RunEvent, frozen=True, tag="run_started"):
+    """A coordinator took a run up (``resumed``: again). ``size`` is N, ``settled`` what was done before."""
+
     function: str
     size: int
     settled: int = 0
@@ -24,10 +31,9 @@ class RunStarted(Event, frozen=True, tag="run_started"):
     names: tuple[str, ...] = ()
 
 
-class RunProgress(Event, frozen=True, tag="run_progress"):
+class RunProgress(RunEvent, frozen=True, tag="run_progress"):
     """The ledger's own figures, about once a second: committed state, never a guess from queue lengths."""
 
-    run: str
     size: int
     done: int
     dead: int
@@ -39,12 +45,10 @@ class RunProgress(Event, frozen=True, tag="run_progress"):
     workers: int
 
 
-class RunEnded(Event, frozen=True, tag="run_ended"):
-    """A coordinator let go of a run. ``status``: one of finished, finished_with_dead_letters, interrupted, cancelled,
-    failed."""
+class RunEnded(RunEvent, frozen=True, tag="run_ended"):
+    """A coordinator let go of a run."""
 
-    run: str
-    status: str
+    status: RunStatus
     done: int
     dead: int
     seconds: float
@@ -119,6 +123,7 @@ class TaskSettled(Message, frozen=True):
     dead: int = 0
     attempt: int = 1
     deliveries: int = 1
+    identity: str = ""
 
 
 class TasksSettled(Event, frozen=True, tag="tasks_settled"):
@@ -128,42 +133,38 @@ class TasksSettled(Event, frozen=True, tag="tasks_settled"):
     tasks: tuple[TaskSettled, ...]
 
 
-class ParametersFailed(Event, frozen=True, tag="parameters_failed"):
+class ParametersFailed(RunEvent, frozen=True, tag="parameters_failed"):
     """Failures by cause since the last such event. ``sample`` is one of ``count`` alike, ``dead`` of them final."""
 
-    run: str
     worker: str
     count: int
     dead: int
     sample: Failure
 
 
-class ChildDied(Event, frozen=True, tag="child_died"):
+class ChildDied(RunEvent, frozen=True, tag="child_died"):
     """A slot's child process ended unasked. ``suspects`` parameters are being looked into."""
 
     worker: str
     slot: int
     kind: str
     text: str
-    run: str
     task: str
     suspects: int
 
 
-class FunctionRefused(Event, frozen=True, tag="function_refused"):
+class FunctionRefused(RunEvent, frozen=True, tag="function_refused"):
     """A worker cannot or may not run a run's function. ``lasting``: it would be refused everywhere (it does not load),
     so the run had better end; otherwise it is this worker that was not started for it."""
 
-    run: str
     worker: str
     text: str
     lasting: bool = True
 
 
-class TasksResubmitted(Event, frozen=True, tag="tasks_resubmitted"):
+class TasksResubmitted(RunEvent, frozen=True, tag="tasks_resubmitted"):
     """The coordinator submitted again what the broker no longer had."""
 
-    run: str
     parameters: int
     reason: str
 

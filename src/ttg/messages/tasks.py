@@ -1,17 +1,16 @@
-"""Tasks, what became of them, and the runs they belong to."""
+"""Tasks, and what became of them."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import msgspec
 
 from ttg.messages.codec import Message
 from ttg.messages.ranges import Ranges, check_ranges, count_indices, indices_of
 
 
 class Task(Message, frozen=True):
-    """A piece of a run that one slot works on at once.
+    """A piece of a run that one slot works on at once. It is of the run that has its ``identity``, and of no other that
+    may go by the same id, and was submitted by the coordinator of ``epoch``.
 
     ``ranges`` are the indices to execute, ``attempt`` the attempt (1-based) that all of them are on: it rises when a
     *parameter* failed, never because a worker went away. ``bisect_depth`` counts how often this very piece took
@@ -27,6 +26,8 @@ class Task(Message, frozen=True):
     bisect_depth: int = 0
     exclusive: bool = False
     rows: tuple[dict[str, Any], ...] | None = None
+    identity: str = ""
+    epoch: int = 1
 
     def __post_init__(self) -> None:
         check_ranges(self.ranges)
@@ -37,6 +38,16 @@ class Task(Message, frozen=True):
     def count(self) -> int:
         """Number of parameters in this task."""
         return count_indices(self.ranges)
+
+    @property
+    def life(self) -> str:
+        """``run/identity/epoch``: what a task has in common with those that are executed by the same specification."""
+        return f"{self.run}/{self.identity}/{self.epoch}"
+
+    @property
+    def key(self) -> str:
+        """``run/identity/id``: this task among all that there ever are."""
+        return f"{self.run}/{self.identity}/{self.id}"
 
 
 class Failure(Message, frozen=True):
@@ -70,6 +81,7 @@ class DeadLetter(Message, frozen=True):
     failure: Failure
     worker: str
     at: float
+    identity: str = ""
 
 
 class ResultHeader(Message, frozen=True):
@@ -91,6 +103,8 @@ class ResultHeader(Message, frozen=True):
     call_seconds: float = 0.0
     failed: int = 0
     dead: tuple[DeadLetter, ...] = ()
+    identity: str = ""
+    epoch: int = 1
 
     @property
     def count(self) -> int:
@@ -117,14 +131,3 @@ class Outcome(Message, frozen=True):
         for piece in (*self.retries, *self.remainder):
             parts.extend(indices_of(piece.ranges))
         assert sorted(parts) == list(indices_of(task.ranges)), f"outcome of task {task.id} does not cover it"
-
-
-class RunRecord(Message, frozen=True):
-    """What the broker knows of a run: its frozen specification (JSON of :class:`ttg.spec.RunSpec`) and its state.
-
-    ``state`` is ``active``, ``cancelled`` or ``finished``. Workers drop tasks of runs that are not active.
-    """
-
-    run: str
-    spec: msgspec.Raw
-    state: str = "active"

@@ -138,8 +138,8 @@ class Collector:
         return Added(rows, dead, header.count + len(header.dead) - rows - dead)
 
     def _checked(self, header: ResultHeader, payload: bytes) -> Piece:
-        if header.run != self._spec.run:
-            raise MessageError(f"expected a result of run {self._spec.run}, got one of {header.run}")
+        if header.identity != self._spec.identity:
+            raise MessageError(f"expected a result of run {self._spec.run}, got one of another run: {header.run}")
         try:
             check_ranges(header.ranges)
         except ValueError as error:

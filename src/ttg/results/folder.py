@@ -10,6 +10,7 @@ import platform
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,25 @@ import msgspec
 
 from ttg.clock import unix_time
 from ttg.errors import InputError, MessageError, RunConflictError, StorageError
-from ttg.messages import Message, decode
+from ttg.messages import Message, RunStatus, decode
 from ttg.spec import RunSpec
 
 RUN_FILE = "run.json"
+LOCK_FILE = "lock"
+LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.01
 _LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "hiredis", "pika")
 
 
 class RunInfo(Message, frozen=True, kw_only=True, omit_defaults=False):
     """The contents of ``run.json``. Times are Unix seconds; ``seconds`` is how long coordinators were at it.
 
-    ``state``: active, interrupted, cancelled, failed, finished, finished_with_dead_letters. ``statistics`` maps a
-    column to its count, nulls, sum, min, max and mean (once the run is finalised).
+    ``state`` is what its coordinator said last, ``epoch`` which one that was, counted. ``statistics`` maps a column to
+    its count, nulls, sum, min, max and mean (once the run is finalised).
     """
 
     spec: RunSpec
-    state: str = "active"
+    state: RunStatus = RunStatus.ACTIVE
+    epoch: int = 0
     created: float
     updated: float
     seconds: float = 0.0
@@ -91,6 +95,20 @@ class RunFolder:
         return self.info.spec
 
     @property
+    def status(self) -> RunStatus:
+        """How the run stands: one that should be active, but whose folder nobody holds, is abandoned."""
+        if self.info.state is RunStatus.ACTIVE and not RunLock.is_held(self.path):
+            return RunStatus.ABANDONED
+        return self.info.state
+
+    @property
+    def heard_at(self) -> float:
+        """When a coordinator last gave a sign of life here, in Unix seconds."""
+        with contextlib.suppress(OSError):
+            return max(self.info.updated, (self.path / LOCK_FILE).stat().st_mtime)
+        return self.info.updated
+
+    @property
     def results(self) -> Path:
         """Folder of the result parts."""
         return self.path / "results"
@@ -134,18 +152,42 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         with disk_errors(path):
-            self._file = open(path / "lock", "a+")  # noqa: SIM115 - held until close()
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            self._file = open(path / LOCK_FILE, "a+")  # noqa: SIM115 - held until close()
+        if not self._try():
             holder = self._holder()
             self._file.close()
             raise RunConflictError(
                 f"{path} is in use by another coordinator ({holder}): wait for it to end, or stop it"
-            ) from error
+            )
         self._file.truncate(0)
         self._file.write(f"pid {os.getpid()} on {socket.gethostname()}")
         self._file.flush()
+
+    def _try(self) -> bool:
+        """More than once: somebody may only be looking (:meth:`is_held`)."""
+        for _ in range(LOCK_TRIES):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            time.sleep(LOCK_PAUSE_SECONDS)
+        return False
+
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        """Whether somebody holds the lock of the run at ``path``."""
+        try:
+            with open(path / LOCK_FILE, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def touch(self) -> None:
+        """Show that the holder lives, to those who cannot see the lock."""
+        with contextlib.suppress(OSError):
+            os.utime(self._file.fileno())
 
     def _holder(self) -> str:
         self._file.seek(0)
@@ -221,6 +263,8 @@ def link_run(folder: RunFolder, home: Path) -> None:
     reason to fail: the run is then found by its path only."""
     link = home / "runs" / folder.spec.run
     with contextlib.suppress(OSError):
+        if link.is_symlink() and link.readlink() == folder.path:
+            return
         link.parent.mkdir(parents=True, exist_ok=True)
         temporary = link.with_name(f".{link.name}.{os.getpid()}")
         temporary.symlink_to(folder.path)
@@ -257,7 +301,9 @@ def find_run(text: str | Path, home: Path) -> RunFolder:
 
 
 def forget_run(folder: RunFolder, home: Path, *, delete: bool = False) -> None:
-    """Remove the link of a run, and with ``delete`` its folder."""
-    (home / "runs" / folder.spec.run).unlink(missing_ok=True)
+    """Remove the link of a run, if it is not another's by now, and with ``delete`` its folder."""
+    link = home / "runs" / folder.spec.run
+    if link.is_symlink() and link.readlink() == folder.path:
+        link.unlink()
     if delete:
         shutil.rmtree(folder.path)

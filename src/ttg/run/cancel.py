@@ -6,71 +6,74 @@ a record that is gone means that the broker has lost the run, and it would publi
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 import socket
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 
 from ttg.brokers.base import Broker
-from ttg.clock import loop_time
+from ttg.clock import loop_time, unix_time
 from ttg.errors import InputError, RunConflictError
-from ttg.messages import AnyEvent, RunEnded, RunProgress, RunRecord, WorkerHeartbeat, WorkerStopped
+from ttg.messages import AnyEvent, RunEnded, RunRecord, RunStatus, WorkerHeartbeat, WorkerStopped
+from ttg.messages.records import cancelled
 from ttg.results.folder import RunFolder
 
-SILENT_SECONDS = 3.0
 AT_MOST_SECONDS = 15.0
 
 
 @dataclass
-class Departure:
-    """Who still works on a run, from the events log."""
+class Participants:
+    """Who still works on a run, from the events log. ``coordinated``: somebody leads it."""
 
-    run: str
-    heard_at: float
-    ended: bool = False
+    run: RunRecord
+    coordinated: bool
     busy: set[str] = field(default_factory=set)
 
-    def saw(self, event: AnyEvent, now: float) -> None:
+    def saw(self, event: AnyEvent) -> None:
         """One event."""
-        if isinstance(event, RunEnded) and event.run == self.run:
-            self.ended = True
-        elif isinstance(event, RunProgress) and event.run == self.run:
-            self.heard_at = now
+        if isinstance(event, RunEnded) and event.identity == self.run.identity:
+            self.coordinated = False
         elif isinstance(event, WorkerHeartbeat):
-            holds = any(task.startswith(f"{self.run}/") for task in event.holding)
+            holds = any(key.split("/")[1] == self.run.identity for key in event.holding)
             (self.busy.add if holds else self.busy.discard)(event.worker)
         elif isinstance(event, WorkerStopped):
             self.busy.discard(event.worker)
 
-    def is_over(self, now: float) -> bool:
+    @property
+    def are_gone(self) -> bool:
         """The coordinator has left or was not there, and no worker is known to hold a task."""
-        return (self.ended or now - self.heard_at > SILENT_SECONDS) and not self.busy
+        return not self.coordinated and not self.busy
 
 
 async def cancel(broker: Broker, run: str) -> Counter[str]:
     """Cancel ``run`` and remove its messages; returns how many, by queue. Results that a coordinator had collected are
     safe in its dataset; ``InputError`` when the broker does not know the run, or it is over."""
     await broker.open()
-    record = await broker.find_run(run)
-    if record is None:
+    before = await broker.find_run(run, fresh=True)
+    if before is None:
         raise InputError(f"expected a run that {broker.config.masked_url} knows, got {run!r}: see `ttg doctor`")
-    if record.state == "finished":
-        raise InputError(f"run {run} is finished: there is nothing to cancel")
-    await broker.publish_run(RunRecord(record.run, record.spec, "cancelled"))
-    await _see_everybody_off(broker, run)
-    return Counter(await broker.purge(run))
+    if before.status.is_finished:
+        raise InputError(f"run {run} is {before.status.words}: there is nothing to cancel")
+    record = await broker.change_run(run, partial(cancelled, now=unix_time()))
+    led = before.status_at(unix_time()) is RunStatus.ACTIVE
+    await _wait_for_everybody(broker, Participants(record or before, coordinated=led))
+    return Counter(await broker.purge(record or before))
 
 
-async def _see_everybody_off(broker: Broker, run: str) -> None:
-    departure, after = Departure(run, loop_time()), "$"
-    deadline = loop_time() + AT_MOST_SECONDS
-    while not departure.is_over(loop_time()) and loop_time() < deadline:
+async def _wait_for_everybody(broker: Broker, participants: Participants) -> None:
+    after, deadline = "$", loop_time() + AT_MOST_SECONDS
+    while loop_time() < deadline:
         entries = await broker.read_events(after, 256, 0.5)
         for cursor, event in entries:
             after = cursor
-            departure.saw(event, loop_time())
+            participants.saw(event)
+        if participants.are_gone and not entries:
+            return
+        await asyncio.sleep(0)
 
 
 def interrupt(folder: RunFolder) -> None:

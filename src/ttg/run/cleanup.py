@@ -15,7 +15,9 @@ from pathlib import Path
 
 from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig
+from ttg.clock import unix_time
 from ttg.errors import TTGError
+from ttg.messages import RunStatus
 from ttg.results.folder import RunFolder, forget_run, list_runs
 from ttg.settings import Settings
 
@@ -53,7 +55,8 @@ async def find_in_broker(settings: Settings, url: str) -> Removal | None:
 
 
 async def _active_runs(broker: Broker) -> list[str]:
-    return sorted(record.run for record in await broker.list_runs() if record.state == "active")
+    now = unix_time()
+    return sorted(record.run for record in await broker.list_runs() if record.status_at(now) is RunStatus.ACTIVE)
 
 
 async def _purge(config: BrokerConfig) -> None:
@@ -81,7 +84,9 @@ def _run(folder: RunFolder, home: Path) -> Removal | None:
             _remove_ours(folder.path)
 
     info = folder.info
-    return Removal(f"run folder {folder.path}", (f"{info.spec.run}: {info.state}, {info.done:,} results",), remove)
+    return Removal(
+        f"run folder {folder.path}", (f"{info.spec.run}: {folder.status.words}, {info.done:,} results",), remove
+    )
 
 
 def _remove_ours(path: Path) -> None:

@@ -1,12 +1,12 @@
 """The coordinator of one run: submits what is missing, collects what is settled, reports, and ends.
 
-Five loops share one event loop and the :class:`Window`; each is a few lines and says what it waits for::
+Five loops share one event loop; each is a few lines and says what it waits for::
 
     submit   the window has room              cut chunks from what the ledger misses, put them on the queue
     collect  the results log grew             dedup by index, buffer, write a part when it is due, commit
-    listen   the events log grew              who is alive, who refuses the target
-    look     a second passed                  progress, cancelled?, workers dead?, broker forgetful?
-    stop     somebody asked                   leave with what is settled; the rest is resumable
+    events   the events log grew              who is alive, who refuses the function
+    renew    a third of the lease passed      say that this coordinator lives
+    tick     half a second passed             progress, cancelled or superseded?, workers dead?, broker forgetful?
 
 Nothing here is O(N). Whatever the broker forgets is submitted again from the ledger; a parameter that was executed
 twice is counted once, by index.
@@ -21,57 +21,54 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from ttg.backoff import Backoff
 from ttg.brokers.base import Broker, ResultMessage
 from ttg.clock import loop_time, unix_time
-from ttg.errors import (
-    BrokerError,
-    BrokerFull,
-    BrokerUnavailable,
-    FunctionError,
-    MessageError,
-    RunStopped,
-)
+from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable, FunctionError, RunConflictError, RunStopped
 from ttg.messages import (
     AnyEvent,
     BrokerTrouble,
     FunctionRefused,
-    Ranges,
     RunEnded,
     RunProgress,
     RunRecord,
     RunStarted,
-    Task,
+    RunStatus,
     TasksResubmitted,
-    WorkerHeartbeat,
-    WorkerStopped,
-    indices_of,
 )
-from ttg.planner import Planner, weight_among
+from ttg.planner import weight_among
 from ttg.results.collector import Collector
+from ttg.run.fleet import Fleet
+from ttg.run.leadership import Leadership, Standing
 from ttg.run.local_workers import LocalWorkers, log_tail
 from ttg.run.options import RunOptions
-from ttg.run.progress import Progress, RetryCount, Throughput
+from ttg.run.progress import Progress, Throughput
 from ttg.run.result_consumer import ResultConsumer
-from ttg.run.window import Window
+from ttg.run.submission import Submission
 from ttg.space import Space
-from ttg.spec import RunSpec, decode_spec, encode_spec
+from ttg.spec import RunSpec
 
 log = logging.getLogger("ttg.run")
 
-LOOK_SECONDS = 0.5
+TICK_SECONDS = 0.5
 READ_LIMIT = 256
-SILENT_HEARTBEATS = 3.0
 RIVALS_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.2
 FIRST_CONTACT_SECONDS = 1.0
 
 
+def _nothing() -> None:
+    """What happens at a renewal, unless somebody says otherwise."""
+
+
 @dataclass
 class Coordinator:
-    """Runs one run to its end: :meth:`run`. Construct it inside the event loop that runs it."""
+    """Runs one run to its end: :meth:`run`. Construct it inside the event loop that runs it.
+
+    ``epoch`` is the lowest that it may get: one more than the last that the run's folder knows. ``on_renewal`` is
+    called when the run was claimed, and whenever its lease was renewed. ``retried`` are dead letters that get another
+    life. ``force``: it may have another function than before.
+    """
 
     spec: RunSpec
     space: Space
@@ -81,55 +78,66 @@ class Coordinator:
     report: Callable[[Progress], None] = lambda progress: None
     workers: LocalWorkers | None = None
     restart_broker: Callable[[], Awaitable[None]] | None = None
-    generation: int = 0
+    epoch: int = 1
     retried: tuple[int, ...] = ()
+    force: bool = False
+    on_renewal: Callable[[], None] = _nothing
 
-    window: Window = field(init=False)
+    leadership: Leadership = field(init=False)
+    submission: Submission = field(init=False)
+    consumer: ResultConsumer = field(init=False)
+    fleet: Fleet = field(init=False)
     throughput: Throughput = field(default_factory=Throughput)
-    retries: RetryCount = field(default_factory=RetryCount)
-    heard: dict[str, tuple[float, WorkerHeartbeat]] = field(default_factory=dict)
-    status: str = "active"
+    status: RunStatus = RunStatus.ACTIVE
     note: str = ""
     chunks_settled: int = 0
-    consumer: ResultConsumer = field(init=False)
     _news: list[AnyEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        prefix = f"{self.generation}-" if self.generation else ""
-        planner = Planner(self.spec.size, self.options.chunk_size)
-        self.window = Window(planner, self.collector.missing, prefix)
-        self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._backoff = Backoff(self.broker.consumer, self._on_trouble, recover=self.restart_broker)
+        self.fleet = Fleet(self.options.expected_slots)
+        self.leadership = Leadership(self.broker, self.spec, epoch=self.epoch, force=self.force)
+        self.submission = Submission(
+            self.spec,
+            self.space,
+            self.collector,
+            self.broker,
+            self._backoff,
+            lambda: self.fleet.slots,
+            self.options.chunk_size,
+        )
         keep = self.options.keep_result_bytes
-        self.consumer = ResultConsumer(self.collector, self.broker, self.spec.run, keep, self._backoff)
-        self._started = self._last_news = self._rivals_due = loop_time()
+        self.consumer = ResultConsumer(self.collector, self.broker, self.spec.identity, keep, self._backoff)
+        self._started = self._rivals_due = loop_time()
 
     # ------------------------------------------------------------------------------------------ the run
 
-    async def run(self) -> str:
-        """Returns the final status: ``finished``, ``finished_with_dead_letters``, ``interrupted``, ``cancelled``.
+    async def run(self) -> RunStatus:
+        """Returns how it ended: finished, finished with dead letters, interrupted, or cancelled.
 
-        Raises ``FunctionError`` (no worker can run it), ``RunStopped`` (too many failures), ``BrokerError`` and
-        ``StorageError``. Whatever happens, everything collected so far is committed first.
+        Raises ``RunConflictError`` (the id is in use, or a newer coordinator has taken the run over), ``FunctionError``
+        (no worker can run it), ``RunStopped`` (too many failures), ``BrokerError`` and ``StorageError``. Whatever
+        happens, everything collected so far is committed first.
         """
         try:
             await self._announce()
             await self._work()
-            if self.status == "active":
+            if self.status is RunStatus.ACTIVE:
                 await self.consumer.flush()  # patiently: a disk that is full now is no reason to call the run failed
-                self.status = "finished_with_dead_letters" if self.collector.dead_count else "finished"
+                dead = self.collector.dead_count
+                self.status = RunStatus.FINISHED_WITH_DEAD_LETTERS if dead else RunStatus.FINISHED
         except asyncio.CancelledError:
-            self.status = "interrupted"
+            self.status = RunStatus.INTERRUPTED
             raise
         except BaseException:
-            self.status = "failed"
+            self.status = RunStatus.FAILED
             raise
         finally:
             await self._leave()
         return self.status
 
-    def stop(self, status: str = "interrupted") -> None:
+    def stop(self, status: RunStatus = RunStatus.INTERRUPTED) -> None:
         """End the run early: drain local workers, commit what is settled. May be called again and again."""
         self.status = status
         self._backoff.exhausted = True
@@ -137,20 +145,26 @@ class Coordinator:
 
     async def _announce(self) -> None:
         await self._first_contact()
-        await self._backoff.call(partial(self.broker.publish_run, self._record("active")))
+        record = await self._backoff.call(self.leadership.claim)
+        self.on_renewal()
+        self.submission.begin(record.epoch)
+        self.consumer.cursor = record.results_from or None
+        await self._backoff.call(partial(self.broker.retire_runs, *self._retention()))
         if self.retried:
-            await self._backoff.call(partial(self.broker.take_dead_letters, self.spec.run, self.retried))
-        await self._tell(
+            await self._backoff.call(partial(self.broker.take_dead_letters, self.spec.identity, self.retried))
+        await self._publish(
             RunStarted(
                 **self._signed(),
-                run=self.spec.run,
                 function=str(self.spec.function),
                 size=self.spec.size,
                 settled=self.settled,
-                resumed=self.generation > 0,
+                resumed=record.epoch > 1,
                 names=self.spec.names,
             )
         )
+
+    def _retention(self) -> tuple[int, float]:
+        return self.options.keep_result_bytes, self.options.keep_seconds
 
     async def _first_contact(self) -> None:
         """A broker that is only just up may refuse for a moment; one that is not there is reported soon."""
@@ -161,22 +175,23 @@ class Coordinator:
             except BrokerUnavailable:
                 if loop_time() >= deadline:
                     raise
-            await asyncio.sleep(LOOK_SECONDS / 5)
+            await asyncio.sleep(TICK_SECONDS / 5)
 
     async def _work(self) -> None:
-        loops = [self._submit, self._listen, self._look]
-        helpers = [asyncio.create_task(loop(), name=loop.__name__) for loop in loops]
-        collecting = asyncio.create_task(self._collect(), name="_collect")
-        stopping = asyncio.create_task(self._stop.wait(), name="_stop")
+        """Until all is settled, somebody asks us to stop, or a loop raises; the loops end with it."""
         try:
-            await asyncio.wait({collecting, stopping, *helpers}, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done() and self.status != "active":
-                await self._drain(collecting)
-            for task in (*helpers, collecting):
-                if task.done() and not task.cancelled():
-                    task.result()
-        finally:
-            await _cancel(*helpers, collecting, stopping)
+            async with asyncio.TaskGroup() as group:
+                helpers = [group.create_task(loop(), name=loop.__name__) for loop in (self.submission.run, self._tick)]
+                others = [group.create_task(loop(), name=loop.__name__) for loop in (self._consume_events, self._renew)]
+                collecting = group.create_task(self._collect(), name="_collect")
+                stopping = group.create_task(self._stop.wait(), name="_stop")
+                await asyncio.wait({collecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                await _cancel(*helpers, stopping)  # nobody submits or replaces workers any more; the lease is renewed
+                if not collecting.done():
+                    await self._drain(collecting)
+                await _cancel(*others)
+        except BaseExceptionGroup as group_of_errors:
+            raise _first(group_of_errors) from None
 
     async def _drain(self, collecting: asyncio.Task[None]) -> None:
         """Local workers settle what they have; what reaches the log by then is still collected."""
@@ -192,19 +207,20 @@ class Coordinator:
     async def _leave(self) -> None:
         self._backoff.exhausted = True
         await self.consumer.flush()
-        state = "finished" if self.status.startswith("finished") else self.status
+        if not self.leadership.is_claimed:
+            return
         ended = RunEnded(
             **self._signed(),
-            run=self.spec.run,
             status=self.status,
             done=self.collector.done_count,
             dead=self.collector.dead_count,
             seconds=loop_time() - self._started,
         )
         try:
-            await self.broker.publish_run(self._record(state))
+            await self.leadership.end(self.status, self.consumer.kept_bytes)
             await self._publish_progress(self.progress())
             await self.broker.publish_events([ended])
+            await self.broker.retire_runs(*self._retention())
         except BrokerError as error:
             log.debug("the broker did not hear of the end: %s", error)
         self.report(self.progress())
@@ -214,49 +230,19 @@ class Coordinator:
         """Parameters that have a result or a dead letter here, on disk or about to be."""
         return self.collector.done_count + self.collector.dead_count
 
-    # ------------------------------------------------------------------------------------------ submit
-
-    async def _submit(self) -> None:
-        while True:
-            self._wake.clear()
-            chunks = self.window.cut(self.slots, self._unassigned())
-            if chunks:
-                tasks = [self._task(name, ranges) for name, ranges in chunks]
-                await self._backoff.call(partial(self.broker.submit, tasks))
-            else:
-                await self._wake.wait()
-
-    def _unassigned(self) -> int:
-        return self.spec.size - self.settled - self.window.in_flight - self.retries.waiting
-
-    def _task(self, name: str, ranges: Ranges) -> Task:
-        rows = None
-        if not self.space.computable:
-            rows = tuple(self.space[index] for index in indices_of(ranges))
-        return Task(run=self.spec.run, id=name, ranges=ranges, rows=rows)
-
-    @property
-    def slots(self) -> int:
-        """Slots of the workers heard of lately; before the first heartbeat, those expected."""
-        self._forget_silent()
-        return sum(len(beat.slots) for _, beat in self.heard.values()) or self.options.expected_slots
-
-    # ------------------------------------------------------------------------------------------ collect
+    # ------------------------------------------------------------------------------------------ results and events
 
     async def _collect(self) -> None:
         while not self.collector.complete:
-            messages = await self._backoff.call(partial(self.consumer.read, READ_LIMIT, LOOK_SECONDS))
+            messages = await self._backoff.call(partial(self.consumer.read, READ_LIMIT, TICK_SECONDS))
             self._ingest(messages)
             await self.consumer.write_when_due()
 
     def _ingest(self, messages: list[ResultMessage]) -> None:
         for header in self.consumer.ingest(messages):
-            self.window.saw(header)
-            self.retries.saw(header.attempt, header.count + len(header.dead), header.failed)
+            self.submission.saw(header)
             self.chunks_settled += 1
         if messages:
-            self._last_news = loop_time()
-            self._wake.set()
             self._check_failures()
 
     def _check_failures(self) -> None:
@@ -267,85 +253,91 @@ class Coordinator:
                 f"see `ttg failed {self.spec.run} --group`, mend the function, then `ttg resume {self.spec.run}`"
             )
 
-    # ------------------------------------------------------------------------------------------ listen
-
-    async def _listen(self) -> None:
+    async def _consume_events(self) -> None:
         after: str | None = "$"
         while True:
-            entries = await self._backoff.call(partial(self.broker.read_events, after, READ_LIMIT, LOOK_SECONDS))
+            entries = await self._backoff.call(partial(self.broker.read_events, after, READ_LIMIT, TICK_SECONDS))
             for after, event in entries:  # noqa: B007 - the cursor to go on from
-                self._on_event(event)
-
-    def _on_event(self, event: AnyEvent) -> None:
-        if isinstance(event, WorkerHeartbeat):
-            known = event.worker in self.heard
-            self.heard[event.worker] = (loop_time(), event)
-            if not known:
-                self._wake.set()
-        elif isinstance(event, WorkerStopped):
-            self.heard.pop(event.worker, None)
-        elif isinstance(event, FunctionRefused) and event.run == self.spec.run:
-            self._on_refusal(event)
+                if self.fleet.saw(event, loop_time()):
+                    self.submission.wake()
+                if isinstance(event, FunctionRefused) and event.identity == self.spec.identity:
+                    self._on_refusal(event)
 
     def _on_refusal(self, event: FunctionRefused) -> None:
         if event.lasting and not self.chunks_settled:  # afterwards it is that worker's own trouble
             raise FunctionError(event.text)
         log.warning("worker %s does not work on this run: %s", event.worker, event.text)
 
-    def _forget_silent(self) -> None:
-        now = loop_time()
-        for worker, (at, beat) in list(self.heard.items()):
-            if now - at > SILENT_HEARTBEATS * beat.interval + 1.0:
-                del self.heard[worker]
+    # ------------------------------------------------------------------------------------------ leading
 
-    # ------------------------------------------------------------------------------------------ look
-
-    async def _look(self) -> None:
+    async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self.leadership.renewal_seconds)
+            await self._backoff.call(self.leadership.renew)  # what became of the run, the next tick sees
+            self.on_renewal()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.fleet.forget_silent(loop_time())
             self.throughput.saw(loop_time(), self.settled)
             progress = self.progress()
             self.report(progress)
             self._look_after_workers()
             await self._publish_progress(progress)
-            await self._tell(*self._news)
+            await self._publish(*self._news)
             self._news.clear()
-            if await self._cancelled():
-                self.stop("cancelled")
-            await self._look_for_lost_tasks()
+            await self._check_standing()
+            await self._check_lost()
             await self._look_for_rivals()
-            self._wake.set()
+            self.submission.wake()
 
-    def progress(self) -> Progress:
-        """The run at this moment."""
-        return Progress(
-            run=self.spec.run,
-            size=self.spec.size,
-            done=self.collector.done_count,
-            dead=self.collector.dead_count,
-            retrying=self.retries.waiting,
-            rate=self.throughput.rate,
-            workers=len(self.heard),
-            elapsed_seconds=loop_time() - self._started,
-            note=self.note,
-        )
-
-    async def _publish_progress(self, progress: Progress) -> None:
-        await self._tell(
-            RunProgress(
-                **self._signed(),
-                run=progress.run,
-                size=progress.size,
-                done=progress.done,
-                dead=progress.dead,
-                retrying=progress.retrying,
-                submitted=self.window.submitted,
-                chunks_settled=self.chunks_settled,
-                rate=progress.rate,
-                eta_seconds=progress.eta_seconds,
-                workers=progress.workers,
+    async def _check_standing(self) -> None:
+        """A broker that has forgotten the run has forgotten its tasks as well."""
+        try:
+            standing, record = await self.leadership.look()
+            if standing is Standing.FORGOTTEN:
+                self.submission.begin((await self.leadership.claim()).epoch)
+                self.consumer.cursor = None
+                await self._submit_again("the broker had lost the run")
+        except (BrokerUnavailable, BrokerFull):
+            return
+        if standing is Standing.CANCELLED:
+            self.stop(RunStatus.CANCELLED)
+        elif standing is Standing.SUPERSEDED:
+            assert record is not None
+            raise RunConflictError(
+                f"run {record.run} is led by another coordinator now ({record.leader}, epoch {record.epoch}): this one "
+                "leaves it alone"
             )
-        )
+
+    async def _check_lost(self) -> None:
+        """Nothing arrives, nobody holds a task of this run, the queues are empty: then what is missing is lost."""
+        if self.fleet.holds(self.spec.identity):
+            return
+        if await self.submission.find_lost(self.options.lost_after_seconds):
+            await self._submit_again("the broker no longer had the tasks")
+
+    async def _submit_again(self, reason: str) -> None:
+        if missing := self.submission.start_over():
+            log.warning("%s: submitting what is missing again", reason)
+            await self._publish(TasksResubmitted(**self._signed(), parameters=missing, reason=reason))
+
+    async def _look_for_rivals(self) -> None:
+        """Other runs that are led by somebody now: the queue is shared with them, by priority."""
+        if loop_time() < self._rivals_due:
+            return
+        self._rivals_due = loop_time() + RIVALS_SECONDS
+        try:
+            records = await self.broker.list_runs()
+        except BrokerError:
+            return
+        now = unix_time()
+        rivals = [record.priority for record in records if self._is_rival(record, now)]
+        self.submission.window.weight = weight_among(self.spec.priority, rivals)
+
+    def _is_rival(self, record: RunRecord, now: float) -> bool:
+        return record.identity != self.spec.identity and record.status_at(now) is RunStatus.ACTIVE
 
     def _look_after_workers(self) -> None:
         if self.workers is None:
@@ -354,87 +346,62 @@ class Coordinator:
             log.warning(
                 "a local worker ended with exit code %d%s", code, "" if self.workers.alive else "; none is left"
             )
-        if self.workers.hopeless and not self.heard:
+        if self.workers.hopeless and not self.fleet:
             raise RunStopped(
                 f"every local worker ended and none can be started; last words:\n{log_tail(self.workers.command.logs)}"
             )
 
-    async def _cancelled(self) -> bool:
-        """Also notices that the broker has forgotten the run, which means it has forgotten its tasks as well."""
-        try:
-            record = await self.broker.find_run(self.spec.run)
-            if record is None:
-                await self.broker.publish_run(self._record("active"))
-                self.consumer.cursor = None
-                await self._submit_again("the broker had lost the run")
-        except (BrokerUnavailable, BrokerFull):
-            return False
-        return record is not None and record.state == "cancelled"
+    # ------------------------------------------------------------------------------------------ telling
 
-    async def _look_for_rivals(self) -> None:
-        """Other runs that are active here: the queue is shared with them, by priority."""
-        if loop_time() < self._rivals_due:
-            return
-        self._rivals_due = loop_time() + RIVALS_SECONDS
-        try:
-            records = await self.broker.list_runs()
-        except BrokerError:
-            return
-        rivals = [record for record in records if record.state == "active" and record.run != self.spec.run]
-        self.window.weight = weight_among(self.spec.priority, [priority_of(record) for record in rivals])
+    def progress(self) -> Progress:
+        """The run at this moment."""
+        return Progress(
+            run=self.spec.run,
+            size=self.spec.size,
+            done=self.collector.done_count,
+            dead=self.collector.dead_count,
+            retrying=self.submission.retries.waiting,
+            rate=self.throughput.rate,
+            workers=len(self.fleet),
+            elapsed_seconds=loop_time() - self._started,
+            note=self.note,
+        )
 
-    async def _look_for_lost_tasks(self) -> None:
-        """Nothing arrives, nobody holds a task of this run, the queues are empty: then what is missing is lost."""
-        if loop_time() - self._last_news < self.options.lost_after_seconds or self._held():
-            return
-        try:
-            stats = await self.broker.stats()
-        except BrokerError:
-            return
-        if any(stats.queue(name).messages for name in ("tasks", "tasks.retry")):
-            return
-        await self._submit_again("the broker no longer had the tasks")
-
-    def _held(self) -> bool:
-        prefix = f"{self.spec.run}/"
-        return any(task.startswith(prefix) for _, beat in self.heard.values() for task in beat.holding)
-
-    async def _submit_again(self, reason: str) -> None:
-        missing = self.spec.size - self.settled
-        if not missing:
-            return
-        log.warning("%s: submitting what is missing again", reason)
-        self.window.start_over()
-        self.retries.waiting = 0
-        self._last_news = loop_time()
-        self._wake.set()
-        await self._tell(TasksResubmitted(**self._signed(), run=self.spec.run, parameters=missing, reason=reason))
-
-    # ------------------------------------------------------------------------------------------ the broker
+    async def _publish_progress(self, progress: Progress) -> None:
+        await self._publish(
+            RunProgress(
+                **self._signed(),
+                size=progress.size,
+                done=progress.done,
+                dead=progress.dead,
+                retrying=progress.retrying,
+                submitted=self.submission.window.submitted,
+                chunks_settled=self.chunks_settled,
+                rate=progress.rate,
+                eta_seconds=progress.eta_seconds,
+                workers=progress.workers,
+            )
+        )
 
     def _on_trouble(self, text: str, recovered: bool) -> None:
         self.note = "" if recovered else text
-        self._news.append(BrokerTrouble(**self._signed(), text=text, recovered=recovered))
+        self._news.append(BrokerTrouble(at=unix_time(), source=self.broker.consumer, text=text, recovered=recovered))
 
-    async def _tell(self, *events: AnyEvent) -> None:
+    async def _publish(self, *events: AnyEvent) -> None:
         try:
             await self.broker.publish_events(events)
         except BrokerError as error:
             log.debug("event not published: %s", error)
 
     def _signed(self) -> dict[str, Any]:
-        return {"at": unix_time(), "source": self.broker.consumer}
-
-    def _record(self, state: str) -> RunRecord:
-        return RunRecord(self.spec.run, msgspec.Raw(encode_spec(self.spec)), state)
+        run, identity = self.spec.run, self.spec.identity
+        return {"at": unix_time(), "source": self.broker.consumer, "run": run, "identity": identity}
 
 
-def priority_of(record: RunRecord) -> int:
-    """The priority of a run; 0 if its specification cannot be read."""
-    try:
-        return decode_spec(record.spec).priority
-    except MessageError:
-        return 0
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group; whoever runs a coordinator wants to know one reason."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -131,7 +131,7 @@ class _Watch(Silent):
         asyncio.get_running_loop().call_later(SAMPLE_SECONDS, running.coordinator.stop)
 
     def __call__(self, progress: Progress) -> None:
-        beats = self._running.coordinator.heard.values() if self._running else ()
+        beats = self._running.coordinator.fleet.beats.values() if self._running else ()
         seen = (slot.memory_bytes for _, beat in beats for slot in beat.slots)
         self.child_bytes = max(self.child_bytes, *seen, 0)
 

@@ -16,12 +16,14 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.allocation import keep_freed_memory
-from ttg.clock import unix_time
-from ttg.errors import BrokerError, FunctionError, RunStopped
-from ttg.results.folder import RunFolder, forget_run
+from ttg.errors import BrokerError, FunctionError, RunConflictError, RunStopped
+from ttg.messages import RunStatus
+from ttg.results.folder import RunFolder, RunLock, forget_run, link_run
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
 from ttg.run.report import Finished
@@ -79,24 +81,30 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
         signals.listen()
     hooks.on_begin(signals.on_signal)
     try:
-        with folder.lock():
-            return await _execute(request, folder, reporter, hooks, signals)
+        with folder.lock() as lock:
+            return await _execute_or_forget(request, folder, lock, reporter, hooks, signals)
     except asyncio.CancelledError:
-        if signals.presses and folder.info.state == "active":
-            folder.update(state="interrupted")
+        if signals.presses and folder.info.state is RunStatus.ACTIVE:
+            folder.update(state=RunStatus.INTERRUPTED)
         if signals.presses != 1:
             raise
         raise RunStopped(f"stopped before it began; `ttg resume {request.spec.run}` starts it") from None
-    except (FunctionError, BrokerError):
+
+
+async def _execute_or_forget(request: RunRequest, folder: RunFolder, *more: Any) -> Finished:
+    """A new run that never began leaves nothing: its folder is free again."""
+    try:
+        return await _execute(request, folder, *more)
+    except (FunctionError, BrokerError, RunConflictError):
         if not request.resume and not folder.info.done + folder.info.dead:
-            forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
+            forget_run(folder, request.settings.home, delete=True)
         raise
 
 
 def _folder(request: RunRequest) -> RunFolder:
     if request.resume:
         return RunFolder.open(request.out)
-    folder = RunFolder.create(request.out, request.spec, request.settings.home)
+    folder = RunFolder.create(request.out, request.spec)
     if not request.space.computable:
         from ttg.results.rows import save_rows
 
@@ -104,16 +112,25 @@ def _folder(request: RunRequest) -> RunFolder:
     return folder
 
 
-async def _execute(request: RunRequest, folder: RunFolder, reporter: Any, hooks: Hooks, signals: _Signals) -> Finished:
-    folder.update(spec=request.spec, state="active")
+async def _execute(
+    request: RunRequest, folder: RunFolder, lock: RunLock, reporter: Any, hooks: Hooks, signals: _Signals
+) -> Finished:
+    folder.update(spec=request.spec, state=RunStatus.ACTIVE, epoch=folder.info.epoch + 1)
     async with _broker(request, folder) as (broker, server, workers):
         coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
+        coordinator.on_renewal = partial(_confirm, folder, lock, request.settings.home)
         hooks.on_start(Running(coordinator, broker, server, workers))
         async with _services(request, broker, hooks):
-            status = await _run(coordinator, folder, reporter)
+            await _run(coordinator, folder, reporter)
             if hooks.before_end is not None:
                 await hooks.before_end()
-    return Finished.of(folder, status)
+    return Finished.of(folder)
+
+
+def _confirm(folder: RunFolder, lock: RunLock, home: Path) -> None:
+    """The run is ours: show that we live, and let it be found by its id."""
+    lock.touch()
+    link_run(folder, home)
 
 
 @asynccontextmanager
@@ -145,7 +162,7 @@ async def _broker(
         if workers is not None:
             workers.kill()
         if server is not None:
-            await server.stop(discard=folder.info.state.startswith("finished"))
+            await server.stop(discard=folder.info.state.is_finished)
 
 
 async def _embedded(request: RunRequest, folder: RunFolder) -> EmbeddedServer | None:
@@ -165,7 +182,16 @@ def _local_workers(
         log.warning("no local workers: start some, in this folder, with `%s`", _worker_command(request, url))
         return None
     spec = request.spec
-    arguments = ["--slots", str(request.slots), "--until-run", spec.run, "--allow", str(spec.function), "--allow", "."]
+    arguments = [
+        "--slots",
+        str(request.slots),
+        "--until-run",
+        f"{spec.run}@{spec.identity}",
+        "--allow",
+        str(spec.function),
+        "--allow",
+        ".",
+    ]
     environment = {
         **os.environ,
         "TTG_BROKER": url,
@@ -216,8 +242,9 @@ def _coordinator(
         report=reporter,
         workers=workers,
         restart_broker=server.ensure if server else None,
-        generation=_generation(folder) if request.resume else 0,
+        epoch=folder.info.epoch,
         retried=tuple(request.retry_dead),
+        force=request.force,
     )
 
 
@@ -238,12 +265,7 @@ def _importing_much() -> Iterator[None]:
             keep_freed_memory()
 
 
-def _generation(folder: RunFolder) -> int:
-    """Distinguishes the task ids of this coordinator from those of earlier ones of the same run."""
-    return int(1000 * unix_time()) % 10**9
-
-
-async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> str:
+async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> RunStatus:
     started = asyncio.get_running_loop().time()
     try:
         return await coordinator.run()
@@ -253,7 +275,13 @@ async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> st
         collector, on_disk = coordinator.collector, coordinator.collector.ledger
         if on_disk.complete:
             await asyncio.to_thread(collector.finalise)
-        folder.update(state=coordinator.status, seconds=seconds, done=on_disk.done_count, dead=on_disk.dead_count)
+        folder.update(
+            state=coordinator.status,
+            epoch=coordinator.leadership.record.epoch,
+            seconds=seconds,
+            done=on_disk.done_count,
+            dead=on_disk.dead_count,
+        )
 
 
 class _Signals:

@@ -18,7 +18,7 @@ from ttg.results.folder import RunFolder, find_run
 from ttg.run.options import RunOptions
 from ttg.settings import Settings
 from ttg.space import Space, space_to_json
-from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec
+from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec, new_identity
 from ttg.units import Share
 
 EMBEDDED_KEEP_BYTES = 4 << 20
@@ -39,6 +39,7 @@ class RunRequest:
     replace_workers: bool = True
     options: RunOptions = field(default_factory=RunOptions)
     resume: bool = False
+    force: bool = False
     retry_dead: Iterable[int] = ()
 
 
@@ -64,6 +65,7 @@ def new_request(function: FunctionRef, space: Space, settings: Settings, chosen:
         vectorized=chosen.vectorized or is_marked(function),
         priority=chosen.priority,
         created=unix_time(),
+        identity=new_identity(),
     )
     return _request(spec, space, settings, chosen, chosen.out or Path("ttg-runs") / spec.run)
 
@@ -97,6 +99,7 @@ def _request(
         replace_workers=chosen.replace,
         options=RunOptions(chunk_size=chosen.chunk_size, max_failures=most, keep_result_bytes=keep),
         resume=resume,
+        force=chosen.force,
         retry_dead=chosen.retry_dead,
     )
 

@@ -21,24 +21,26 @@ MAX_BUFFERED_BYTES = 16 << 20
 
 class ResultConsumer:
     """The collecting side of one run. ``cursor`` is the newest message taken in; ``None`` reads the log from its start.
+    ``kept_bytes`` is what of the collected results is left in the broker.
 
     What is buffered here is still in the broker, so losing this object loses nothing.
     """
 
     def __init__(
-        self, collector: Collector, broker: Broker, run: str, keep_result_bytes: int, backoff: Backoff
+        self, collector: Collector, broker: Broker, identity: str, keep_result_bytes: int, backoff: Backoff
     ) -> None:
         self.collector = collector
         self.cursor: str | None = None
         self._broker = broker
-        self._run = run
+        self._identity = identity
+        self.kept_bytes = 0
         self._keep_result_bytes = keep_result_bytes
         self._backoff = backoff
         self._writing: asyncio.Task[None] | None = None
 
     async def read(self, limit: int, wait_seconds: float) -> list[ResultMessage]:
         """The next messages of this run."""
-        return await self._broker.read_results(self.cursor, limit, wait_seconds, self._run)
+        return await self._broker.read_results(self.cursor, limit, wait_seconds, self._identity)
 
     def ingest(self, messages: Sequence[ResultMessage]) -> Iterator[ResultHeader]:
         """Buffer what is new; yields the header of each message that fits this run."""
@@ -78,6 +80,7 @@ class ResultConsumer:
         written = await self._backoff.call(partial(asyncio.to_thread, self.collector.write, batch))
         self.collector.commit(written)
         try:
-            await self._broker.trim_results(self._run, written.cursor, self._keep_result_bytes)
+            kept = await self._broker.trim_results(self._identity, written.cursor, self._keep_result_bytes)
+            self.kept_bytes = kept
         except BrokerError as error:
             log.debug("collected results stay in the broker for now: %s", error)

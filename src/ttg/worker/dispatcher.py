@@ -1,113 +1,223 @@
-"""What to do with a task that was just leased: execute it, refuse it, look closer, or wait for its run to be known."""
+"""The way of every task through this worker, from its lease to its outcome: what to do, who does it, what came of it.
+
+Where a task is at any time is said by :class:`~ttg.worker.leases.Leases`; here is what moves it.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import enum
 import logging
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any
+from collections import defaultdict
+from collections.abc import Sequence
 
 from ttg.backoff import Backoff
 from ttg.brokers.base import Delivery
+from ttg.clock import loop_time
 from ttg.errors import MessageError
+from ttg.messages import ChildDied, FunctionRefused, MessageQuarantined, Task
+from ttg.worker.assignments import Assignment
+from ttg.worker.config import WorkerConfig
 from ttg.worker.event_buffer import EventBuffer
-from ttg.worker.outcome import ended_by_lost_workers
-from ttg.worker.run_cache import Run, RunCache
+from ttg.worker.leases import Lease, Leases, State
+from ttg.worker.outcome import Death, Ended, ended_by_lost_workers
+from ttg.worker.process import Spawn
+from ttg.worker.run_cache import KnownRun, RunCache
 from ttg.worker.settler import Settler
+from ttg.worker.slot import Slot
 
 log = logging.getLogger("ttg.worker")
 
-HOLD_SECONDS = 2.0
-LOOK_AGAIN_SECONDS = 1.0
-UNKNOWN_RUN_LOOKS = 5
+MAX_UNKNOWN_DISPATCHES = 6
+MAX_REFUSED_DISPATCHES = 3
+NO_TASK = Task("", "", ())
 
 
-@dataclass(eq=False)
+class Decision(enum.Enum):
+    """What to do with a task that is leased and bound to no slot."""
+
+    RUN = "its run is known: a slot executes it"
+    BISECT = "too many workers were lost with it: it is split, or charged"
+    REFUSE = "this worker does not execute its run: kept for a while, so that nobody spins, then others may have it"
+    DROP = "its run is over, or it is of another life of its run"
+    WAIT = "the broker may learn of its run a moment later"
+
+
+def decide(run: KnownRun | None, delivery: Delivery) -> Decision:
+    """What to do with ``delivery``, as far as its ``run`` is known."""
+    if run is None:
+        return Decision.WAIT
+    if not run.is_active:
+        return Decision.DROP
+    if run.refusal:
+        return Decision.REFUSE
+    return Decision.BISECT if ended_by_lost_workers(delivery.task, delivery.deliveries) else Decision.RUN
+
+
 class Dispatcher:
-    """Every task passes :meth:`dispatch` once. It is ``on_hold``, its lease renewed, until its fate is known.
+    """Owns the slots; see the module's text. Only :meth:`dispatch` and its callers wait, for the broker."""
 
-    ``assign`` hands a task to a slot. ``start`` runs a coroutine in the background and reports its errors.
-    """
+    def __init__(
+        self,
+        config: WorkerConfig,
+        runs: RunCache,
+        backoff: Backoff,
+        events: EventBuffer,
+        leases: Leases,
+        settler: Settler,
+        spawn: Spawn,
+    ) -> None:
+        self._worker = config.name
+        self._runs, self._backoff, self._events = runs, backoff, events
+        self._leases, self._settler = leases, settler
+        secret = config.secret.encode() if config.secret else None
+        self.slots = [Slot(number, self, leases, spawn, secret) for number in range(config.slots)]
 
-    runs: RunCache
-    backoff: Backoff
-    events: EventBuffer
-    settler: Settler
-    assign: Callable[[Run, Delivery], None]
-    start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-    on_hold: set[Delivery] = field(default_factory=set)
-    _waits: set[asyncio.Task[None]] = field(default_factory=set)
+    # -- tasks that come
 
-    async def dispatch(self, delivery: Delivery) -> None:
-        """Find out what to do with a leased task, and do it."""
-        name = delivery.task.run
+    async def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Find out what to do with tasks that were just leased, and do it."""
+        kept, unwanted = self._leases.admit(deliveries)
+        self.give_back(unwanted)
+        for lease in kept:
+            self._settler.observe("leased", delivery=lease.delivery)
+            await self.dispatch(lease)
+
+    async def redispatch(self) -> None:
+        """Ask again what to do with the tasks that wait for a decision."""
+        for lease in self._leases.in_state(State.PENDING):
+            if lease.dispatches:
+                await self.dispatch(lease)
+
+    async def dispatch(self, lease: Lease) -> None:
+        """Decide about a pending task."""
+        run, reason = await self._find_run(lease.task)
+        if lease.state is not State.PENDING:
+            return  # lost, or given back, while the broker was asked
+        lease.dispatches += 1
+        decision = Decision.DROP if self._runs.is_stale(lease.task) else decide(run, lease.delivery)
+        if decision is Decision.WAIT and (reason or lease.dispatches >= MAX_UNKNOWN_DISPATCHES):
+            self._quarantine(lease, reason or f"run {lease.task.run} is unknown to this broker")
+        elif decision is Decision.DROP:
+            self._settler.drop(lease)
+        elif run is None:
+            return
+        elif decision is Decision.REFUSE:
+            self._refuse(lease, run)
+        elif decision is Decision.BISECT:
+            self._bisect(lease, run)
+        else:
+            self._assign(lease, run)
+
+    async def _find_run(self, task: Task) -> tuple[KnownRun | None, str]:
+        """The run if the broker knows it, and what is wrong with its record."""
         try:
-            run = self.runs.known(name) or await self.backoff.call(lambda: self.runs.find(name))
+            return await self._backoff.call(lambda: self._runs.find(task)), ""
         except MessageError as error:
-            self._quarantine(delivery, str(error))
-            return
-        if run is None:
-            self._start(self._wait_for_run(delivery))
-        else:
-            self._dispatch_to(run, delivery)
+            return None, str(error)
 
-    def hold(self, run: Run, delivery: Delivery) -> None:
-        """Keep a task that this worker refuses for a while, so that nobody spins; then let others have it."""
-        self.on_hold.add(delivery)
-        self.events.note_refused(run.name, run.refusal, run.lasting)
-        self._start(self._requeue_later(run, delivery))
+    def _quarantine(self, lease: Lease, reason: str) -> None:
+        log.error("task %s quarantined: %s", lease.task.id, reason)
+        self._events.emit(MessageQuarantined, queue="tasks", reason=reason)
+        self._settler.drop(lease)
 
-    def requeue_all(self) -> None:
-        """Give back what is on hold: the worker leaves."""
-        for wait in self._waits:
-            wait.cancel()
-        while self.on_hold:
-            self.settler.give_back(self.on_hold.pop())
+    def _refuse(self, lease: Lease, run: KnownRun) -> None:
+        if lease.dispatches >= MAX_REFUSED_DISPATCHES:
+            self._settler.give_back(lease)
+        elif lease.dispatches == 1:
+            about = {"run": run.name, "identity": run.record.identity, "text": run.refusal, "lasting": run.lasting}
+            self._events.emit(FunctionRefused, worker=self._worker, **about)
 
-    def _dispatch_to(self, run: Run, delivery: Delivery) -> None:
-        if run.is_active and run.refusal:
-            self.hold(run, delivery)
-            return
-        self.on_hold.discard(delivery)
+    def _bisect(self, lease: Lease, run: KnownRun) -> None:
+        ended = ended_by_lost_workers(lease.task, lease.delivery.deliveries)
+        assert ended is not None
+        log.warning("task %s was lost with %d workers: looking closer", lease.task.id, lease.delivery.deliveries - 1)
+        self._settler.end(lease, run, ended)
+
+    def _assign(self, lease: Lease, run: KnownRun) -> None:
+        slot = self._leases.next_slot(loop_time())
+        self.slots[slot].assign(run, self._leases.assign(lease, run, slot))
+
+    # -- what slots say
+
+    def on_ended(self, slot: Slot, assignment: Assignment, ended: Ended) -> None:
+        """An assignment has an end. If too much waits to be settled already, nothing more is started."""
+        lease = self._leases.of(assignment)
+        assert lease is not None
+        self._settler.end(lease, assignment.run, ended, slot.number, assignment.began_unix)
+        if self._leases.is_full:
+            self.give_back(self._leases.in_state(State.QUEUED))
+
+    def on_child_died(self, slot: Slot, death: Death, assignment: Assignment | None, suspects: int) -> None:
+        """A child died unasked."""
+        self._settler.summary.children_died += 1
+        task = assignment.task if assignment else NO_TASK
+        log.warning("slot %d: %s (%s, %d suspects)", slot.number, death.text, task.id or "idle", suspects)
+        about = {"run": task.run, "identity": task.identity, "task": task.id, "suspects": suspects}
+        self._events.emit(ChildDied, worker=self._worker, slot=slot.number, kind=death.kind, text=death.text, **about)
+        self._settler.observe("child_died", slot=slot, death=death, assignment=assignment, suspects=suspects)
+
+    def on_refused(self, run: KnownRun, text: str) -> None:
+        """A run's function cannot be loaded here: its tasks are kept for a while."""
+        if not run.refusal:
+            log.error("run %s is refused: %s", run.name, text)
+        run.refusal, run.lasting = text, True
+        leases = self._leases.of_run(run)
+        self._stop_early(leases)
+        for lease in leases:
+            self._leases.hold(lease)
+            self._refuse(lease, run)
+
+    def on_change(self, moment: str, slot: Slot, assignment: Assignment | None = None) -> None:
+        """A slot may have room."""
+        self._settler.on_change()
+        self._settler.observe(moment, slot=slot, assignment=assignment)
+
+    # -- tasks that go
+
+    def give_back(self, leases: Sequence[Lease]) -> None:
+        """Return tasks untouched, uncharged."""
+        self._stop_early(leases)
+        for lease in leases:
+            self._settler.give_back(lease)
+
+    def lose(self, deliveries: Sequence[Delivery]) -> None:
+        """Somebody else has these now, except for those that were settled while the broker was asked."""
+        leases = self._leases.find(deliveries)
+        if leases:
+            log.warning("lost %d tasks to other workers: their leases ran out", len(leases))
+        self._stop_early(leases)
+        for lease in leases:
+            self._leases.lose(lease)
+            self._settler.observe("lost", delivery=lease.delivery)
+
+    def forget(self, run: KnownRun) -> None:
+        """The run is over, or was specified anew."""
+        log.info("run %s is %s", run.name, run.record.status.words)
         if not run.is_active:
-            self.settler.drop(delivery)
-        elif ended := ended_by_lost_workers(delivery.task, delivery.deliveries):
-            log.warning("task %s was lost with %d workers: looking closer", delivery.task.id, delivery.deliveries - 1)
-            self.settler.end(delivery, run, ended)
-        else:
-            self.assign(run, delivery)
+            leases = self._leases.of_run(run)
+            self._stop_early(leases)
+            for lease in leases:
+                self._settler.drop(lease)
+        for slot in self.slots:
+            slot.forget(run.life)
 
-    async def _wait_for_run(self, delivery: Delivery) -> None:
-        """The broker may learn of the run a moment later; a task of a run that nobody knows is quarantined."""
-        name = delivery.task.run
-        for _ in range(UNKNOWN_RUN_LOOKS):
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            try:
-                run = await self.backoff.call(lambda: self.runs.find(name))
-            except MessageError as error:
-                self._quarantine(delivery, str(error))
-                return
-            if run is not None:
-                self._dispatch_to(run, delivery)
-                return
-        self._quarantine(delivery, f"run {name} is unknown to this broker")
+    def tick(self, now: float) -> None:
+        """Watch the limits of children, and give back what waits behind a task that takes too long."""
+        for slot in self.slots:
+            slot.tick(now)
+        self.give_back(self._leases.overtaken(now))
 
-    async def _requeue_later(self, run: Run, delivery: Delivery) -> None:
-        await asyncio.sleep(HOLD_SECONDS)
-        if self.runs.known(run.name) in (run, None):
-            self.on_hold.discard(delivery)
-            self.settler.give_back(delivery)
-        else:
-            await self.dispatch(delivery)  # the run has been specified anew meanwhile
+    def drain(self) -> None:
+        """Give back what no child executes; children are asked for what they have, and not replaced."""
+        self.give_back(self._leases.in_state(State.PENDING, State.QUEUED))
+        for slot in self.slots:
+            slot.drain()
 
-    def _quarantine(self, delivery: Delivery, reason: str) -> None:
-        log.error("task %s quarantined: %s", delivery.task.id, reason)
-        self.events.note_quarantined(reason)
-        self.on_hold.discard(delivery)
-        self.settler.drop(delivery)
-
-    def _start(self, wait: Coroutine[Any, Any, None]) -> None:
-        task = self.start(wait)
-        self._waits.add(task)
-        task.add_done_callback(self._waits.discard)
+    def _stop_early(self, leases: Sequence[Lease]) -> None:
+        """Nobody will wait for these; children that have them need not execute them."""
+        stopped = defaultdict(list)
+        for lease in leases:
+            if lease.assignment:
+                stopped[lease.assignment.slot].append(lease.assignment)
+        for slot, assignments in stopped.items():
+            self.slots[slot].stop_early(assignments)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from ttg.messages import (
     DeadLetter,
     Failure,
@@ -164,6 +166,8 @@ def _header(
         call_seconds=ended.call_seconds,
         failed=failed,
         dead=dead,
+        identity=task.identity,
+        epoch=task.epoch,
     )
 
 
@@ -191,7 +195,17 @@ def _retry(task: Task, failures: list[Failure]) -> Task:
 
 def _dead_letter(spec: RunSpec, task: Task, failure: Failure, by: Executor, now: float) -> DeadLetter:
     parameters = by.parameters_of(task, failure.index)
-    return DeadLetter(task.run, str(spec.function), failure.index, parameters, task.attempt, failure, by.worker, now)
+    return DeadLetter(
+        task.run,
+        str(spec.function),
+        failure.index,
+        parameters,
+        task.attempt,
+        failure,
+        by.worker,
+        now,
+        task.identity,
+    )
 
 
 def _charged(index: int, death: Death) -> Failure:
@@ -223,7 +237,7 @@ def continued(task: Task, ranges: Ranges) -> Task:
     """The rest of a task, on the same attempt."""
     base, _, count = task.id.rpartition("+")
     name = f"{base}+{int(count) + 1}" if base and count.isdecimal() else f"{task.id}+1"
-    return Task(task.run, name, ranges, task.attempt, task.bisect_depth, task.exclusive, rows_of(task, ranges))
+    return _replace(task, id=name, ranges=ranges, rows=rows_of(task, ranges))
 
 
 def _part(
@@ -235,8 +249,21 @@ def _part(
     exclusive: bool = False,
     attempt: int | None = None,
 ) -> Task:
-    rows = rows_of(task, ranges)
-    return Task(task.run, f"{task.id}.{letter}", ranges, attempt or task.attempt, bisect_depth, exclusive, rows)
+    return _replace(
+        task,
+        id=f"{task.id}.{letter}",
+        ranges=ranges,
+        attempt=attempt or task.attempt,
+        bisect_depth=bisect_depth,
+        exclusive=exclusive,
+        rows=rows_of(task, ranges),
+    )
+
+
+def _replace(task: Task, **changes: Any) -> Task:
+    """Another task of the same run and epoch."""
+    changed: Task = msgspec.structs.replace(task, **changes)
+    return changed
 
 
 def rows_of(task: Task, ranges: Ranges) -> tuple[dict[str, Any], ...] | None:

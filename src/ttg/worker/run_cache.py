@@ -7,26 +7,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ttg.brokers.base import Broker
+from ttg.errors import MessageError
 from ttg.function import allowed
-from ttg.messages import RunRecord, Task, indices_of
+from ttg.messages import RunRecord, RunStatus, Task, indices_of
 from ttg.planner import Speed
-from ttg.spec import RunSpec, decode_spec
+from ttg.spec import FunctionRef, RunSpec, decode_spec, fingerprint
 from ttg.worker.protocol import Report
 
 if TYPE_CHECKING:
     from ttg.space import Space
 
-ACTIVE = "active"
+STALE_KEPT = 1_000
+NO_SPEC = RunSpec("", FunctionRef("", "", ""), {}, 0, ())
 
 
 @dataclass(eq=False)
-class Run:
+class KnownRun:
     """A run. ``refusal`` says why this worker does not execute it; ``lasting`` if no other worker could either."""
 
     spec: RunSpec
     spec_bytes: bytes
-    state: str = ACTIVE
+    record: RunRecord
     refusal: str = ""
     lasting: bool = False
     speed: Speed = field(default_factory=Speed)
@@ -40,7 +44,16 @@ class Run:
     @property
     def is_active(self) -> bool:
         """Whether its tasks are to be executed."""
-        return self.state == ACTIVE
+        return self.record.is_active
+
+    @property
+    def life(self) -> str:
+        """What its tasks are recognised by; see :attr:`Task.life`."""
+        return self.record.life
+
+    def has(self, task: Task) -> bool:
+        """Whether ``task`` is to be executed by this specification: of this very run, submitted in this epoch."""
+        return task.life == self.life
 
     def saw(self, count: int, report: Report) -> None:
         """Learn the speed of the run from the report on a task of ``count`` parameters."""
@@ -64,37 +77,70 @@ class RunCache:
     def __init__(self, broker: Broker, allow: Sequence[str]) -> None:
         self._broker = broker
         self._allow = tuple(allow)
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, KnownRun] = {}
+        self._stale: dict[tuple[str, int], None] = {}
 
-    def known(self, run: str) -> Run | None:
-        """The run, if it was asked for before."""
+    def known(self, run: str) -> KnownRun | None:
+        """The run that goes by this id, if it was asked for before."""
         return self._runs.get(run)
 
-    async def find(self, run: str) -> Run | None:
-        """The run; ``None`` if the broker does not know it (yet). ``MessageError`` for a spec that cannot be read."""
-        if run not in self._runs:
-            record = await self._broker.find_run(run)
-            if record is None:
-                return None
-            self._runs[run] = self._read(record)
-        return self._runs[run]
+    def is_stale(self, task: Task) -> bool:
+        """Whether the task is known to be of another life: of another run with this id, or of an earlier epoch."""
+        return (task.identity, task.epoch) in self._stale
 
-    async def refresh(self) -> list[Run]:
-        """Ask for the state of every run known; forgets and returns those that are over, or specified anew."""
+    async def find(self, task: Task) -> KnownRun | None:
+        """The run of ``task``; ``None`` if the broker does not know it (yet), or the task :meth:`is_stale`.
+        ``MessageError`` for a specification that cannot be read."""
+        run = self._runs.get(task.run)
+        if (run is not None and run.has(task)) or self.is_stale(task):
+            return run if run is not None and run.has(task) else None
+        record = await self._broker.find_run(task.run, fresh=True)
+        if record is None:
+            return None
+        if task.identity != record.identity or task.epoch < record.epoch:
+            self._note_stale(task)
+        if task.life != record.life:
+            return None
+        spec = await self._broker.find_spec(record)
+        if spec is None and record.is_active:
+            return None
+        self._runs[task.run] = self._read(record, spec)
+        return self._runs[task.run]
+
+    async def refresh(self) -> list[KnownRun]:
+        """Ask for the record of every run known; forgets and returns those that are over, or led anew."""
         changed = []
         for name, run in list(self._runs.items()):
             record = await self._broker.find_run(name)
-            run.state = "unknown" if record is None else record.state
-            if not run.is_active or (record and bytes(record.spec) != run.spec_bytes):
+            if record is not None and record.identity == run.record.identity and record.epoch == run.record.epoch:
+                run.record = record
+            else:
+                run.record = msgspec.structs.replace(run.record, status=RunStatus.ABANDONED)
+            if not run.is_active:
                 changed.append(self._runs.pop(name))
         return changed
 
-    def _read(self, record: RunRecord) -> Run:
-        spec = decode_spec(record.spec)
-        run = Run(spec, bytes(record.spec), record.state)
+    def _note_stale(self, task: Task) -> None:
+        self._stale[task.identity, task.epoch] = None
+        if len(self._stale) > STALE_KEPT:
+            del self._stale[next(iter(self._stale))]
+
+    def _read(self, record: RunRecord, spec_bytes: bytes | None) -> KnownRun:
+        if spec_bytes is None:  # over, and nothing of it will be executed
+            return KnownRun(NO_SPEC, b"", record)
+        spec = decode_spec(spec_bytes)
+        run = KnownRun(spec, spec_bytes, record)
+        if fingerprint(spec) != record.fingerprint or spec.identity != record.identity:
+            raise MessageError(f"the specification of run {record.run} is not the one that its record speaks of")
         if not allowed(spec.function, self._allow, Path.cwd()):
             run.refusal = (
                 f"this worker was not started for {spec.function}: start it in the folder of that file, "
                 f"or with --allow '{spec.function}'"
             )
         return run
+
+
+def is_over(record: RunRecord | None, until: str) -> bool:
+    """Whether the run that a worker was started for, ``RUN`` or ``RUN@IDENTITY``, is over."""
+    _, _, identity = until.partition("@")
+    return record is not None and not record.is_active and identity in ("", record.identity)

@@ -1,29 +1,20 @@
-"""Outcomes on their way into the broker: kept until they are committed, or refused as somebody else's."""
+"""From what became of a task to its outcome, and outcomes into the broker until they are recorded there."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ttg.backoff import Backoff
-from ttg.brokers.base import Broker, Delivery, Settlement
+from ttg.brokers.base import Broker, Settlement
 from ttg.clock import unix_time
-from ttg.messages import Failure, Outcome
 from ttg.worker.config import Summary
 from ttg.worker.event_buffer import EventBuffer
-from ttg.worker.outcome import (
-    Ended,
-    Executor,
-    ParametersOf,
-    dropped,
-    given_back,
-    no_parameters,
-    outcome_of,
-)
-from ttg.worker.run_cache import Run
+from ttg.worker.leases import Lease, Leases
+from ttg.worker.outcome import Ended, Executor, dropped, given_back, outcome_of
+from ttg.worker.run_cache import KnownRun
 
 BATCH_TASKS, BATCH_BYTES = 128, 32 << 20
 
@@ -38,54 +29,46 @@ class Observer(Protocol):
     def __call__(self, moment: str, **data: Any) -> None: ...
 
 
-@dataclass(eq=False, slots=True)
-class Finished:
-    """An outcome that waits to be settled."""
-
-    delivery: Delivery
-    outcome: Outcome
-    failures: Sequence[Failure] = ()
-
-
 @dataclass(eq=False)
 class Settler:
-    """Settles in the order of arrival, several at a time. ``on_change`` is called when the queue has changed."""
+    """Settles in the order of completion, several at a time. ``on_change`` is called when something has changed."""
 
     broker: Broker
     backoff: Backoff
+    leases: Leases
     summary: Summary
     events: EventBuffer
     observe: Observer
     on_change: Callable[[], None]
-    waiting: deque[Finished] = field(default_factory=deque)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
-    # -- queueing
+    # -- completing
 
-    def end(self, delivery: Delivery, run: Run, ended: Ended, slot: int = 0, started: float | None = None) -> None:
+    def end(self, lease: Lease, run: KnownRun, ended: Ended, slot: int = 0, started: float | None = None) -> None:
         """The one way from an end to an outcome. What belongs to a run that is over leaves the queue, and no trace."""
         if not run.is_active:
-            self.drop(delivery)
+            self.drop(lease)
             return
-        by = self._executor(slot, started, run.parameters_of)
-        self._add(delivery, outcome_of(run.spec, delivery.task, ended, by, unix_time()), ended.failures)
+        now = unix_time()
+        by = Executor(self.summary.worker, slot, now if started is None else started, run.parameters_of)
+        self.leases.complete(lease, outcome_of(run.spec, lease.task, ended, by, now), ended.failures, returned=False)
+        self._wake()
 
-    def drop(self, delivery: Delivery) -> None:
+    def drop(self, lease: Lease) -> None:
         """Remove a task that nobody wants executed."""
-        self._add(delivery, dropped(delivery.task, self._executor()))
+        self.leases.complete(lease, dropped(lease.task, self._nobody()), returned=False)
+        self._wake()
 
-    def give_back(self, delivery: Delivery) -> None:
+    def give_back(self, lease: Lease) -> None:
         """Return a task untouched. Settling it, rather than releasing, leaves no trace of this delivery: a task that
         was given back often must not look like one that kills workers."""
-        self._add(delivery, given_back(delivery.task, self._executor()))
+        self.leases.complete(lease, given_back(lease.task, self._nobody()), returned=True)
+        self._wake()
 
-    def _executor(
-        self, slot: int = 0, started: float | None = None, parameters_of: ParametersOf = no_parameters
-    ) -> Executor:
-        return Executor(self.summary.worker, slot, unix_time() if started is None else started, parameters_of)
+    def _nobody(self) -> Executor:
+        return Executor(self.summary.worker, 0, unix_time())
 
-    def _add(self, delivery: Delivery, outcome: Outcome, failures: Sequence[Failure] = ()) -> None:
-        self.waiting.append(Finished(delivery, outcome, failures))
+    def _wake(self) -> None:
         self._arrived.set()
         self.on_change()
 
@@ -95,37 +78,27 @@ class Settler:
         """Settle for ever."""
         while True:
             await self._arrived.wait()
-            while self.waiting:
-                await self._settle(self._next_batch())
             self._arrived.clear()
+            while batch := self.leases.batch(BATCH_TASKS, BATCH_BYTES):
+                await self._settle(batch)
 
-    async def _settle(self, batch: list[Finished]) -> None:
+    async def _settle(self, batch: list[Lease]) -> None:
         self.observe("before_settle", batch=batch)
-        settlements = [Settlement(finished.delivery, finished.outcome) for finished in batch]
+        settlements = [Settlement(lease.delivery, lease.outcome) for lease in batch if lease.outcome]
         settled = await self.backoff.call(lambda: self.broker.settle(settlements))
-        for finished, ours in zip(batch, settled, strict=True):
-            self.waiting.popleft()
-            self._account(finished, ours)
+        for lease, ours in zip(batch, settled, strict=True):
+            self.leases.settle(lease, ours)
+            self._account(lease, ours)
         self.observe("after_settle", batch=batch, settled=settled)
         self.on_change()
 
-    def _next_batch(self) -> list[Finished]:
-        batch: list[Finished] = []
-        size = 0
-        for finished in self.waiting:
-            size += len(finished.outcome.payload)
-            if batch and (len(batch) >= BATCH_TASKS or size > BATCH_BYTES):
-                break
-            batch.append(finished)
-        return batch
-
-    def _account(self, finished: Finished, ours: bool) -> None:
-        if not ours:
-            self.observe("lost", delivery=finished.delivery)
+    def _account(self, lease: Lease, ours: bool) -> None:
+        if not ours or lease.outcome is None:
+            self.observe("lost", delivery=lease.delivery)
             return
-        header, delivery = finished.outcome.header, finished.delivery
+        header = lease.outcome.header
         self.summary.chunks_processed += 1
         self.summary.parameters_processed += header.count
-        self.summary.parameters_failed += len(finished.failures)
+        self.summary.parameters_failed += len(lease.failures)
         self.summary.dead_letters += len(header.dead)
-        self.events.note_settled(delivery.task, finished.outcome, finished.failures, delivery.deliveries)
+        self.events.settled(lease.task, lease.outcome, lease.failures, lease.delivery.deliveries)

@@ -1,12 +1,13 @@
-"""One slot: a child that is always there, the assignments in flight to it, and what is known of how they go.
+"""One slot: a child that is always there, and the assignments that it executes one after the other.
 
 ::
 
     STARTING ── Ready ──▶ UP ── close() ──▶ CLOSED
-        ▲                  │
-        └── child died ────┘   the head of the flight is judged, the rest goes to the fresh child
+        ▲                  │                   ▲
+        └── child died ────┴── child died ─────┘
+                               while draining
 
-Assignments are answered in order, so the **head** of the flight is what the child executes now. The slot turns whatever
+Assignments are answered in order, so the **head** of the queue is what the child executes now. The slot turns whatever
 happens to it, an answer, a death, a limit exceeded, into an :class:`~ttg.worker.outcome.Ended` for its owner.
 """
 
@@ -14,18 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Protocol
 
 from ttg.clock import loop_time, unix_time
 from ttg.messages import SlotState
-from ttg.worker.deaths import death_of
-from ttg.worker.flight import Flight, Held
+from ttg.worker.assignments import Assignment
+from ttg.worker.leases import Leases
 from ttg.worker.outcome import Death, Ended, ended_by_death, ended_by_report, untouched
 from ttg.worker.process import ChildHandle, Exit, Spawn
 from ttg.worker.protocol import (
     Announced,
-    Assignment,
     Forget,
     FromChild,
     Ready,
@@ -35,9 +35,12 @@ from ttg.worker.protocol import (
     Setup,
     StopEarly,
 )
-from ttg.worker.run_cache import Run
+from ttg.worker.protocol import Assignment as AssignmentMessage
+from ttg.worker.run_cache import KnownRun
+from ttg.worker.watchdog import Watchdog
 
 SLICE_GRACE_SECONDS = 1.0
+CANCEL_GRACE_SECONDS = 1.0
 SETUP_SECONDS = 120.0
 MAX_SETUP_DEATHS = 3
 RESTART_FIRST_SECONDS, RESTART_LAST_SECONDS = 0.1, 5.0
@@ -54,111 +57,105 @@ class Phase(enum.Enum):
 class SlotOwner(Protocol):
     """Who is told what becomes of the slot's assignments."""
 
-    def on_ended(self, slot: Slot, held: Held, ended: Ended) -> None:
-        """An assignment has an end; called once for each that is still wanted."""
+    def on_ended(self, slot: Slot, assignment: Assignment, ended: Ended) -> None:
+        """An assignment has an end; called once for each that is not cancelled."""
 
-    def on_child_died(self, slot: Slot, death: Death, held: Held | None, suspects: int) -> None:
-        """The child died unasked, while it executed ``held``; ``suspects`` parameters are under bisect_depth."""
+    def on_child_died(self, slot: Slot, death: Death, assignment: Assignment | None, suspects: int) -> None:
+        """The child died unasked, while it executed ``assignment``; one of ``suspects`` parameters may be the cause."""
 
-    def on_refused(self, run: Run, text: str) -> None:
+    def on_refused(self, run: KnownRun, text: str) -> None:
         """The run's function cannot be loaded here."""
 
-    def on_change(self, moment: str, slot: Slot, held: Held | None = None) -> None:
+    def on_change(self, moment: str, slot: Slot, assignment: Assignment | None = None) -> None:
         """The slot may have room; ``moment`` names what happened."""
 
 
-@dataclass(eq=False)
 class Slot:
     """See the module's text. Every method returns at once."""
 
-    number: int
-    owner: SlotOwner
-    spawn: Spawn
-    secret: bytes | None = None
-    phase: Phase = Phase.STARTING
-    flight: Flight = field(default_factory=Flight)
-    child: ChildHandle | None = None
-    peak_memory_bytes: int = 0
-    since: float = field(default_factory=unix_time)
-    _set_up: dict[str, bool] = field(default_factory=dict)
-    _setup_deaths: dict[str, int] = field(default_factory=dict)
-    _numbers: int = 0
-    _verdict: Death | None = None
-    _blameless: bool = False
-    _timer: asyncio.TimerHandle | None = None
-    _restart_seconds: float = RESTART_FIRST_SECONDS
+    def __init__(
+        self, number: int, owner: SlotOwner, leases: Leases, spawn: Spawn, secret: bytes | None = None
+    ) -> None:
+        self.number = number
+        self.phase = Phase.STARTING
+        self.child: ChildHandle | None = None
+        self._owner, self._spawn, self._secret = owner, spawn, secret
+        self._leases, self._assignments = leases, leases.slots[number]
+        self._loaded: dict[str, bool] = {}
+        self._setup_deaths: dict[str, int] = {}
+        self._since = unix_time()
+        self._cancelled_since: float | None = None
+        self._restart_seconds = RESTART_FIRST_SECONDS
+        self._draining = False
 
     # -- what the owner does with it
 
     def start(self) -> None:
         """Start a child."""
-        self.phase = Phase.STARTING
-        self._set_up, self._verdict, self._blameless, self.peak_memory_bytes = {}, None, False, 0
-        self.child = self.spawn(self, f"slot {self.number}")
+        if self.phase is Phase.STARTING and self.child is None:
+            self._loaded, self._cancelled_since = {}, None
+            self.child = self._spawn(self, f"slot {self.number}")
+            self._watchdog = Watchdog(self.child)
 
-    def assign(self, held: Held) -> None:
-        """Put a task in flight."""
-        self.flight.add(held)
-        if self.phase is Phase.UP:
-            self._send(held)
+    def assign(self, run: KnownRun, assignment: Assignment) -> None:
+        """Send the child what was just assigned; while it starts, that waits."""
+        if self.phase is not Phase.UP or self.child is None:
+            return
+        if run.life not in self._loaded:
+            self._loaded[run.life] = False
+            self.child.send(Setup(run.life, self._secret), run.spec_bytes)
+        self.child.send(AssignmentMessage(assignment.number, assignment.task))
+        if assignment is self._assignments.head:
+            self._begin_head()
+        self._owner.on_change("assigned", self, assignment)
 
-    def stop_early(self) -> None:
-        """Ask for a report of the head with what it has."""
-        if self.head and self.phase is Phase.UP and self.child:
-            self.child.send(StopEarly((self.head.number,)))
-
-    def disown(self, unwanted: list[Held]) -> None:
-        """Nobody waits for these any more; the child drops them when it gets to them, or ends them early."""
-        for held in unwanted:
-            held.wanted, held.unwanted_at = False, loop_time()
+    def stop_early(self, assignments: Sequence[Assignment]) -> None:
+        """Ask for reports of these with what they have."""
         if self.child and self.phase is Phase.UP:
-            self.child.send(StopEarly(tuple(held.number for held in unwanted)))
+            self.child.send(StopEarly(tuple(assignment.number for assignment in assignments)))
 
     def forget(self, run: str) -> None:
         """The run is over."""
-        if self._set_up.pop(run, None) is not None and self.child:
+        if self._loaded.pop(run, None) is not None and self.child:
             self.child.send(Forget(run))
 
+    def tick(self, now: float) -> None:
+        """End a child that uses too much memory, or goes on with what is cancelled. Call it often."""
+        head = self._assignments.head
+        if head is None or self.child is None or self.phase is not Phase.UP:
+            return
+        if head.run.spec.limits.memory_bytes is not None:
+            self._watchdog.check_memory(head.run.spec.limits.memory_bytes)
+        self._cancelled_since = (self._cancelled_since or now) if head.cancelled else None
+        if self._cancelled_since and now - self._cancelled_since > CANCEL_GRACE_SECONDS:
+            self.kill()
+
+    def drain(self) -> None:
+        """Ask for the head's report with what it has. No other child is started."""
+        self._draining = True
+        if self.phase is Phase.STARTING:
+            self.close()
+        elif self._assignments.head:
+            self.stop_early([self._assignments.head])
+
     def kill(self) -> None:
-        """End the child and what it executes; nobody is to blame. A fresh child takes its place."""
-        self._blameless = True
+        """End the child and what it executes; nobody is to blame."""
         if self.child:
-            self.child.kill()
+            self._watchdog.kill(None)
 
     def close(self) -> None:
-        """Let the child go; nothing is in flight, or nobody cares."""
+        """Let the child go; nothing is assigned, or nobody cares."""
         self.phase = Phase.CLOSED
-        self._disarm()
         if self.child:
+            self._watchdog.disarm()
             self.child.close()
-
-    def unwanted_for(self, now: float) -> float:
-        """How long the child has been executing what nobody wants any more, in seconds."""
-        head = self.head
-        executing = head is not None and self.phase is Phase.UP
-        return now - max(head.unwanted_at, head.began) if head and executing and not head.wanted else 0.0
-
-    # -- what is known of it
-
-    @property
-    def head(self) -> Held | None:
-        """What the child executes now."""
-        return self.flight.head
-
-    def room(self, now: float) -> int:
-        """How many more tasks this slot should have."""
-        return 0 if self.phase is Phase.CLOSED else self.flight.room(now)
-
-    def stuck_behind_head(self, now: float) -> list[Held]:
-        """What waits behind a head that takes much longer than expected: others could have it."""
-        return [held for held in self.flight.others() if held.wanted] if self.flight.is_overdue(now) else []
 
     def state(self) -> SlotState:
         """For people and monitors."""
-        head = self.head
+        head = self._assignments.head
         name = {Phase.STARTING: "starting", Phase.CLOSED: "stopping"}.get(self.phase, "busy" if head else "idle")
         memory = self.child.memory_bytes() if self.child else 0
-        since = head.began_unix if head and head.began_unix else self.since
+        since = head.began_unix if head and head.began_unix else self._since
         pid = self.child.pid if self.child else None
         if head is None:
             return SlotState(self.number, name, since, pid, memory_bytes=memory)
@@ -186,165 +183,108 @@ class Slot:
             return
         self.phase = Phase.UP
         self._restart_seconds = RESTART_FIRST_SECONDS
-        self.flight.drop_unwanted()
-        for held in self.flight.queue:
-            self._send(held)
-        self.owner.on_change("child_ready", self)
+        self._assignments.drop_cancelled()
+        for assignment in self._assignments.queue:
+            self.assign(assignment.run, assignment)
+        self._owner.on_change("child_ready", self)
 
     def _on_set_up(self, run: str) -> None:
-        self._set_up[run] = True
+        self._loaded[run] = True
         self._setup_deaths.pop(run, None)
         self._begin_head()
 
     def _on_refused(self, message: Refused) -> None:
-        self._set_up.pop(message.run, None)
-        for held in self.flight.queue:
-            if held.task.run == message.run:
-                self.owner.on_refused(held.run, message.text)
+        self._loaded.pop(message.run, None)
+        for assignment in self._assignments.queue:
+            if assignment.run.life == message.run:
+                self._owner.on_refused(assignment.run, message.text)
                 return
 
     def _on_announced(self, message: Announced) -> None:
-        head = self.head
+        head = self._assignments.head
         if head is None or head.number != message.number:
             return
         head.offset, head.count = message.offset, message.count
-        self._arm(message.seconds)
-        self.owner.on_change("announced", self, head)
+        self._limit_time(head, message.seconds)
+        self._owner.on_change("announced", self, head)
 
     def _on_report(self, report: Report, payload: bytes) -> None:
-        if self.head is None or self.head.number != report.number:
+        head = self._assignments.head
+        if head is None or head.number != report.number:
             return
-        held = self._take_head()
-        held.run.saw(held.task.count, report)
-        if held.wanted:
-            self.flight.saw(report.seconds)
-            self.owner.on_ended(self, held, ended_by_report(held.task, report, payload))
+        head.run.saw(head.task.count, report)
+        if not head.cancelled:
+            self._owner.on_ended(self, head, ended_by_report(head.task, report, payload))
+        self._watchdog.disarm()
+        self._leases.pop(self.number)
+        self._since = unix_time()
         self._begin_head()
-        self.owner.on_change("reported", self, held)
-
-    def _take_head(self) -> Held:
-        self._disarm()
-        held = self.flight.take_head()
-        self.since = unix_time()
-        return held
-
-    def _send(self, held: Held) -> None:
-        assert self.child is not None
-        run = held.task.run
-        if run not in self._set_up:
-            self._set_up[run] = False
-            self.child.send(Setup(run, self.secret), held.run.spec_bytes)
-        self._numbers += 1
-        held.number = self._numbers
-        self.child.send(Assignment(held.number, held.task))
-        if held is self.head:
-            self._begin_head()
-        self.owner.on_change("assigned", self, held)
-
-    # -- limits
+        self._owner.on_change("reported", self, head)
 
     def _begin_head(self) -> None:
         """The head's turn has come: the clock of its first slice runs from here, or that of loading its function."""
-        head = self.head
-        if head is None or self.phase is not Phase.UP:
-            return
-        self.flight.estimate(head)
-        head.began, head.began_unix = loop_time(), unix_time()
-        head.offset, head.count = 0, head.task.count
-        self._arm(head.task.count * head.run.speed.call_seconds)
+        if self.phase is Phase.UP and self._assignments.head:
+            head = self._leases.begin(self.number, loop_time(), unix_time())
+            self._limit_time(head, head.task.count * head.run.speed.call_seconds)
 
-    def _arm(self, expected_seconds: float) -> None:
-        """Set the timer for what the child does now."""
-        self._disarm()
-        head = self.head
-        assert head is not None
-        if not self._set_up.get(head.task.run):
-            self._timer = asyncio.get_running_loop().call_later(SETUP_SECONDS, self._on_setup_timeout)
-            return
+    def _limit_time(self, head: Assignment, expected_seconds: float) -> None:
+        """How long what the child does now may take."""
         limit = head.run.spec.limits.timeout_seconds
-        if limit is not None and head.count:
+        if not self._loaded.get(head.run.life):
+            text = f"loading the function took longer than {SETUP_SECONDS:g} s"
+            self._watchdog.arm(SETUP_SECONDS, Death("timeout", text))
+        elif limit is not None and head.count:
             grace = 0.0 if head.count == 1 else SLICE_GRACE_SECONDS + expected_seconds
-            self._timer = asyncio.get_running_loop().call_later(limit + grace, self._on_timeout, limit)
+            text = f"took longer than the limit of {limit:g} s per parameter"
+            self._watchdog.arm(limit + grace, Death("timeout", text, seconds=limit))
+        else:
+            self._watchdog.disarm()
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _on_setup_timeout(self) -> None:
-        head = self.head
-        if head is not None:
-            self._setup_deaths[head.task.run] = MAX_SETUP_DEATHS
-        self._condemn(Death("timeout", f"loading the function took longer than {SETUP_SECONDS:g} s"))
-
-    def _on_timeout(self, limit: float) -> None:
-        self._condemn(Death("timeout", f"took longer than the limit of {limit:g} s per parameter", seconds=limit))
-
-    def check_memory(self) -> None:
-        """Kill the child if it uses more memory than its run allows. Call it often."""
-        head = self.head
-        limit = head.run.spec.limits.memory_bytes if head else None
-        if limit is None or self.child is None:
-            return
-        used = self.child.memory_bytes()
-        self.peak_memory_bytes = max(self.peak_memory_bytes, used)
-        if used > limit:
-            text = f"used {used >> 20} MiB of memory, more than the limit of {limit >> 20} MiB"
-            self._condemn(Death("memory", text, peak_memory_bytes=used))
+    # -- its death
 
     def on_broken(self, text: str) -> None:
         """The child lives, but there is no talking to it any more."""
         if self.phase is not Phase.CLOSED:
-            self._condemn(Death("exit", f"the process {text}"))
-
-    def _condemn(self, verdict: Death) -> None:
-        if self._verdict is None and self.child is not None:
-            self._verdict = verdict
-            self.child.kill()
-
-    # -- its death
+            self._watchdog.kill(Death("exit", f"the process {text}"))
 
     def on_exit(self, exit: Exit) -> None:
-        """The child is gone."""
-        self._disarm()
-        self.child = None
+        """The child is gone; unless the slot drains, another takes its place, at once if this one ever was up."""
+        self._watchdog.disarm()
+        was_up, self.child = self.phase is Phase.UP, None
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.CLOSED if self._draining else Phase.STARTING
+            self._find_cause(self._watchdog.death(exit), was_up)
+            self._leases.child_gone(self.number)
         if self.phase is Phase.CLOSED:
-            self.owner.on_change("child_gone", self)
+            self._owner.on_change("child_gone", self)
             return
-        was_up = self.phase is Phase.UP
-        self.phase = Phase.STARTING
-        self._judge(exit, was_up)
         delay = 0.0 if was_up else self._restart_seconds
         self._restart_seconds = RESTART_FIRST_SECONDS if was_up else min(2 * delay, RESTART_LAST_SECONDS)
-        asyncio.get_running_loop().call_later(delay, self._restart)
+        asyncio.get_running_loop().call_later(delay, self.start)
 
-    def _restart(self) -> None:
-        if self.phase is Phase.STARTING and self.child is None:
-            self.start()
-
-    def _judge(self, exit: Exit, was_up: bool) -> None:
-        """Whose fault it was: the head's slice, the loading of its run, or nobody's."""
-        head, death = self.head, death_of(exit, self._verdict, self.peak_memory_bytes)
-        if self._blameless:
-            self._end_head(untouched(head.task)) if head else None
-        elif head is None or not was_up:
-            self.owner.on_child_died(self, death, None, 0)
-        elif not self._set_up.get(head.task.run):
+    def _find_cause(self, death: Death, was_up: bool) -> None:
+        """What the death was due to: the head's slice, the loading of its run, or nothing that can be told."""
+        head = self._assignments.head if was_up else None
+        if self._watchdog.blameless:
+            self._end(head, untouched(head.task)) if head else None
+        elif head is None:
+            self._owner.on_child_died(self, death, None, 0)
+        elif not self._loaded.get(head.run.life):
             self._blame_loading(head, death)
         else:
             offset, count = head.suspects
-            self.owner.on_child_died(self, death, head, count)
-            self._end_head(ended_by_death(head.task, offset, count, death))
+            self._owner.on_child_died(self, death, head, count)
+            self._end(head, ended_by_death(head.task, offset, count, death))
 
-    def _blame_loading(self, head: Held, death: Death) -> None:
-        run = head.task.run
-        self._setup_deaths[run] = self._setup_deaths.get(run, 0) + 1
-        self.owner.on_child_died(self, death, head, 0)
+    def _blame_loading(self, head: Assignment, death: Death) -> None:
+        run = head.run.life
+        self._setup_deaths[run] = MAX_SETUP_DEATHS if death.kind == "timeout" else self._setup_deaths.get(run, 0) + 1
+        self._owner.on_child_died(self, death, head, 0)
         if self._setup_deaths[run] >= MAX_SETUP_DEATHS:
             text = f"the process that loads {head.run.spec.function} dies: {death.text}"
-            self.owner.on_refused(head.run, text)
+            self._owner.on_refused(head.run, text)
 
-    def _end_head(self, ended: Ended) -> None:
-        held = self._take_head()
-        if held.wanted:
-            self.owner.on_ended(self, held, ended)
+    def _end(self, head: Assignment, ended: Ended) -> None:
+        self._since = unix_time()
+        if not head.cancelled:
+            self._owner.on_ended(self, head, ended)

@@ -107,19 +107,29 @@ class MemoryBroker(Broker):
 
     # -- runs
 
-    async def publish_run(self, record: RunRecord) -> None:
-        async with self._call("publish_run") as here:
-            here.runs[record.run] = encode(record)
-
-    async def find_run(self, run: str) -> RunRecord | None:
+    async def find_run(self, run: str, *, fresh: bool = False) -> RunRecord | None:
         async with self._call("find_run") as here:
-            body = here.runs.get(run)
-        return decode(body, RunRecord) if body else None
+            return here.record(run)
 
     async def list_runs(self) -> list[RunRecord]:
         async with self._call("list_runs") as here:
-            bodies = list(here.runs.values())
-        return [decode(body, RunRecord) for body in bodies]
+            return [record for run in here.runs if (record := here.record(run))]
+
+    async def find_spec(self, record: RunRecord) -> bytes | None:
+        async with self._call("find_spec") as here:
+            return here.specs.get(record.identity)
+
+    async def swap_run(self, old: RunRecord | None, new: RunRecord, spec: bytes | None = None) -> bool:
+        async with self._call("swap_run") as here:
+            swapped = here.record(new.run) == old
+            if swapped:
+                here.runs[new.run] = encode(new)
+            if swapped and spec is not None:
+                here.specs[new.identity] = spec
+        return swapped
+
+    async def forget_run(self, record: RunRecord) -> None:
+        await self.purge(record)
 
     # -- tasks
 
@@ -199,20 +209,13 @@ class MemoryBroker(Broker):
         self._bells.tasks.ring(len(settlement.outcome.remainder) + bool(settlement.outcome.retries))
         return True
 
-    async def release(self, deliveries: Sequence[Delivery]) -> None:
-        async with self._call("release") as here:
-            for delivery in deliveries:
-                if self._owns(here, delivery):
-                    here.free(delivery.token[0])
-            self._bells.tasks.ring(len(deliveries))
-
     # -- logs
 
     async def read_results(
-        self, after: str | None, limit: int, wait_seconds: float, run: str | None = None
+        self, after: str | None, limit: int, wait_seconds: float, identity: str | None = None
     ) -> list[ResultMessage]:
         def read(here: Namespace) -> list[ResultMessage]:
-            entries = (entry for entry in here.results.after(_position(after)) if run in (None, entry.run))
+            entries = (entry for entry in here.results.after(_position(after)) if identity in (None, entry.identity))
             return list(islice(filter(None, map(self._result, entries)), limit))
 
         return await self._read("read_results", read, self._bells.results, wait_seconds)
@@ -224,9 +227,13 @@ class MemoryBroker(Broker):
             self._quarantine("results", error)
             return None
 
-    async def trim_results(self, run: str, up_to: str, keep_bytes: int) -> None:
+    async def results_end(self) -> str:
+        async with self._call("results_end") as here:
+            return str(here.results.end) if here.results.end else ""
+
+    async def trim_results(self, identity: str, up_to: str, keep_bytes: int) -> int:
         async with self._call("trim_results") as here:
-            here.results.trim(run, _position(up_to), keep_bytes)
+            return here.results.trim(identity, _position(up_to), keep_bytes)
 
     async def publish_events(self, events: Iterable[AnyEvent]) -> None:
         async with self._call("publish_events"):
@@ -261,17 +268,11 @@ class MemoryBroker(Broker):
 
     # -- dead letters
 
-    async def dead_letters(self, run: str | None = None, limit: int = 1000) -> list[DeadLetter]:
-        async with self._call("dead_letters") as here:
-            entries = (entry for entry in here.letters.entries if run in (None, entry.run))
-            return list(islice(filter(None, map(_letter, entries)), limit))
-
-    async def take_dead_letters(self, run: str, indices: Iterable[int] | None = None) -> int:
-        wanted = None if indices is None else set(indices)
+    async def take_dead_letters(self, identity: str, indices: Iterable[int]) -> int:
+        wanted = set(indices)
 
         def doomed(entry: Entry) -> bool:
-            letter = _letter(entry)
-            return letter is not None and letter.run == run and (wanted is None or letter.index in wanted)
+            return entry.identity == identity and decode(entry.body, DeadLetter).index in wanted
 
         async with self._call("take_dead_letters") as here:
             return here.letters.remove(doomed)
@@ -287,21 +288,14 @@ class MemoryBroker(Broker):
         queues = [QueueStats(f"{self.config.namespace}.{name}", size, size, 0) for name, size in others]
         return BrokerStats("memory", "", (QueueStats(f"{self.config.namespace}.tasks", *tasks), *queues))
 
-    async def purge(self, run: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
+    async def purge(self, record: RunRecord | None = None, *, dry_run: bool = False) -> dict[str, int]:
         async with self._call("purge") as here:
-            counts = here.purge(run, dry_run)
+            counts = here.purge(record, dry_run)
         return {f"{self.config.namespace}.{name}": count for name, count in counts.items() if count}
 
 
 def _position(cursor: str | None) -> int:
     return int(cursor) if cursor else 0
-
-
-def _letter(entry: Entry) -> DeadLetter | None:
-    try:
-        return decode(entry.body, DeadLetter)
-    except MessageError:
-        return None
 
 
 def _decoded_events(log: Log, after: int) -> Iterator[tuple[str, AnyEvent]]:

@@ -14,17 +14,18 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ttg.messages import Outcome, encode
+from ttg.brokers.base import LETTERS_KEPT
+from ttg.messages import Outcome, RunRecord, decode, encode
 
 
-class _RunOnly(msgspec.Struct):
-    run: str
+class _IdentityOnly(msgspec.Struct):
+    identity: str = ""
 
 
-def run_of(body: bytes) -> str | None:
-    """The run a message belongs to, or ``None`` if it cannot be told."""
+def identity_of(body: bytes) -> str | None:
+    """The identity of the run that a message belongs to, or ``None`` if it cannot be told."""
     try:
-        return msgspec.json.decode(body, type=_RunOnly).run
+        return msgspec.json.decode(body, type=_IdentityOnly).identity
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
@@ -56,7 +57,7 @@ class Entry:
     """One entry of a log. ``run_bytes`` is the size of this run's entries up to and including this one."""
 
     position: int
-    run: str | None
+    identity: str | None
     body: bytes
     payload: bytes = b""
     run_bytes: int = 0
@@ -78,10 +79,10 @@ class Log:
         """Position of the newest entry there ever was."""
         return self._next - 1
 
-    def append(self, body: bytes, run: str | None = None, payload: bytes = b"") -> None:
+    def append(self, body: bytes, identity: str | None = None, payload: bytes = b"") -> None:
         """Add an entry at the end."""
-        self._run_bytes[run] = size = self._run_bytes.get(run, 0) + len(body) + len(payload)
-        self.entries.append(Entry(self._next, run, body, payload, size))
+        self._run_bytes[identity] = size = self._run_bytes.get(identity, 0) + len(body) + len(payload)
+        self.entries.append(Entry(self._next, identity, body, payload, size))
         self._next += 1
 
     def after(self, position: int) -> Iterator[Entry]:
@@ -95,22 +96,16 @@ class Log:
         self.entries = [entry for entry in self.entries if not doomed(entry)]
         return before - len(self.entries)
 
-    def trim(self, run: str, up_to: int, keep_bytes: int) -> None:
-        """Drop the oldest entries of ``run`` up to ``up_to``, except for the newest ``keep_bytes`` of them."""
-        own = (entry for entry in reversed(self.entries) if entry.run == run and entry.position <= up_to)
-        newest = next(own, None)
-        if newest is not None:
-            doomed = self._oldest(run, newest.run_bytes - keep_bytes)
-            self.entries = [entry for entry in self.entries if entry.position not in doomed] if doomed else self.entries
-
-    def _oldest(self, run: str, up_to_bytes: int) -> set[int]:
-        positions = set()
-        for entry in self.entries:
-            if entry.run == run and entry.run_bytes > up_to_bytes:
-                break
-            if entry.run == run:
-                positions.add(entry.position)
-        return positions
+    def trim(self, identity: str, up_to: int, keep_bytes: int) -> int:
+        """Drop the oldest entries of a run up to ``up_to``, except for the newest ``keep_bytes`` of them; returns how
+        many bytes of them are left."""
+        own = [entry for entry in self.entries if entry.identity == identity and entry.position <= up_to]
+        if not own:
+            return 0
+        collected = own[-1].run_bytes
+        doomed = {entry.position for entry in own if entry.run_bytes <= collected - keep_bytes}
+        self.remove(lambda entry: entry.position in doomed)
+        return sum(len(entry.body) + len(entry.payload) for entry in own if entry.position not in doomed)
 
 
 @dataclass(slots=True)
@@ -118,6 +113,7 @@ class Namespace:
     """Everything under one prefix of a memory server."""
 
     runs: dict[str, bytes] = field(default_factory=dict)
+    specs: dict[str, bytes] = field(default_factory=dict)
     tasks: dict[int, Leased] = field(default_factory=dict)
     retries: list[tuple[float, int, bytes]] = field(default_factory=list)
     letters: Log = field(default_factory=Log)
@@ -127,6 +123,11 @@ class Namespace:
     _ready: deque[int] = field(default_factory=deque)
     _deadlines: list[tuple[float, int]] = field(default_factory=list)
     _counter: int = 0
+
+    def record(self, run: str) -> RunRecord | None:
+        """The record of a run."""
+        body = self.runs.get(run)
+        return decode(body, RunRecord) if body else None
 
     # -- tasks
 
@@ -221,11 +222,12 @@ class Namespace:
 
     def settle(self, number: int, outcome: Outcome, now: float) -> None:
         """Make ``outcome`` of an owned task true."""
-        run = outcome.header.run
+        identity = outcome.header.identity
         del self.tasks[number]
-        self.results.append(encode(outcome.header), run, outcome.payload)
+        self.results.append(encode(outcome.header), identity, outcome.payload)
         for letter in outcome.header.dead:
-            self.letters.append(encode(letter), run)
+            self.letters.append(encode(letter), identity)
+        del self.letters.entries[:-LETTERS_KEPT]
         for task in outcome.retries:
             self.add_retry(encode(task), now + outcome.retry_delay_ms / 1000)
         for task in outcome.remainder:
@@ -237,18 +239,22 @@ class Namespace:
 
     # -- cleaning
 
-    def purge(self, run: str | None, dry_run: bool) -> dict[str, int]:
-        """Count, and unless ``dry_run`` remove, what belongs to ``run`` (``None``: everything), by queue."""
-        tasks = [number for number, task in self.tasks.items() if run in (None, run_of(task.body))]
-        retries = [retry for retry in self.retries if run in (None, run_of(retry[2]))]
-        logs = {"tasks.dlq": self.letters, "results": self.results} | ({} if run else {"events": self.events})
-        runs = [name for name in self.runs if run in (None, name)]
+    def purge(self, record: RunRecord | None, dry_run: bool) -> dict[str, int]:
+        """Count, and unless ``dry_run`` remove, what belongs to a run (``None``: everything), by queue."""
+
+        def is_doomed(identity: str | None) -> bool:
+            return record is None or identity == record.identity
+
+        tasks = [number for number, task in self.tasks.items() if is_doomed(identity_of(task.body))]
+        retries = [retry for retry in self.retries if is_doomed(identity_of(retry[2]))]
+        logs = {"tasks.dlq": self.letters, "results": self.results} | ({} if record else {"events": self.events})
+        runs = [run for run in self.runs if is_doomed(identity_of(self.runs[run]))]
         counts = {"tasks": len(tasks), "tasks.retry": len(retries), "runs": len(runs)}
-        counts |= {name: sum(run in (None, entry.run) for entry in log.entries) for name, log in logs.items()}
+        counts |= {name: sum(is_doomed(entry.identity) for entry in log.entries) for name, log in logs.items()}
         if not dry_run:
             self._drop(tasks, retries, runs)
             for log in logs.values():
-                log.remove(lambda entry: run in (None, entry.run))
+                log.remove(lambda entry: is_doomed(entry.identity))
         return counts
 
     def _drop(self, tasks: Iterable[int], retries: list[tuple[float, int, bytes]], runs: Iterable[str]) -> None:
@@ -258,4 +264,6 @@ class Namespace:
         self.retries = [retry for retry in self.retries if retry[1] not in numbers]
         heapq.heapify(self.retries)
         for name in runs:
+            record = self.record(name)
+            self.specs.pop(record.identity if record else "", None)
             del self.runs[name]

@@ -95,21 +95,21 @@ class Connection:
     @classmethod
     async def connect(cls, parameters: pika.ConnectionParameters, where: str) -> Connection:
         """Open a connection, or raise ``BrokerUnavailable`` or ``BrokerRefused``, naming ``where``."""
-        connection = cls()
-        connection = connection._connection = _PikaConnection(
+        ours = cls()
+        pika_connection = ours._connection = _PikaConnection(
             parameters,
-            on_open_callback=lambda _connection: connection._finish_opening(None),
-            on_open_error_callback=lambda _connection, error: connection._finish_opening(connect_error(error, where)),
-            on_close_callback=lambda _connection, error: connection._on_close(error),
+            on_open_callback=lambda _connection: ours._finish_opening(None),
+            on_open_error_callback=lambda _connection, error: ours._finish_opening(connect_error(error, where)),
+            on_close_callback=lambda _connection, error: ours._on_close(error),
         )
-        connection.add_on_connection_blocked_callback(lambda *_: connection._on_blocked(True))
-        connection.add_on_connection_unblocked_callback(lambda *_: connection._on_blocked(False))
+        pika_connection.add_on_connection_blocked_callback(lambda *_: ours._on_blocked(True))
+        pika_connection.add_on_connection_unblocked_callback(lambda *_: ours._on_blocked(False))
         try:
-            await connection._opened
+            await ours._opened
         except asyncio.CancelledError:
-            connection.abandon()
+            ours.abandon()
             raise
-        return connection
+        return ours
 
     @property
     def server_version(self) -> str:

@@ -10,19 +10,19 @@ from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.brokers.rabbitmq.rotation import Seen
 from ttg.brokers.rabbitmq.streams import Entry
 from ttg.errors import MessageError
-from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, RunRecord, Task, decode, decode_event, encode
-from ttg.spec import decode_spec
+from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, Task, decode, decode_event, encode
 
 
 def task_message(queue: str, task: Task) -> Outgoing:
     """A task; its body says everything."""
-    return Outgoing(queue, encode(task), "task")
+    return Outgoing(queue, encode(task), "task", {"run": task.run, "identity": task.identity})
 
 
 def result_message(queue: str, header: ResultHeader, payload: bytes) -> Outgoing:
     """Header as JSON, a newline (JSON of ours has none), the payload as it is."""
     headers = {
         "run": header.run,
+        "identity": header.identity,
         "task": header.task,
         "worker": header.worker,
         "done": header.count,
@@ -42,8 +42,8 @@ def read_result(entry: Entry) -> ResultMessage:
 def dead_letter_message(queue: str, letter: DeadLetter) -> Outgoing:
     """A parameter given up."""
     failure = letter.failure
-    headers = {"run": letter.run, "index": letter.index, "attempts": letter.attempts, "error": failure.error[:200]}
-    return Outgoing(queue, encode(letter), "dead letter", headers)
+    headers = {"run": letter.run, "identity": letter.identity, "index": letter.index, "attempts": letter.attempts}
+    return Outgoing(queue, encode(letter), "dead letter", headers | {"error": failure.error[:200]})
 
 
 def quarantine_message(queue: str, body: bytes, reason: str) -> Outgoing:
@@ -76,20 +76,12 @@ def outcome_messages(outcome: Outcome, results: str, retry: str, dlq: str, tasks
         yield task_message(tasks, task)
 
 
-def retry_delay_ms(record: RunRecord) -> int:
-    """The retry delay of a run; 0 if its specification cannot be read."""
-    try:
-        return decode_spec(record.spec).retry.delay_ms
-    except MessageError:
-        return 0
-
-
-def run_of(kind: str, message: Seen | Received) -> str | None:
-    """The run that a task or a dead letter belongs to; ``None`` if it is neither."""
+def identity_of(kind: str, message: Seen | Received) -> str | None:
+    """The identity of the run that a task or a dead letter belongs to; ``None`` if it is neither."""
     if kind == "dead letter":
-        return str(message.headers.get("run"))
+        return str(message.headers.get("identity"))
     try:
         task: Task = decode(message.body, Task)
     except MessageError:
         return None
-    return task.run
+    return task.identity

@@ -46,10 +46,10 @@ class Received:
         """Whether it is still ours."""
         return self.leases.channel.closed is None and self.tag in self.leases.outstanding
 
-    def again(self, queue: str, *, claimed: bool) -> Outgoing:
-        """The same message, to be published once more, with its history: one more delivery if somebody had it."""
+    def again(self, queue: str) -> Outgoing:
+        """The same message, to be published once more, with its history."""
         headers = {name: value for name, value in self.headers.items() if not name.startswith("x-")}
-        return Outgoing(queue, self.body, "task", headers | {"deliveries": self.before + claimed})
+        return Outgoing(queue, self.body, "task", headers | {"deliveries": self.before})
 
 
 class Leases:

@@ -53,7 +53,7 @@ class Publisher:
     """A channel in confirm mode. Dies with its channel; then everything unconfirmed raises the reason."""
 
     def __init__(self, connection: Connection, channel: Channel) -> None:
-        self._link = connection
+        self._connection = connection
         self._channel = channel
         self._tag = 0
         self._unconfirmed: dict[int, tuple[_Batch, Outgoing]] = {}
@@ -87,7 +87,7 @@ class Publisher:
         the channel died or nothing was confirmed for ``STALL_SECONDS`` although the broker takes messages.
         """
         self._channel.check()
-        if self._link.blocked.is_set():
+        if self._connection.blocked.is_set():
             raise BrokerFull(
                 "RabbitMQ takes no messages at the moment: memory or disk alarm; free some, it goes on then"
             )
@@ -130,7 +130,7 @@ class Publisher:
             async with asyncio.timeout(STALL_SECONDS):
                 await self._progress.wait()
         except TimeoutError:
-            if not self._link.blocked.is_set():
+            if not self._connection.blocked.is_set():
                 self._channel.abandon()
                 queues = sorted({message.queue for _, message in self._unconfirmed.values()})
                 raise Stalled(queues) from None

@@ -17,6 +17,10 @@ from ttg.brokers.rabbitmq.connection import Channel, Connection, QueueGone
 from ttg.errors import BrokerError
 
 PREFETCH = 128
+PREFETCH_BYTES = 16 << 20
+FIRST_PREFETCH, LEAST_PREFETCH = 16, 4
+"""A prefetch counts messages; so that large ones do not fill the memory, it follows their size."""
+
 SHORTEST_WAIT_SECONDS = 0.2  # entries follow a round trip after attaching
 IDLE_READERS = 8
 BURST_SECONDS = 0.01  # the entries of one chunk arrive together
@@ -46,20 +50,25 @@ Decoded = Callable[[list[Entry]], Awaitable[list[T]]]
 class StreamReader:
     """A consumer of one stream on a channel of its own."""
 
-    def __init__(self, channel: Channel, after: int) -> None:
+    def __init__(self, channel: Channel, after: int, prefetch: int) -> None:
         self._channel = channel
         self._after = after
+        self._prefetch = prefetch
+        self._mean_bytes = 0.0
+        self.position: str | None = None
         self._entries: deque[tuple[int, Entry]] = deque()
         self._arrived = asyncio.Event()
         self._deleted = False
         channel.on_close.append(self._on_close)
 
     @classmethod
-    async def attach(cls, connection: Connection, stream: str, cursor: str | None) -> StreamReader:
+    async def attach(
+        cls, connection: Connection, stream: str, cursor: str | None, prefetch: int = PREFETCH
+    ) -> StreamReader:
         """A reader of ``stream`` after ``cursor`` (``None``: from its beginning, ``"$"``: only what is new)."""
         after = -1 if cursor in (None, NEW_ONLY) else int(cursor or 0)
         offset: str | int = "first" if cursor is None else "next" if cursor == NEW_ONLY else after + 1
-        return await cls._attach(connection, stream, after, offset)
+        return await cls._attach(connection, stream, after, offset, prefetch)
 
     @classmethod
     async def attach_at(
@@ -70,12 +79,12 @@ class StreamReader:
 
     @classmethod
     async def _attach(
-        cls, connection: Connection, stream: str, after: int, offset: str | int | datetime
+        cls, connection: Connection, stream: str, after: int, offset: str | int | datetime, prefetch: int = PREFETCH
     ) -> StreamReader:
         channel = await connection.channel()
-        reader = cls(channel, after)
+        reader = cls(channel, after, prefetch)
         channel.raw.add_on_cancel_callback(reader._on_cancelled_by_broker)
-        await channel.call("basic_qos", prefetch_count=PREFETCH)
+        await channel.call("basic_qos", prefetch_count=prefetch)
         await channel.call("basic_consume", stream, reader._on_entry, arguments={"x-stream-offset": offset})
         return reader
 
@@ -83,6 +92,19 @@ class StreamReader:
     def usable(self) -> bool:
         """Whether the channel is open and the stream there."""
         return self._channel.closed is None and not self._deleted
+
+    @property
+    def fitting_prefetch(self) -> int:
+        """The prefetch that suits the size of what was read lately; the present one if that will do."""
+        if not self._mean_bytes:
+            return self._prefetch
+        wanted = int(min(PREFETCH, max(LEAST_PREFETCH, PREFETCH_BYTES / self._mean_bytes)))
+        return self._prefetch if wanted / 2 <= self._prefetch <= 2 * wanted else wanted
+
+    @property
+    def fits(self) -> bool:
+        """Whether to read on with this reader."""
+        return self.usable and self.fitting_prefetch == self._prefetch
 
     async def take(self, limit: int, wait_seconds: float) -> list[Entry]:
         """Up to ``limit`` entries, as soon as there is one; an empty list after ``wait_seconds``."""
@@ -110,6 +132,8 @@ class StreamReader:
         while self._entries and len(taken) < limit:
             last_tag, entry = self._entries.popleft()
             taken.append(entry)
+        if taken:
+            self.position = taken[-1].cursor
         if taken and self._channel.closed is None:
             self._channel.raw.basic_ack(last_tag, multiple=True)
         return taken
@@ -119,6 +143,7 @@ class StreamReader:
         offset = headers.get("x-stream-offset", -1)
         if offset > self._after:
             self._after = offset
+            self._mean_bytes = (3 * (self._mean_bytes or len(body)) + len(body)) / 4
             self._entries.append((method.delivery_tag, Entry(offset, headers, body)))
             self._arrived.set()
 
@@ -164,38 +189,49 @@ class Readers:
     """Attached readers, found again by where their caller left off."""
 
     def __init__(self, connection: Callable[[], Awaitable[Connection]]) -> None:
-        self._link = connection
+        self._connect = connection
+        self._prefetch: dict[str, int] = {}
         self._idle: dict[tuple[str, str | None, str], StreamReader] = {}
         self._passed: dict[tuple[str, str], tuple[str | None, str | None]] = {}
 
     async def read_decoded(
-        self, stream: str, after: str | None, limit: int, wait_seconds: float, decoded: Decoded[T], run: str = ""
+        self, stream: str, after: str | None, limit: int, wait_seconds: float, decoded: Decoded[T], identity: str = ""
     ) -> list[T]:
         """What ``decoded`` makes of the entries after ``after``. Those that it makes nothing of are passed over, and
         not looked at again when the caller asks once more from the same place."""
         deadline = asyncio.get_running_loop().time() + wait_seconds
-        known, start = self._passed.pop((stream, run), (after, after))
+        known, start = self._passed.pop((stream, identity), (after, after))
         start = start if known == after else after
-        while entries := await self.read(stream, start, limit, deadline - asyncio.get_running_loop().time(), run):
+        while entries := await self.read(stream, start, limit, deadline - asyncio.get_running_loop().time(), identity):
             if found := await decoded(entries):
                 return found
             start = entries[-1].cursor
         if start != after:
-            self._passed[stream, run] = (after, start)
+            self._passed[stream, identity] = (after, start)
         return []
 
-    async def read(self, stream: str, after: str | None, limit: int, wait_seconds: float, run: str = "") -> list[Entry]:
-        """Entries of ``stream`` after ``after``, only those whose header names ``run`` if given."""
-        reader = self._idle.pop((stream, after, run), None)
-        if reader is None or not reader.usable:
-            reader = await StreamReader.attach(await self._link(), stream, after)
+    async def read(
+        self, stream: str, after: str | None, limit: int, wait_seconds: float, identity: str = ""
+    ) -> list[Entry]:
+        """Entries of ``stream`` after ``after``, only those of one run if its ``identity`` is given."""
+        reader = self._idle.pop((stream, after, identity), None)
+        if reader is None or not reader.fits:
+            reader = await self._attach(stream, after, reader)
         try:
-            entries = await _take_matching(reader, limit, wait_seconds, run)
+            entries = await _take_matching(reader, limit, wait_seconds, identity)
         except BaseException:
             reader.detach()
             raise
-        self._keep((stream, entries[-1].cursor if entries else after, run), reader)
+        self._keep((stream, entries[-1].cursor if entries else after, identity), reader)
         return entries
+
+    async def _attach(self, stream: str, after: str | None, before: StreamReader | None) -> StreamReader:
+        """A reader where ``before`` left off: that one is lost, or takes messages of another size than there are."""
+        if before is not None and before.usable:
+            self._prefetch[stream], after = before.fitting_prefetch, before.position or after
+            before.detach()
+        prefetch = self._prefetch.get(stream, FIRST_PREFETCH)
+        return await StreamReader.attach(await self._connect(), stream, after, prefetch)
 
     def _keep(self, key: tuple[str, str | None, str], reader: StreamReader) -> None:
         forgotten = [self._idle.pop(key, None)]
@@ -207,11 +243,11 @@ class Readers:
                 other.detach()
 
 
-async def _take_matching(reader: StreamReader, limit: int, wait_seconds: float, run: str) -> list[Entry]:
+async def _take_matching(reader: StreamReader, limit: int, wait_seconds: float, identity: str) -> list[Entry]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + max(wait_seconds, SHORTEST_WAIT_SECONDS)
     while entries := await reader.take(limit, deadline - loop.time()):
-        matching = [entry for entry in entries if not run or entry.headers.get("run") == run]
+        matching = [entry for entry in entries if not identity or entry.headers.get("identity") == identity]
         if matching:
             return matching
     return []

@@ -3,10 +3,10 @@
 ===================== ======== =========================================================================
 ``<ns>.tasks``        work     quorum (or classic); consumed with acknowledgements: the channel is the lease
 ``<ns>.tasks.retry``  delay    one fixed time to live, then back to ``<ns>.tasks``; never consumed
-``<ns>.tasks.dlq``    letters  dead letters as JSON; looked at by an exclusive consumer at a time
-``<ns>.results``      stream   one message per settled task: header as JSON, newline, Arrow payload
+``<ns>.tasks.dlq``    letters  dead letters as JSON, the newest ones; looked through by one client at a time
+``<ns>.results``      stream   one message per settled task: header as JSON, newline, Arrow payload; kept for a day
 ``<ns>.events``       stream   one message per event, JSON
-``<ns>.runs``         stream   one message per state of a run, JSON; the newest one counts
+``<ns>.runs``         stream   one message per change of a run's record, JSON; see :mod:`~ttg.brokers.rabbitmq.records`
 ===================== ======== =========================================================================
 
 A stream that the broker cannot serve any more is succeeded by ``<name>.2`` and so on: when a node is killed within half
@@ -26,17 +26,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ttg.brokers.base import BrokerConfig
+from ttg.brokers.base import LETTERS_KEPT, LETTERS_KEPT_SECONDS, BrokerConfig
 from ttg.brokers.rabbitmq.connection import Channel, Connection, OtherArguments, QueueDown, QueueGone
 from ttg.brokers.rabbitmq.streams import stream_length
 from ttg.clock import loop_time
 from ttg.errors import BrokerRefused, BrokerUnavailable
 
 DELIVERY_LIMIT = 1_000_000  # a backstop only: attempts are counted in our own messages, which blame no bystander
-RESULTS_KEPT_BYTES = 10 * 2**30
+RESULTS_KEPT_BYTES = 2 * 2**30
+RESULTS_KEPT = "1D"
 RESULTS_SEGMENT_BYTES = 64 * 2**20
 EVENT_BYTES = 400  # a typical event, to turn a number of events into a size
-RUNS_KEPT_BYTES = 100 * 2**20
+RUNS_KEPT_BYTES = 16 * 2**20
 DOWN_PATIENCE_SECONDS = 8.0  # streams come back within a second after a restart, or never
 DOWN_POLL_SECONDS = 0.2
 
@@ -93,10 +94,10 @@ class Topology:
         names, segment = self.names, max(self._config.events_kept * EVENT_BYTES // 4, 64 * 2**10)
         return {
             names.tasks: self._work_queue(),
-            names.dlq: self._work_queue(),
-            names.results: _stream(RESULTS_KEPT_BYTES, RESULTS_SEGMENT_BYTES),
+            names.dlq: self._work_queue() | _bounded(LETTERS_KEPT, LETTERS_KEPT_SECONDS),
+            names.results: _stream(RESULTS_KEPT_BYTES, RESULTS_SEGMENT_BYTES) | {"x-max-age": RESULTS_KEPT},
             names.events: _stream(4 * segment, segment),
-            names.runs: _stream(RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 10),
+            names.runs: _stream(RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 8),
         }
 
     async def check(self, connection: Connection) -> list[str]:
@@ -220,6 +221,11 @@ class Topology:
 def _successor(name: str) -> str:
     stem, _, number = name.rpartition(".")
     return f"{stem}.{int(number) + 1}" if number.isdecimal() else f"{name}.2"
+
+
+def _bounded(messages: int, seconds: float) -> dict[str, Any]:
+    """The oldest leave when there are too many, and each after some time."""
+    return {"x-max-length": messages, "x-overflow": "drop-head", "x-message-ttl": int(1000 * seconds)}
 
 
 def _stream(kept_bytes: int, segment_bytes: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
+from ttg.brokers.base import LETTERS_KEPT, Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
 from ttg.brokers.redis import checks, cleaning
 from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.membership import MAINTENANCE_SECONDS, Membership, uninterrupted
@@ -22,7 +22,6 @@ from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, MessageError
 from ttg.messages import (
     AnyEvent,
-    DeadLetter,
     MessageQuarantined,
     Outcome,
     ResultHeader,
@@ -92,11 +91,7 @@ class RedisBroker(Broker):
 
     # -- runs
 
-    async def publish_run(self, record: RunRecord) -> None:
-        keys = (self._keys.runs, self._keys.runs_since, self._keys.results)
-        await self._pool.script("publish_run", keys, (record.run, encode(record)))
-
-    async def find_run(self, run: str) -> RunRecord | None:
+    async def find_run(self, run: str, *, fresh: bool = False) -> RunRecord | None:
         body = await self._pool.command("HGET", self._keys.runs, run)
         return _record(body) if body else None
 
@@ -104,10 +99,22 @@ class RedisBroker(Broker):
         bodies = await self._pool.command("HVALS", self._keys.runs)
         return [record for body in bodies if (record := _record(body))]
 
+    async def find_spec(self, record: RunRecord) -> bytes | None:
+        spec: bytes | None = await self._pool.command("HGET", self._keys.specs, record.identity)
+        return spec
+
+    async def swap_run(self, old: RunRecord | None, new: RunRecord, spec: bytes | None = None) -> bool:
+        seen = (old.identity, old.revision) if old else ("", 0)
+        words = (new.run, *seen, encode(new), new.identity, spec or "")
+        return bool(await self._pool.script("swap_run", (self._keys.runs, self._keys.specs), words))
+
+    async def forget_run(self, record: RunRecord) -> None:
+        await cleaning.purge_run(self._pool, self._keys, record, dry_run=False)
+
     # -- tasks
 
     async def submit(self, tasks: Sequence[Task]) -> None:
-        for batch in _batches([[task.run, encode(task)] for task in tasks]):
+        for batch in _batches([[task.run, task.identity, encode(task)] for task in tasks]):
             await self._pool.script("submit", (self._keys.tasks,), batch)
 
     async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
@@ -184,49 +191,41 @@ class RedisBroker(Broker):
         touched = (keys.tasks, keys.retry, keys.letters, keys.results)
         settled: list[bool] = []
         for batch in _batches([_settlement_words(settlement) for settlement in settlements]):
-            reply = await self._pool.script("settle", touched, (GROUP, self.consumer, *batch))
+            reply = await self._pool.script("settle", touched, (GROUP, self.consumer, LETTERS_KEPT, *batch))
             settled.extend(map(bool, reply))
         return settled
-
-    async def release(self, deliveries: Sequence[Delivery]) -> None:
-        if deliveries:
-            await self._membership.give_back(self.consumer, [delivery.token for delivery in deliveries])
 
     # -- logs
 
     async def read_results(
-        self, after: str | None, limit: int, wait_seconds: float, run: str | None = None
+        self, after: str | None, limit: int, wait_seconds: float, identity: str | None = None
     ) -> list[ResultMessage]:
-        cursor = await self._start_of_results(after, run)
+        known_after, read_up_to = self._read_up_to.get(identity, (None, ""))
+        cursor = read_up_to if known_after == (after or "") else after or "0-0"
         async for page in self._pages(self._keys.results, cursor, limit, wait_seconds):
             self._learn_size(page)
-            found = [message for entry in page if (message := await self._result(entry, run))]
+            found = [message for entry in page if (message := await self._result(entry, identity))]
             if found:
                 del found[limit:]
-                if run is not None:
-                    self._retention.setdefault(run, Retention()).saw(found)
+                if identity is not None:
+                    self._retention.setdefault(identity, Retention()).saw(found)
                 return found
             # Other runs' entries are not looked at again when the caller asks once more from the same place.
-            self._read_up_to[run] = (after or "", page[-1][0].decode())
+            self._read_up_to[identity] = (after or "", page[-1][0].decode())
         return []
 
-    async def _start_of_results(self, after: str | None, run: str | None) -> str:
-        known_after, read_up_to = self._read_up_to.get(run, (None, ""))
-        if known_after == (after or ""):
-            return read_up_to
-        if after is None and run is not None:
-            since = await self._pool.command("HGET", self._keys.runs_since, run)
-            return since.decode() if since else "0-0"
-        return after or "0-0"
+    async def results_end(self) -> str:
+        newest = await self._pool.command("XREVRANGE", self._keys.results, "+", "-", "COUNT", 1)
+        return str(newest[0][0], "ascii") if newest else ""
 
     def _learn_size(self, page: Sequence[Entry]) -> None:
-        total = sum(len(fields[5]) for _, fields in page if len(fields) > 5)
+        total = sum(len(fields[7]) for _, fields in page if len(fields) > 7)
         self._mean_result_bytes = max(1, total // len(page))
 
-    async def _result(self, entry: Entry, run: str | None) -> ResultMessage | None:
+    async def _result(self, entry: Entry, identity: str | None) -> ResultMessage | None:
         entry_id, flat = entry
         fields = _fields(flat)
-        if run is not None and fields.get(b"run") != run.encode():
+        if identity is not None and fields.get(b"identity") != identity.encode():
             return None
         try:
             header: ResultHeader = decode(fields.get(b"header", b""), ResultHeader)
@@ -235,11 +234,12 @@ class RedisBroker(Broker):
             return None
         return ResultMessage(entry_id.decode(), header, fields.get(b"payload", b""))
 
-    async def trim_results(self, run: str, up_to: str, keep_bytes: int) -> None:
-        retention = self._retention.get(run)
-        ids = list(retention.take(up_to, keep_bytes)) if retention else []
-        for start in range(0, len(ids), DROP_AT_ONCE):
-            await self._pool.command("XDEL", self._keys.results, *ids[start : start + DROP_AT_ONCE])
+    async def trim_results(self, identity: str, up_to: str, keep_bytes: int) -> int:
+        retention = self._retention.setdefault(identity, Retention())
+        while ids := retention.droppable(up_to, keep_bytes, DROP_AT_ONCE):
+            await self._pool.command("XDEL", self._keys.results, *ids)
+            retention.dropped(len(ids))
+        return retention.kept_bytes
 
     async def publish_events(self, events: Iterable[AnyEvent]) -> None:
         bodies = [encode(event) for event in events]
@@ -275,20 +275,17 @@ class RedisBroker(Broker):
 
     # -- dead letters, looking and cleaning
 
-    async def dead_letters(self, run: str | None = None, limit: int = 1000) -> list[DeadLetter]:
-        return await cleaning.dead_letters(self._pool, self._keys, run, limit)
-
-    async def take_dead_letters(self, run: str, indices: Iterable[int] | None = None) -> int:
-        return await cleaning.take_dead_letters(self._pool, self._keys, run, indices)
+    async def take_dead_letters(self, identity: str, indices: Iterable[int]) -> int:
+        return await cleaning.take_dead_letters(self._pool, self._keys, identity, set(indices))
 
     async def stats(self) -> BrokerStats:
         queues = await cleaning.stats(self._pool, self._keys, self.config.lease_seconds)
         return BrokerStats(self.backend, self._version, queues)
 
-    async def purge(self, run: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
-        if run is None:
-            return await cleaning.purge_namespace(self._pool, self._keys, dry_run)
-        return await cleaning.purge_run(self._pool, self._keys, run, dry_run)
+    async def purge(self, record: RunRecord | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        if record is None:
+            return await cleaning.purge_namespace(self._pool, self._keys, dry_run=dry_run)
+        return await cleaning.purge_run(self._pool, self._keys, record, dry_run=dry_run)
 
     async def diagnose(self) -> list[checks.Finding]:
         version = _checked_version(await self._pool.command("INFO", "server"), self.config)
@@ -314,6 +311,7 @@ def _settlement_words(settlement: Settlement) -> list[str | bytes | int]:
     return [
         settlement.delivery.token,
         outcome.header.run,
+        outcome.header.identity,
         encode(outcome.header),
         outcome.payload,
         outcome.retry_delay_ms,

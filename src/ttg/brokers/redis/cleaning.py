@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-
-import msgspec
 
 from ttg.brokers.base import QueueStats
 from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.pool import Pool
-from ttg.errors import MessageError
-from ttg.messages import DeadLetter, decode
+from ttg.errors import BrokerRefused, MessageError
+from ttg.messages import DeadLetter, RunRecord, decode
 
 PAGE = 500
+PAGE_BYTES = 4 << 20
+CAUTIOUS_PAGE = 16
 
 SIZE_COMMANDS = {"stream": "XLEN", "zset": "ZCARD", "hash": "HLEN"}
 
@@ -29,35 +29,21 @@ async def stats(pool: Pool, keys: Keys, silent_seconds: float) -> tuple[QueueSta
     return (tasks, *(QueueStats(name, size, size, 0) for name, size in zip(names[1:], sizes[1:], strict=True)))
 
 
-# -- dead letters
-
-
-async def dead_letters(pool: Pool, keys: Keys, run: str | None, limit: int) -> list[DeadLetter]:
-    """The oldest letters, of ``run`` if given."""
-    found: list[DeadLetter] = []
-    async for _, letter in _letters(pool, keys, run):
-        if len(found) >= limit:
-            break
-        found.append(letter)
-    return found
-
-
-async def take_dead_letters(pool: Pool, keys: Keys, run: str, indices: Iterable[int] | None) -> int:
-    """Remove letters of ``run``; returns how many."""
-    wanted = None if indices is None else set(indices)
-    ids = [entry_id async for entry_id, letter in _letters(pool, keys, run) if wanted is None or letter.index in wanted]
+async def take_dead_letters(pool: Pool, keys: Keys, identity: str, indices: set[int]) -> int:
+    """Remove the letters of these indices of a run; returns how many."""
+    ids = [entry_id async for entry_id, letter in _letters(pool, keys, identity) if letter.index in indices]
     pages = [ids[start : start + PAGE] for start in range(0, len(ids), PAGE)]
     return sum([await pool.command("XDEL", keys.letters, *page) for page in pages])
 
 
-async def _letters(pool: Pool, keys: Keys, run: str | None) -> AsyncIterator[tuple[bytes, DeadLetter]]:
-    """Every letter with its entry id; messages that were quarantined are no letters."""
+async def _letters(pool: Pool, keys: Keys, identity: str) -> AsyncIterator[tuple[bytes, DeadLetter]]:
+    """Every letter of a run with its entry id; messages that were quarantined are no letters."""
     start = b"-"
     while page := await pool.command("XRANGE", keys.letters, start, "+", "COUNT", PAGE):
         for entry_id, flat in page:
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
             with suppress(MessageError):
-                if run is None or fields.get(b"run") == run.encode():
+                if fields.get(b"identity") == identity.encode():
                     yield entry_id, decode(fields.get(b"letter", b""), DeadLetter)
         start = b"(" + page[-1][0]
 
@@ -65,7 +51,7 @@ async def _letters(pool: Pool, keys: Keys, run: str | None) -> AsyncIterator[tup
 # -- purging
 
 
-async def purge_namespace(pool: Pool, keys: Keys, dry_run: bool) -> dict[str, int]:
+async def purge_namespace(pool: Pool, keys: Keys, *, dry_run: bool) -> dict[str, int]:
     """Remove the keys of the namespace. A key of another type is somebody else's and stays."""
     counts = {}
     for key, kind in keys.types.items():
@@ -78,32 +64,41 @@ async def purge_namespace(pool: Pool, keys: Keys, dry_run: bool) -> dict[str, in
     return _told(keys, counts)
 
 
-async def purge_run(pool: Pool, keys: Keys, run: str, dry_run: bool) -> dict[str, int]:
-    """Remove the tasks, retries, dead letters, results and the record of one run."""
-    only_count = int(dry_run)
-    prefix = b'{"run":' + msgspec.json.encode(run) + b","
+async def purge_run(pool: Pool, keys: Keys, record: RunRecord, *, dry_run: bool) -> dict[str, int]:
+    """Remove the tasks, retries, dead letters, results and the record of one run; nothing of another with its id."""
+    only_count, identity = int(dry_run), record.identity
     counts = {
-        keys.tasks: await _purge_log(pool, keys.tasks, run, only_count, GROUP),
-        keys.retry: await pool.script("purge_retries", (keys.retry,), (prefix, only_count)),
-        keys.letters: await _purge_log(pool, keys.letters, run, only_count),
-        keys.results: await _purge_log(pool, keys.results, run, only_count),
-        keys.runs: await pool.command("HEXISTS", keys.runs, run),
+        keys.tasks: await _purge_log(pool, keys.tasks, identity, only_count, GROUP),
+        keys.retry: await pool.script("purge_retries", (keys.retry,), (f"{identity} ", only_count)),
+        keys.letters: await _purge_log(pool, keys.letters, identity, only_count),
+        keys.results: await _purge_log(pool, keys.results, identity, only_count, start=record.results_from),
+        keys.runs: await pool.script("forget_run", (keys.runs, keys.specs), (record.run, identity, only_count)),
     }
-    if not dry_run:
-        for key in (keys.runs, keys.runs_since):
-            await pool.command("HDEL", key, run)
     return _told(keys, {key: count for key, count in counts.items() if count})
 
 
-async def _purge_log(pool: Pool, key: str, run: str, only_count: int, group: str = "") -> int:
-    total, start = 0, b"-"
+async def _purge_log(
+    pool: Pool, key: str, identity: str, only_count: int, group: str = "", start: str | bytes = ""
+) -> int:
+    """In pages that a script looks through in milliseconds, whatever the size of an entry."""
+    total, size = 0, await _mean_entry_bytes(pool, key)
+    page, start = max(1, min(PAGE, PAGE_BYTES // size)), start or "-"
     while start:
-        count, start = await pool.script("purge_log", (key,), (run, start, PAGE, only_count, group))
+        count, start = await pool.script("purge_log", (key,), (identity, start, page, only_count, group))
         total += count
     return total
 
 
+async def _mean_entry_bytes(pool: Pool, key: str) -> int:
+    try:
+        used: int = await pool.command("MEMORY", "USAGE", key) or 0
+    except BrokerRefused:  # an account may be forbidden to ask
+        return PAGE_BYTES // CAUTIOUS_PAGE
+    length: int = await pool.command("XLEN", key)
+    return max(1, used // max(1, length))
+
+
 def _told(keys: Keys, counts: dict[str, int]) -> dict[str, int]:
     """What people are told: the queues and the runs, not our bookkeeping."""
-    bookkeeping = {keys.runs_since, keys.workers, keys.workers_seen, keys.maintenance}
+    bookkeeping = {keys.specs, keys.workers, keys.workers_seen, keys.maintenance}
     return {key: count for key, count in counts.items() if key not in bookkeeping}

@@ -38,8 +38,8 @@ class Keys:
         return f"{self.namespace}.runs"
 
     @property
-    def runs_since(self) -> str:
-        return f"{self.namespace}.runs.since"
+    def specs(self) -> str:
+        return f"{self.namespace}.runs.specs"
 
     @property
     def workers(self) -> str:
@@ -63,7 +63,7 @@ class Keys:
             self.results: "stream",
             self.events: "stream",
             self.runs: "hash",
-            self.runs_since: "hash",
+            self.specs: "hash",
             self.workers: "hash",
             self.workers_seen: "zset",
             self.maintenance: "string",

@@ -7,7 +7,8 @@ payload into the server's interpreter.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import islice, takewhile
 
 from ttg.brokers.base import ResultMessage
 
@@ -20,7 +21,7 @@ class Retention:
 
     def __init__(self) -> None:
         self._entries: deque[tuple[str, int]] = deque()
-        self._bytes = 0
+        self._bytes = self._dropped_bytes = 0
         self._newest = (0, 0)
 
     def saw(self, messages: Iterable[ResultMessage]) -> None:
@@ -32,13 +33,22 @@ class Retention:
                 self._bytes += ENTRY_BYTES + len(message.payload)
                 self._entries.append((message.cursor, self._bytes))
 
-    def take(self, up_to: str, keep_bytes: int) -> Iterator[str]:
-        """The ids of the oldest entries up to ``up_to``, except for the newest ``keep_bytes`` of those; they are
-        forgotten here."""
+    def droppable(self, up_to: str, keep_bytes: int, limit: int) -> list[str]:
+        """The ids of the ``limit`` oldest entries up to ``up_to``, except for the newest ``keep_bytes`` of those."""
         last = _place(up_to)
         collected = next((end for cursor, end in reversed(self._entries) if _place(cursor) <= last), 0)
-        while self._entries and self._entries[0][1] <= collected - keep_bytes:
-            yield self._entries.popleft()[0]
+        old = takewhile(lambda entry: entry[1] <= collected - keep_bytes, self._entries)
+        return [cursor for cursor, _ in islice(old, limit)]
+
+    def dropped(self, count: int) -> None:
+        """The server has dropped the ``count`` oldest."""
+        for _ in range(count):
+            self._dropped_bytes = self._entries.popleft()[1]
+
+    @property
+    def kept_bytes(self) -> int:
+        """What those that were read and not dropped take."""
+        return self._bytes - self._dropped_bytes
 
 
 def _place(cursor: str) -> tuple[int, int]:

@@ -25,7 +25,8 @@ local function requeue(id)
       old[entry[2][i]] = entry[2][i + 1]
     end
     local deliveries = (tonumber(old.deliveries) or 0) + 1
-    redis.call('XADD', KEYS[1], '*', 'run', old.run or '', 'task', old.task or '', 'deliveries', deliveries)
+    redis.call('XADD', KEYS[1], '*', 'run', old.run or '', 'identity', old.identity or '',
+      'task', old.task or '', 'deliveries', deliveries)
   end
   redis.call('XACK', KEYS[1], group, id)
   redis.call('XDEL', KEYS[1], id)

@@ -1,7 +1,7 @@
 #!lua
 -- What any consumer owes the others, done by at most one of them per pause: promote due retries, look for silent owners.
 -- KEYS[1] string: maintenance (exists while somebody did it just now)   KEYS[2] stream: tasks
--- KEYS[3] sorted set: tasks.retry (score: due time in ms)   KEYS[4] hash: workers (consumer -> registration)
+-- KEYS[3] sorted set: tasks.retry (identity and task; score: due time in ms)   KEYS[4] hash: workers (consumer -> registration)
 -- KEYS[5] sorted set: workers.seen (consumer -> when it last asked for work or renewed, in ms)
 -- ARGV[1] pause in ms   ARGV[2] group   ARGV[3] lease in ms   ARGV[4] at most so many tasks of each kind
 -- ARGV[5] the consumer that asks
@@ -13,10 +13,11 @@ if not redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) then
   return false
 end
 
-for _, task in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now_ms, 'LIMIT', 0, ARGV[4])) do
-  local run = string.match(task, '^{"run":"(.-)"') or ''
-  redis.call('XADD', KEYS[2], '*', 'run', run, 'task', task)
-  redis.call('ZREM', KEYS[3], task)
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now_ms, 'LIMIT', 0, ARGV[4])) do
+  local identity, task = string.match(member, '^(%w*) (.*)$')
+  local run = string.match(member, '^%w* {"run":"(.-)"') or ''
+  redis.call('XADD', KEYS[2], '*', 'run', run, 'identity', identity or '', 'task', task or member)
+  redis.call('ZREM', KEYS[3], member)
 end
 
 local silent, seen = {}, {}

@@ -1,7 +1,7 @@
 #!lua
 -- Put tasks on the work queue.
 -- KEYS[1] stream: tasks
--- ARGV    pairs of run id and task (JSON)
-for i = 1, #ARGV, 2 do
-  redis.call('XADD', KEYS[1], '*', 'run', ARGV[i], 'task', ARGV[i + 1])
+-- ARGV    run id, identity and task (JSON) of each
+for i = 1, #ARGV, 3 do
+  redis.call('XADD', KEYS[1], '*', 'run', ARGV[i], 'identity', ARGV[i + 1], 'task', ARGV[i + 2])
 end

@@ -1,0 +1,57 @@
+"""The queues as they are now, from three sources that each know a part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ttg.brokers.base import BrokerConfig, BrokerStats, QueueStats
+from ttg.brokers.rabbitmq.connection import Connection
+from ttg.brokers.rabbitmq.management import Management
+from ttg.brokers.rabbitmq.topology import Lengths, Names, Topology
+
+MOST_LOOKS = 10
+
+
+class Figures:
+    """``held`` says how many tasks this client holds: the broker's own count of them is seconds behind."""
+
+    def __init__(self, config: BrokerConfig, topology: Topology, held: Callable[[], int]) -> None:
+        self._namespace = config.namespace
+        self._topology = topology
+        self._management = Management(config)
+        self._held = held
+
+    async def look(self, connection: Connection) -> BrokerStats:
+        """Sizes, consumers and, where somebody can tell, what is unacknowledged."""
+        (work, mine), streams, unacknowledged = await asyncio.gather(
+            self._work(connection), self._topology.stream_lengths(connection), self._management.unacknowledged()
+        )
+        known, actual = Names.within(self._namespace), self._topology.names
+        unacknowledged[actual.tasks] = max(unacknowledged.get(actual.tasks, 0), mine)
+        queues = {
+            known.tasks: (actual.tasks,),
+            known.retry: self._topology.retry_queues,
+            known.dlq: (actual.dlq,),
+            known.results: (actual.results,),
+            known.events: (actual.events,),
+        }
+        rows = tuple(_row(name, names, work | streams, unacknowledged) for name, names in queues.items())
+        return BrokerStats("rabbitmq", connection.server_version, rows)
+
+    async def _work(self, connection: Connection) -> tuple[Lengths, int]:
+        """The work queues' lengths and how many tasks we hold: seen twice alike, lest one on its way is missed."""
+        before = None
+        for _ in range(MOST_LOOKS):
+            lengths, mine = await self._topology.work_lengths(connection), self._held()
+            if not mine or (lengths, mine) == before:
+                break
+            before = (lengths, mine)
+        return lengths, mine
+
+
+def _row(name: str, queues: tuple[str, ...], lengths: Lengths, unacknowledged: dict[str, int]) -> QueueStats:
+    ready = sum(lengths[queue][0] for queue in queues if queue in lengths)
+    consumers = sum(lengths[queue][1] for queue in queues if queue in lengths)
+    known = [unacknowledged[queue] for queue in queues if queue in unacknowledged]
+    return QueueStats(name, ready + sum(known), ready, sum(known) if known else None, consumers)

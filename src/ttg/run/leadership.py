@@ -1,0 +1,119 @@
+"""The right to coordinate one run: claimed at the beginning, renewed while we live, given up at the end.
+
+Of two coordinators of one run the newer epoch leads; the older one sees that and stops. An id that another run uses is
+refused. Safety does not hang on the lease: what travels carries the run's identity, so nobody takes another's for its
+own. The lease only says who is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import secrets
+import socket
+from functools import partial
+
+import msgspec
+
+from ttg.brokers.base import Broker
+from ttg.clock import unix_time
+from ttg.errors import RunConflictError
+from ttg.messages import RunRecord, RunStatus
+from ttg.messages.records import claimed, ended, renewed
+from ttg.spec import RunSpec, encode_spec, fingerprint
+
+RENEWALS_PER_LEASE = 3
+WATCH_SECONDS = 0.2
+
+
+class Standing(enum.Enum):
+    """How a coordinator stands with its run."""
+
+    LEADS = "leads"
+    FORGOTTEN = "the broker has lost the record"
+    CANCELLED = "somebody cancelled the run"
+    SUPERSEDED = "another coordinator has taken the run over"
+
+
+class Leadership:
+    """Of ``spec``'s run, for this process. ``epoch`` is the lowest it may get; ``force`` claims a run whose function
+    has changed."""
+
+    def __init__(self, broker: Broker, spec: RunSpec, *, epoch: int = 1, force: bool = False) -> None:
+        self._broker = broker
+        self._spec = encode_spec(spec)
+        self._force = force
+        now = unix_time()
+        self.is_claimed = False
+        self.record = RunRecord(
+            run=spec.run,
+            identity=spec.identity,
+            epoch=epoch,
+            function=str(spec.function),
+            fingerprint=fingerprint(spec),
+            size=spec.size,
+            priority=spec.priority,
+            retry_delay_ms=spec.retry.delay_ms,
+            coordinator=f"{broker.consumer}-{secrets.token_hex(4)}",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=now,
+            renewed=now,
+            lease_seconds=broker.config.lease_seconds,
+        )
+
+    @property
+    def renewal_seconds(self) -> float:
+        """How often to renew."""
+        return self.record.lease_seconds / RENEWALS_PER_LEASE
+
+    async def claim(self) -> RunRecord:
+        """Publish the run, as its newest coordinator. ``RunConflictError`` when its id is in use."""
+        current = await self._broker.find_run(self.record.run, fresh=True)
+        if current is not None and current.identity != self.record.identity:
+            await self._watch(current)
+        results_from = await self._broker.results_end()
+        wanted = msgspec.structs.replace(self.record, renewed=unix_time(), results_from=results_from)
+        change = partial(claimed, wanted=wanted, force=self._force)
+        record = await self._broker.change_run(self.record.run, change, self._spec)
+        assert record is not None
+        self.record, self.is_claimed = record, True
+        if current is not None and current.identity != record.identity:
+            await self._broker.forget_run(current)  # its id is ours: nobody could name what it left
+        return record
+
+    async def look(self) -> tuple[Standing, RunRecord | None]:
+        """How we stand, and with whom. Cheap."""
+        return self._standing(await self._broker.find_run(self.record.run))
+
+    async def renew(self) -> Standing:
+        """Confirm that we live."""
+        change = partial(renewed, mine=self.record, now=unix_time())
+        return self._standing(await self._broker.change_run(self.record.run, change))[0]
+
+    async def end(self, status: RunStatus, kept_bytes: int) -> None:
+        """Say how it ended, if the run is still ours."""
+        change = partial(ended, mine=self.record, status=status, now=unix_time(), kept_bytes=kept_bytes)
+        await self._broker.change_run(self.record.run, change)
+
+    def _standing(self, current: RunRecord | None) -> tuple[Standing, RunRecord | None]:
+        if current is None:
+            return Standing.FORGOTTEN, None
+        if not current.is_led_by(self.record):
+            return Standing.SUPERSEDED, current
+        if current.status is RunStatus.CANCELLED:
+            return Standing.CANCELLED, current
+        return Standing.LEADS, current
+
+    async def _watch(self, current: RunRecord) -> None:
+        """Another run has the id and looks abandoned: clocks may differ, so see whether its leader shows up."""
+        if current.status_at(unix_time()) is not RunStatus.ABANDONED:
+            return
+        left = current.lease_seconds / RENEWALS_PER_LEASE + 1.0
+        while left > 0:
+            await asyncio.sleep(WATCH_SECONDS)
+            left -= WATCH_SECONDS
+            now = await self._broker.find_run(current.run)
+            if now is not None and now.is_active and now.revision != current.revision:
+                raise RunConflictError(f"run id {now.run!r} is in use, led by {now.leader}: choose another --run-id")

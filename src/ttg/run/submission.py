@@ -1,0 +1,108 @@
+"""From what the ledger misses to tasks on the queue: how much is out, what waits for a retry, what was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from ttg.backoff import Backoff
+from ttg.brokers.base import Broker
+from ttg.clock import loop_time
+from ttg.errors import BrokerError
+from ttg.messages import Ranges, ResultHeader, Task, indices_of
+from ttg.planner import Planner
+from ttg.results.collector import Collector
+from ttg.run.progress import RetryCount
+from ttg.run.window import Window
+from ttg.space import Space
+from ttg.spec import RunSpec
+
+log = logging.getLogger("ttg.run")
+
+
+class Submission:
+    """The submitting side of one run. ``slots`` says how many slots there are to feed now."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        space: Space,
+        collector: Collector,
+        broker: Broker,
+        backoff: Backoff,
+        slots: Callable[[], int],
+        chunk_size: int | None,
+    ) -> None:
+        self.window = Window(Planner(spec.size, chunk_size), collector.missing)
+        self.retries = RetryCount()
+        self._spec = spec
+        self._space = space
+        self._collector = collector
+        self._broker = broker
+        self._backoff = backoff
+        self._slots = slots
+        self._epoch = 1
+        self._wake = asyncio.Event()
+        self._heard_at = loop_time()
+
+    def begin(self, epoch: int) -> None:
+        """Tasks are those of this epoch from now on."""
+        self._epoch = epoch
+        self.window.prefix = f"{epoch}-" if epoch > 1 else ""
+
+    def wake(self) -> None:
+        """There may be room."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the window full, for ever."""
+        while True:
+            self._wake.clear()
+            chunks = self.window.cut(self._slots(), self._unassigned())
+            if chunks:
+                tasks = [self._task(name, ranges) for name, ranges in chunks]
+                await self._backoff.call(partial(self._broker.submit, tasks))
+            else:
+                await self._wake.wait()
+
+    def saw(self, header: ResultHeader) -> None:
+        """A piece was settled."""
+        self.window.saw(header)
+        self.retries.saw(header.attempt, header.count + len(header.dead), header.failed)
+        self._heard_at = loop_time()
+        self.wake()
+
+    async def find_lost(self, silent_seconds: float) -> bool:
+        """Whether the broker has lost what is out: nothing came for so long, and its queues are empty. The caller knows
+        that nobody holds a task."""
+        if loop_time() - self._heard_at < silent_seconds:
+            return False
+        try:
+            stats = await self._broker.stats()
+        except BrokerError:
+            return False
+        return not any(stats.queue(name).messages for name in ("tasks", "tasks.retry"))
+
+    def start_over(self) -> int:
+        """Submit again what is missing, from the beginning; returns how many parameters that is."""
+        self.window.start_over()
+        self.retries.waiting = 0
+        self._heard_at = loop_time()
+        self.wake()
+        return self._missing
+
+    @property
+    def _missing(self) -> int:
+        return self._spec.size - self._collector.done_count - self._collector.dead_count
+
+    def _unassigned(self) -> int:
+        return self._missing - self.window.in_flight - self.retries.waiting
+
+    def _task(self, name: str, ranges: Ranges) -> Task:
+        rows = None
+        if not self._space.computable:
+            rows = tuple(self._space[index] for index in indices_of(ranges))
+        spec = self._spec
+        return Task(run=spec.run, id=name, ranges=ranges, rows=rows, identity=spec.identity, epoch=self._epoch)

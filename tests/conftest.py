@@ -1,0 +1,38 @@
+"""Servers that many tests share, and which tests run together when several processes share the suite."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from rabbitmq_server import SecureRabbitMQ
+
+WIDE = ("module", "session")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[SecureRabbitMQ]:
+    """One private RabbitMQ node for all tests of this process; who breaks it mends it, in a namespace of its own."""
+    server = SecureRabbitMQ()
+    asyncio.run(server.start())
+    yield server
+    server.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a server or another expensive fixture go to one process, all others wherever there is room."""
+    for item in items:
+        if isinstance(item, pytest.Function) and (group := _shared_fixtures(item)):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _shared_fixtures(item: pytest.Function) -> str:
+    """The module, and the parameters of what its tests share; nothing when the test shares nothing."""
+    definitions = (found[-1] for found in item._fixtureinfo.name2fixturedefs.values())
+    ours = {fixture.argname for fixture in definitions if fixture.scope in WIDE and fixture.baseid.startswith("tests")}
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    chosen = [str(parameters[name]) for name in sorted(ours & parameters.keys())]
+    return "-".join((item.location[0], *chosen)) if ours else ""
