@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 from backends import Backend
+from conftest import Clients
 from making import done, tasks
 
-from conftest import Clients
 from ttg.brokers.base import Broker, Delivery
 from ttg.errors import BrokerUnavailable
 from waiting import eventually

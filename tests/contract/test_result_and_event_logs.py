@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from conftest import Clients
 from making import done, tasks
 
-from conftest import Clients
 from ttg.brokers.base import Broker, ResultMessage
 from ttg.messages import BrokerTrouble, Event
 from waiting import eventually

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from backends import Backend
+from conftest import Clients
 from looking import dead_letters
 from making import died, done, header, task, tasks
 
-from conftest import Clients
 from ttg.brokers.base import Broker, BrokerStats, Delivery, Settlement
 from ttg.messages import Outcome, RunRecord, Task
 from waiting import eventually

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from backends import Backend
+from conftest import Clients
 from looking import dead_letters
 from making import died, done, header, letter, task, tasks
 
-from conftest import Clients
 from ttg.brokers.base import Broker, Settlement
 from ttg.clock import loop_time
 from ttg.messages import Outcome, Task

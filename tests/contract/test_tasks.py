@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 from backends import Backend
+from conftest import Clients
 from making import done, header, task, tasks
 
-from conftest import Clients
 from ttg.brokers.base import Broker, BrokerConfig, Delivery, Settlement
 from ttg.clock import loop_time
 from ttg.messages import Outcome, Task, WorkerLost

@@ -41,8 +41,14 @@ def value(index: int) -> float:
 class Fate(Protocol):
     """What the world knows of parameters."""
 
-    def call_seconds(self, index: int) -> float:
-        """How long a call takes."""
+    def call_begins(self, index: int, task: str, child: SimulatedChild) -> float:
+        """How long this call takes."""
+
+    def reported(self, child: SimulatedChild) -> None:
+        """The child hands over what it has executed."""
+
+    def child_ends(self, child: SimulatedChild) -> None:
+        """The child dies, or is no longer needed."""
 
     def poison(self, index: int) -> Poison | None:
         """What is wrong with this parameter, this time."""
@@ -58,7 +64,7 @@ class SimulatedChild:
     slice_size: int
     start_seconds: float
     on_poisoned_worker: Callable[[], None]
-    executed: list[int] = field(default_factory=list)
+    worker: str
     _inbox: asyncio.Queue[ToChild] = field(default_factory=asyncio.Queue)
     _stopped: set[int] = field(default_factory=set)
     _gone: bool = False
@@ -84,6 +90,7 @@ class SimulatedChild:
     def _end(self, code: int) -> None:
         if not self._gone:
             self._gone = True
+            self.fate.child_ends(self)
             self._life.cancel()
             asyncio.get_running_loop().call_soon(self.owner.on_exit, Exit(code, "last words"))
 
@@ -108,17 +115,18 @@ class SimulatedChild:
             part = indices[position : position + self.slice_size]
             self.owner.on_message(Announced(assignment.number, position, len(part), 0.0), b"")
             for index in part:
-                await self._call(index, failures)
+                await self._call(index, assignment, failures)
             position += len(part)
         done, remaining = split_ranges(task.ranges, position)
         done = without(done, {failure.index for failure in failures})
         seconds = loop_time() - began
         payload = encode_rows([value(index) for index in indices_of(done)]) if done else b""
         report = Report(assignment.number, done, tuple(failures), remaining, seconds, seconds / max(position, 1))
+        self.fate.reported(self)
         self.owner.on_message(report, payload)
 
-    async def _call(self, index: int, failures: list[Failure]) -> None:
-        await asyncio.sleep(self.fate.call_seconds(index))
+    async def _call(self, index: int, assignment: Assignment, failures: list[Failure]) -> None:
+        await asyncio.sleep(self.fate.call_begins(index, assignment.task.id, self))
         poison = self.fate.poison(index)
         if poison in (Poison.FAILS, Poison.FAILS_ONCE):
             failures.append(Failure(index, "exception", "ValueError", "poisoned", "simulated.py:1 (f)"))

@@ -37,6 +37,8 @@ def play(scenario: Scenario) -> World:
     try:
         run_virtually(story)
         _judge(scenario, folder / "run", worlds[0].losses)
+        complaints = worlds[0].accounts.complaints()
+        assert not complaints, "; ".join(complaints[:5])
     except Exception as error:
         trace = "\n".join(worlds[0].trace[-TRACE_LINES:]) if worlds else ""
         raise Broken(f"{type(error).__name__}: {error}\n{scenario}\n{trace}") from error

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from simulation.clients import SimulatedBroker
 from simulation.scenario import Scenario
 from simulation.virtual_time import VirtualLoop
-from simulation.world import SimulatedBroker, World
+from simulation.world import World
 from ttg.results.collector import Collector
 from ttg.results.dataset import open_ledger
 from ttg.results.folder import RunFolder
@@ -66,5 +67,5 @@ def _coordinator(world: World, folder: Path, name: str, priority: int) -> Coordi
     space = grid(i=range_(0, world.scenario.size))
     collector = Collector(run_folder, spec, space, open_ledger(run_folder))
     options = RunOptions(chunk_size=world.scenario.chunk_size, expected_slots=world.scenario.workers)
-    broker = SimulatedBroker(world.config, f"coordinator-{name}", world.server)
+    broker = SimulatedBroker(world.config, f"coordinator-{name}", world.server, world.accounts)
     return Coordinator(spec, space, collector, broker, options)

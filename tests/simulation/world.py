@@ -9,20 +9,23 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simulation.accounts import Accounts
 from simulation.child import Poison, SimulatedChild
+from simulation.clients import SimulatedBroker
 from simulation.scenario import FAULTY_SECONDS, Fault, Kind, Scenario
 from simulation.virtual_time import VirtualLoop
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.memory import MemoryBroker, MemoryServer
+from ttg.brokers.memory import MemoryServer
 from ttg.brokers.memory.server import Fate
 from ttg.brokers.memory.state import Namespace
 from ttg.clock import use_unix_time
-from ttg.errors import StorageError, TTGError
-from ttg.messages import RunStatus, Task, encode
+from ttg.errors import MessageError, StorageError, TTGError
+from ttg.messages import RunStatus, Task, decode, encode
 from ttg.results.collector import Collector
 from ttg.results.dataset import open_ledger
 from ttg.results.folder import RunFolder
@@ -39,16 +42,6 @@ GIVE_UP_SECONDS = 120.0
 EPOCH = 1_700_000_000.0
 WRITES = {"submit", "settle", "swap_run", "publish_events"}
 RUN = "simulated"
-
-
-class SimulatedBroker(MemoryBroker):
-    """A client whose process may have been killed: then it does not even say goodbye."""
-
-    killed = False
-
-    async def close(self) -> None:
-        if not self.killed:
-            await super().close()
 
 
 @dataclass(eq=False)
@@ -85,6 +78,7 @@ class World:
         self._workers = 0
         self._clock_error = 0.0
         self.losses = 0
+        self.accounts = Accounts(scenario)
         self._hired: list[Member] = []
         self._over = False
         self._coordinating: asyncio.Task[str] | None = None
@@ -164,7 +158,8 @@ class World:
         with folder.lock():
             space = grid(i=range_(0, self.scenario.size))
             collector = Collector(folder, self.spec, space, open_ledger(folder))
-            broker = SimulatedBroker(self.config, name, self.server)
+            broker = SimulatedBroker(self.config, name, self.server, self.accounts)
+            self.accounts.coordinators += 1
             self.coordinator = Coordinator(
                 self.spec, space, collector, broker, self._options(), epoch=self.coordinators + 1
             )
@@ -189,6 +184,7 @@ class World:
         if self.coordinator is None or self._coordinating is None:
             return
         name = self.coordinator.broker.consumer
+        self.accounts.struck.add(Kind.KILL_COORDINATOR)
         self._reclaim_dead(name, self.coordinator.broker)
         self.coordinator.stop(RunStatus.FAILED)
         self._coordinating.cancel()
@@ -223,7 +219,7 @@ class World:
     def _hire(self) -> None:
         self._workers += 1
         name = f"worker-{self._workers}"
-        member = self.members[name] = Member(name, SimulatedBroker(self.config, name, self.server))
+        member = self.members[name] = Member(name, SimulatedBroker(self.config, name, self.server, self.accounts))
         self._hired.append(member)
         config = WorkerConfig(name, slots=self.scenario.slots, allow=("*",), host="simulated", grace_seconds=1.0)
 
@@ -236,6 +232,7 @@ class World:
                 story.slice_size,
                 story.start_seconds,
                 lambda: self.kill_worker(name),
+                name,
             )
             member.children.append(child)
             return child
@@ -253,6 +250,8 @@ class World:
         member = self.members.pop(name, None)
         if member is None or member.task is None:
             return
+        if not self._over:
+            self.accounts.worker_died(name)
         self._reclaim_dead(name, member.broker)
         for child in member.children:
             child.kill()
@@ -265,8 +264,16 @@ class World:
         self._thaw(name)
         self.server.drop_connection(name)
 
-    def call_seconds(self, index: int) -> float:
+    def call_begins(self, index: int, task: str, child: SimulatedChild) -> float:
+        self.accounts.began(index, child.worker, task, child)
         return self.scenario.call_seconds
+
+    def reported(self, child: SimulatedChild) -> None:
+        self.accounts.reported(child)
+
+    def child_ends(self, child: SimulatedChild) -> None:
+        if not self._over:
+            self.accounts.child_died(child)
 
     def poison(self, index: int) -> Poison | None:
         self._calls[index] += 1
@@ -290,6 +297,7 @@ class World:
         self._live_through(f"{verb}!", consumer)
         if consumer in self._killed or self._is_lost():
             self.losses += 1
+            self.accounts.struck.add(Kind.LOSSY)
             return self.draw.choice((Fate.REQUEST_LOST, Fate.REPLY_LOST))
         return Fate.DONE
 
@@ -308,6 +316,7 @@ class World:
         self._lives[moment] += 1
         for fault in self.scenario.faults:
             if fault.moment == moment and fault.count == self._lives[moment] and not self._over:
+                self.accounts.struck.add(fault.kind)
                 self._kill_at_a_moment(fault, name)
 
     def _kill_at_a_moment(self, fault: Fault, name: str) -> None:
@@ -323,6 +332,7 @@ class World:
 
     async def _strike(self, fault: Fault) -> None:
         kind, member = fault.kind, self._picked(fault)
+        self.accounts.struck.add(kind)
         if kind in self._until:
             self._until[kind] = self.loop.time() + fault.seconds
         elif kind is Kind.KILL_COORDINATOR:
@@ -382,12 +392,17 @@ class World:
             here.results.append(body, RUN, body)
             here.events.append(body)
             here.letters.append(body, RUN)
-        here.add_task(encode(Task("nobody", "c1", ((0, 3),))))
-        here.add_task(encode(Task(RUN, "far", ((10**6, 10**6 + 3),))))
+        self._put_task(here, encode(Task("nobody", "c1", ((0, 3),))))
+        self._put_task(here, encode(Task(RUN, "far", ((10**6, 10**6 + 3),))))
 
     def _replay(self, here: Namespace) -> None:
         for entry in list(here.results.entries):
             here.results.append(entry.body, entry.run, entry.payload)
-        for task in [task.body for task in here.tasks.values()]:
-            here.add_task(task)
-        here.add_task(encode(Task(RUN, "again", ((0, self.scenario.size),))))
+        for body in [task.body for task in here.tasks.values()]:
+            self._put_task(here, body)
+        self._put_task(here, encode(Task(RUN, "again", ((0, self.scenario.size),))))
+
+    def _put_task(self, here: Namespace, body: bytes) -> None:
+        here.add_task(body)
+        with suppress(MessageError):
+            self.accounts.submitted([decode(body, Task)], excused=True)

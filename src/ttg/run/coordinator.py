@@ -315,7 +315,7 @@ class Coordinator:
         """Nothing arrives, nobody holds a task of this run, the queues are empty: then what is missing is lost."""
         if self.fleet.holds(self.spec.identity):
             return
-        if await self.submission.find_lost(self.options.lost_after_seconds):
+        if await self.submission.find_lost(self.options.lost_after_seconds, self.consumer.up_to_date_at):
             await self._submit_again("the broker no longer had the tasks")
 
     async def _submit_again(self, reason: str) -> None:

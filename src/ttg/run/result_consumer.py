@@ -37,10 +37,16 @@ class ResultConsumer:
         self._keep_result_bytes = keep_result_bytes
         self._backoff = backoff
         self._writing: asyncio.Task[None] | None = None
+        self.up_to_date_at = 0.0
+        """Everything that was in the log at this moment (on the event loop's clock) has been read."""
 
     async def read(self, limit: int, wait_seconds: float) -> list[ResultMessage]:
         """The next messages of this run."""
-        return await self._broker.read_results(self.cursor, limit, wait_seconds, self._identity)
+        began = loop_time()
+        messages = await self._broker.read_results(self.cursor, limit, wait_seconds, self._identity)
+        if not messages:
+            self.up_to_date_at = began
+        return messages
 
     def ingest(self, messages: Sequence[ResultMessage]) -> Iterator[ResultHeader]:
         """Buffer what is new; yields the header of each message that fits this run."""

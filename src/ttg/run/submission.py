@@ -46,6 +46,7 @@ class Submission:
         self._epoch = 1
         self._wake = asyncio.Event()
         self._heard_at = loop_time()
+        self._empty_at: float | None = None
 
     def begin(self, epoch: int) -> None:
         """Tasks are those of this epoch from now on."""
@@ -70,15 +71,21 @@ class Submission:
     def saw(self, header: ResultHeader) -> None:
         """A piece was settled."""
         self.window.saw(header)
-        self.retries.saw(header.attempt, header.count + len(header.dead), header.failed)
+        if header.epoch == self._epoch:  # retries of an earlier epoch are dropped: what they hold was submitted again
+            self.retries.saw(header.attempt, header.count + len(header.dead), header.failed)
         self._heard_at = loop_time()
         self.wake()
 
-    async def find_lost(self, silent_seconds: float) -> bool:
-        """Whether the broker has lost what is out: nothing came for so long, and its queues are empty. The caller knows
-        that nobody holds a task."""
+    async def find_lost(self, silent_seconds: float, up_to_date_at: float) -> bool:
+        """Whether the broker has lost what is out: nothing came for so long, its queues are empty, and the results log,
+        read to its end since (``up_to_date_at``), has nothing either. The caller knows that nobody holds a task."""
         if loop_time() - self._heard_at < silent_seconds:
-            return False
+            self._empty_at = None
+        elif self._empty_at is None:
+            self._empty_at = loop_time() if await self._queues_are_empty() else None
+        return self._empty_at is not None and up_to_date_at > self._empty_at
+
+    async def _queues_are_empty(self) -> bool:
         try:
             stats = await self._broker.stats()
         except BrokerError:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Sequence
 from typing import Protocol
 
 from ttg.clock import loop_time, unix_time
@@ -109,10 +108,10 @@ class Slot:
             self._begin_head()
         self._owner.on_change("assigned", self, assignment)
 
-    def stop_early(self, assignments: Sequence[Assignment]) -> None:
-        """Ask for reports of these with what they have."""
+    def stop_early(self, assignment: Assignment) -> None:
+        """Ask for its report with what it has."""
         if self.child and self.phase is Phase.UP:
-            self.child.send(StopEarly(tuple(assignment.number for assignment in assignments)))
+            self.child.send(StopEarly((assignment.number,)))
 
     def forget(self, run: str) -> None:
         """The run is over."""
@@ -136,7 +135,7 @@ class Slot:
         if self.phase is Phase.STARTING:
             self.close()
         elif self._assignments.head:
-            self.stop_early([self._assignments.head])
+            self.stop_early(self._assignments.head)
 
     def kill(self) -> None:
         """End the child and what it executes; nobody is to blame."""
