@@ -16,6 +16,7 @@ from ttg.messages import (
     RunEnded,
     RunProgress,
     RunStarted,
+    RunStatus,
     SlotState,
     TaskSettled,
     TasksSettled,
@@ -210,7 +211,7 @@ class Fleet:
         )
 
     def ended(self) -> RunEnded:
-        status = "finished_with_dead_letters" if self.dead else "finished"
+        status = RunStatus.FINISHED_WITH_DEAD_LETTERS if self.dead else RunStatus.FINISHED
         return RunEnded(
             at=self.now,
             source="coordinator",

@@ -44,14 +44,18 @@ class EntryPoint(Enum):
 
 
 CLUSTER = {EntryPoint.ON_CLUSTER, EntryPoint.KUBE_RUN}
-WRITTEN = {EntryPoint.RUN, EntryPoint.PLAN, *CLUSTER}  # the space is written on the command line
-SAMPLED = {*WRITTEN, EntryPoint.API_RUN}
+TYPED = {EntryPoint.RUN, EntryPoint.PLAN, *CLUSTER}  # the space is written on the command line
+SAMPLED = {*TYPED, EntryPoint.API_RUN}
 NEW = SAMPLED - {EntryPoint.PLAN}
 AGAIN = {EntryPoint.RESUME, EntryPoint.RETRY, EntryPoint.API_RESUME}
+ALL = {*SAMPLED, *AGAIN}
 LOCAL = {*NEW, *AGAIN} - CLUSTER
 CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.CLEANUP}
 DRIVEN = {*CLUSTER, EntryPoint.KUBE_UP}
+LOCATED = {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP}
+KUBE_COMMANDS = {EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE}
 COMMANDS = {EntryPoint.RUN, EntryPoint.RESUME, EntryPoint.RETRY}
+SERVING = {*COMMANDS, EntryPoint.WORKER}
 
 
 class Kind(NamedTuple):
@@ -86,33 +90,55 @@ PORT = Kind("PORT", partial(units.whole_number, least=0, most=65535))
 DELAY = Kind("TIME", units.seconds, units.time_text)
 TIME = Kind("TIME", partial(units.limited, units.seconds, "1ms", ""), units.time_text)
 SIZE = Kind("SIZE", units.size_bytes, units.size_text)
+MEMORY = Kind("SIZE", partial(units.limited, units.size_bytes, "16M", ""), units.size_text)
+UP_TO_A_MONTH = Kind("TIME", partial(units.limited, units.seconds, "", "720h"), units.time_text)
 QUANTITY = Kind("SIZE", units.text)  # Kubernetes reads it
+BOUND = Kind("N|%", units.bound)
+DIR = Kind("DIR", units.path)
+ID = Kind("ID", units.run_id)
+URL = Kind("URL", _url)
+ADDRESS = Kind("ADDRESS", units.text)
+INDICES = Kind("INDICES", units.indices)
+TARGETS = Kind("TARGET", units.texts)
+
+VECTORIZED = "the function takes columns (NumPy arrays) and returns columns; the default if it is @ttg.vectorized"
+WORKERS = "local worker processes (default: one per core), or a cluster's pods (default: 3); 0: none, others join"
+KEPT = "collected results kept in the broker (default: 64M; 4M in an embedded one)"
+BROKER = (
+    "redis://, rediss://, unix://, amqp:// or amqps:// (default: $TTG_BROKER, or QUEUE_BACKEND with "
+    "REDIS_*/RABBITMQ_*; without any, a private embedded Valkey)"
+)
+POD_MEMORY = "memory of a pod (default: 192M and what its children may use; 1G without --memory)"
+ALLOWED = "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder); may be repeated"
+REPLACED = "Kubernetes replaces pods by itself"
+OWN_NAMESPACE = "the broker of a cluster is TTG's alone; --kube-namespace says where pods go"
+ON_CLUSTER_ONLY = "it goes with --on kubernetes"
+PORT_IN_CLUSTER = "workers of a cluster serve metrics on port 9464"
+FORWARDED = "forward the port of the cluster's broker, and look with `ttg dashboard --broker`"
 
 
 class Option:
-    """One option. ``at`` is where it applies; ``otherwise`` tells a default that is no constant; ``sent``: a run on a
-    cluster hands it on to the coordinator there; ``instead`` is for those who give it where it does not apply; ``old``
-    is another name that Python takes. Without ``help`` it is none for people."""
+    """One option. ``at`` is where it applies; ``sent``: a run on a cluster hands it on to the coordinator there;
+    ``instead`` is for those who give it where it does not apply; ``old`` is another name that Python takes. Without
+    ``help`` it is none for people."""
 
     name = ""
 
     def __init__(
         self,
+        at: set[EntryPoint],
         kind: Kind,
         help: str,
-        at: set[EntryPoint],
         default: Any = None,
         *,
         group: str,
-        otherwise: str = "",
         sent: bool = False,
         instead: str = "",
         old: str = "",
         short: str = "",
     ) -> None:
         self.kind, self.help, self.at, self.default = kind, help, frozenset(at), default
-        self.group, self.otherwise, self.sent, self.instead = group, otherwise, sent, instead
-        self.old, self.short = old, short
+        self.group, self.sent, self.instead, self.old, self.short = group, sent, instead, old, short
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -123,11 +149,7 @@ class Option:
 
     def flag(self, entry: EntryPoint) -> str:
         """Its name on the command line. All of `ttg kube` is about the cluster: there, the names need not say so."""
-        name = (
-            self.name.removeprefix("kube_")
-            if entry in (EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE)
-            else self.name
-        )
+        name = self.name.removeprefix("kube_") if entry in KUBE_COMMANDS else self.name
         return f"--{'no-' if self.default is True else ''}{name.replace('_', '-')}"
 
     def called(self, entry: EntryPoint) -> str:
@@ -143,30 +165,25 @@ class Option:
 
     def word(self, value: Any) -> str:
         """What says ``value`` on a command line."""
-        return (
-            f"{self.flag(EntryPoint.RUN)}={self.kind.write(value)}" if self.kind.metavar else self.flag(EntryPoint.RUN)
-        )
+        flag = self.flag(EntryPoint.RUN)
+        return f"{flag}={self.kind.write(value)}" if self.kind.metavar else flag
 
     def explained(self, entry: EntryPoint) -> str:
         """The help, with the default."""
         if self.default is True and not entry.is_python:
             return f"do not {self.help}"
-        default = self.otherwise
-        if not default and not isinstance(self.default, bool | tuple | None):
-            default = self.kind.write(self.default)
-        return f"{self.help} (default: {default})" if default else self.help
+        if self.default is None or isinstance(self.default, bool | tuple):
+            return self.help
+        return f"{self.help} (default: {self.kind.write(self.default)})"
 
 
-ON_CLUSTER_ONLY = "it goes with --on kubernetes"
-PORT_IN_CLUSTER = "workers of a cluster serve metrics on port 9464"
-
-_space: Any = partial(Option, group="space")
+_space: Any = partial(Option, group="space", sent=True)
 _execution: Any = partial(Option, group="execution")
-_limit: Any = partial(Option, group="failures and limits")
+_limit: Any = partial(Option, group="failures and limits", sent=True)
 _broker: Any = partial(Option, group="broker")
 _output: Any = partial(Option, group="output")
 _kubernetes: Any = partial(Option, group="kubernetes", instead=ON_CLUSTER_ONLY)
-_worker: Any = partial(Option, group="worker")
+_worker: Any = partial(Option, {EntryPoint.WORKER}, group="worker")
 
 
 class Options:
@@ -181,153 +198,75 @@ class Options:
         """The same with ``changes``."""
         return Options(**{**vars(self), **changes})
 
-    zip: bool = _space(FLAG, "pair the axes instead of combining them", WRITTEN, False, sent=True)
-    params: Path | None = _space(FILE, "rows of a CSV, JSONL or Parquet file as parameters", WRITTEN, sent=True)
-    sample: int | None = _space(count(1), "draw N points from the axes' distributions", WRITTEN, sent=True)
-    method: str = _space(one_of("random", "lhs", "sobol"), "how to draw them", WRITTEN, "random", sent=True)
-    seed: int = _space(count(None), "of sampling and of seed/rng", SAMPLED, 0, sent=True)
+    zip: bool = _space(TYPED, FLAG, "pair the axes instead of combining them", False)
+    params: Path | None = _space(TYPED, FILE, "rows of a CSV, JSONL or Parquet file as parameters")
+    sample: int | None = _space(TYPED, count(1), "draw N points from the axes' distributions")
+    method: str = _space(TYPED, one_of("random", "lhs", "sobol"), "how to draw them", "random")
+    seed: int = _space(SAMPLED, count(None), "of sampling and of seed/rng", 0)
 
-    vectorized: bool = _execution(
-        FLAG,
-        "the function takes columns (NumPy arrays) and returns columns; the default if it is @ttg.vectorized",
-        SAMPLED,
-        False,
-        sent=True,
-    )
-    chunk_size: int | None = _execution(
-        count(1), "parameters per task", {*SAMPLED, *AGAIN}, otherwise="automatic", sent=True
-    )
-    priority: int = _execution(count(None), "higher goes first", NEW, 0, sent=True)
-    out: Path | None = _execution(Kind("DIR", units.path), "the run's folder", NEW, otherwise="ttg-runs/<run id>")
-    run_id: str | None = _execution(Kind("ID", units.run_id), "name of the run", NEW, otherwise="made up")
-    workers: int | None = _execution(
-        count(0, 10_000),
-        "local worker processes, or a cluster's pods; 0: none, others join",
-        {*SAMPLED, *AGAIN},
-        otherwise="one per core; 3 pods",
-    )
-    slots: int = _execution(count(1, 1_000), "child processes per worker", {*SAMPLED, *AGAIN, EntryPoint.WORKER}, 1)
-    replace: bool = _execution(
-        FLAG, "replace a local worker that died", LOCAL, True, instead="Kubernetes replaces pods by itself"
-    )
-    keep_results: int | None = _execution(
-        SIZE,
-        "collected results kept in the broker",
-        {*NEW, *AGAIN},
-        otherwise="64M; 4M in an embedded one",
-        sent=True,
-    )
-    force: bool = _execution(
-        FLAG, "go on even though the function changed", {EntryPoint.RESUME, EntryPoint.API_RESUME}, False
-    )
-    retry_dead: tuple[int, ...] = _execution(
-        Kind("INDICES", units.indices),
-        "dead letters to try again",
-        {EntryPoint.API_RESUME},
-        (),
-        instead="use `ttg retry`",
-    )
+    vectorized: bool = _execution(SAMPLED, FLAG, VECTORIZED, False, sent=True)
+    chunk_size: int | None = _execution(ALL, count(1), "parameters per task (default: automatic)", sent=True)
+    priority: int = _execution(NEW, count(None), "higher goes first", 0, sent=True)
+    out: Path | None = _execution(NEW, DIR, "the run's folder (default: ttg-runs/<run id>)")
+    run_id: str | None = _execution(NEW, ID, "name of the run (default: made up)")
+    workers: int | None = _execution(ALL, count(0, 10_000), WORKERS)
+    slots: int = _execution({*ALL, EntryPoint.WORKER}, count(1, 1_000), "child processes per worker", 1)
+    replace: bool = _execution(LOCAL, FLAG, "replace a local worker that died", True, instead=REPLACED)
+    keep_results: int | None = _execution({*NEW, *AGAIN}, SIZE, KEPT, sent=True)
+    force: bool = _execution(AGAIN - {EntryPoint.RETRY}, FLAG, "go on even though the function changed", False)
+    retry_dead: tuple[int, ...] = _execution({EntryPoint.API_RESUME}, INDICES, "dead letters to try again", ())
 
     retries: int | None = _limit(
-        count(0, 1_000), "more tries of a failed parameter", NEW, otherwise="$TTG_MAX_RETRIES or 3", sent=True
+        NEW, count(0, 1_000), "more tries of a failed parameter (default: $TTG_MAX_RETRIES or 3)"
     )
     retry_delay: float | None = _limit(
-        Kind("TIME", partial(units.limited, units.seconds, "", "720h"), units.time_text),
-        "wait before a retry, e.g. 500ms",
         NEW,
-        otherwise="$TTG_RETRY_DELAY_MS or 5s",
-        sent=True,
+        UP_TO_A_MONTH,
+        "wait before a retry, e.g. 500ms (default: $TTG_RETRY_DELAY_MS or 5s)",
         old="retry_delay_seconds",
     )
     timeout: float | None = _limit(
-        TIME, "longest time for one parameter, e.g. 30s", SAMPLED, otherwise="none", sent=True, old="timeout_seconds"
+        SAMPLED, TIME, "longest time for one parameter (default: none)", old="timeout_seconds"
     )
     memory: int | None = _limit(
-        Kind("SIZE", partial(units.limited, units.size_bytes, "16M", ""), units.size_text),
-        "most memory for one child process, e.g. 2G",
-        SAMPLED,
-        otherwise="none; on a cluster its share of the pod's",
-        sent=True,
-        old="memory_bytes",
+        SAMPLED, MEMORY, "most memory for one child (default: none; its part of a pod)", old="memory_bytes"
     )
-    checkpoint: float = _limit(
-        TIME, "work at risk when a worker dies", SAMPLED, 2.0, sent=True, old="checkpoint_seconds"
-    )
+    checkpoint: float = _limit(SAMPLED, TIME, "work at risk when a worker dies", 2.0, old="checkpoint_seconds")
     max_failures: int | units.Share | None = _limit(
-        Kind("N|%", units.bound),
-        "stop, resumably, when more parameters failed for good",
-        {*NEW, *AGAIN},
-        otherwise="none",
-        sent=True,
+        {*NEW, *AGAIN}, BOUND, "stop, resumably, when more parameters failed for good"
     )
 
-    broker: str | None = _broker(
-        Kind("URL", _url),
-        "redis://, rediss://, unix://, amqp:// or amqps://",
-        CONNECTED,
-        otherwise="$TTG_BROKER, or QUEUE_BACKEND with REDIS_*/RABBITMQ_*; without any, a private embedded Valkey",
-        instead="a cluster has a broker of its own, see --backend",
-    )
+    broker: str | None = _broker(CONNECTED, URL, BROKER, instead="a cluster has a broker of its own, see --backend")
     namespace: str | None = _broker(
-        NAME,
-        "prefix of queues and keys",
-        CONNECTED,
-        otherwise="$TTG_NAMESPACE or ttg",
-        instead="the broker of a cluster is TTG's alone; --kube-namespace says where pods go",
+        CONNECTED, NAME, "prefix of queues and keys (default: $TTG_NAMESPACE or ttg)", instead=OWN_NAMESPACE
     )
 
-    quiet: bool = _output(FLAG, "no progress", {*COMMANDS, *CLUSTER}, False, short="-q")
-    json: bool = _output(FLAG, "print the report as JSON", {*COMMANDS, *CLUSTER, EntryPoint.PLAN}, False)
+    quiet: bool = _output({*COMMANDS, *CLUSTER}, FLAG, "no progress", False, short="-q")
+    json: bool = _output({*COMMANDS, *CLUSTER, EntryPoint.PLAN}, FLAG, "print the report as JSON", False)
     dashboard: bool = _output(
-        FLAG,
-        "serve the live dashboard while the run goes on",
-        COMMANDS,
-        False,
-        instead="forward the port of the cluster's broker, and look with `ttg dashboard --broker`",
+        COMMANDS, FLAG, "serve the live dashboard while the run goes on", False, instead=FORWARDED
     )
-    metrics_port: int | None = _output(
-        PORT, "serve Prometheus metrics, and /healthz", {*COMMANDS, EntryPoint.WORKER}, instead=PORT_IN_CLUSTER
-    )
-    metrics_host: str = _output(
-        Kind("ADDRESS", units.text),
-        "where metrics are served",
-        {*COMMANDS, EntryPoint.WORKER},
-        "127.0.0.1",
-        instead=PORT_IN_CLUSTER,
-    )
+    metrics_port: int | None = _output(SERVING, PORT, "serve Prometheus metrics, and /healthz", instead=PORT_IN_CLUSTER)
+    metrics_host: str = _output(SERVING, ADDRESS, "where metrics are served", "127.0.0.1", instead=PORT_IN_CLUSTER)
 
-    on: str = _kubernetes(one_of("here", "kubernetes"), "where it runs", {EntryPoint.ON_CLUSTER}, "here", instead="")
-    backend: str = _kubernetes(one_of("redis", "rabbitmq"), "the cluster's broker", DRIVEN, "redis")
-    image: str = _kubernetes(NAME, "the workers' image", CLUSTER, "ttg-worker:latest")
-    pod_memory: int | None = _kubernetes(
-        SIZE, "memory of a pod", CLUSTER, otherwise="192M and what its children may use; 1G without --memory"
-    )
-    kube_namespace: str = _kubernetes(
-        NAME, "the pods' namespace", {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP}, "ttg"
-    )
-    kube_context: str | None = _kubernetes(
-        NAME,
-        "the cluster, as kubectl calls it",
-        {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP},
-        otherwise="kubectl's current one",
-    )
-    broker_storage: str = _kubernetes(QUANTITY, "the broker's disk", {EntryPoint.KUBE_UP}, "8Gi", instead="")
-    data_storage: str = _kubernetes(QUANTITY, "disk for datasets", CLUSTER, "20Gi")
-    storage_class: str | None = _kubernetes(NAME, "kind of disk", DRIVEN, otherwise="the cluster's default")
-    keep: bool = _kubernetes(FLAG, "leave the run's jobs in the cluster when it is done", CLUSTER, False)
+    on: str = _kubernetes({EntryPoint.ON_CLUSTER}, one_of("here", "kubernetes"), "where it runs", "here", instead="")
+    backend: str = _kubernetes(DRIVEN, one_of("redis", "rabbitmq"), "the cluster's broker", "redis")
+    image: str = _kubernetes(CLUSTER, NAME, "the workers' image", "ttg-worker:latest")
+    pod_memory: int | None = _kubernetes(CLUSTER, SIZE, POD_MEMORY)
+    kube_namespace: str = _kubernetes(LOCATED, NAME, "the pods' namespace", "ttg")
+    kube_context: str | None = _kubernetes(LOCATED, NAME, "the cluster (default: kubectl's current context)")
+    broker_storage: str = _kubernetes({EntryPoint.KUBE_UP}, QUANTITY, "the broker's disk", "8Gi", instead="")
+    data_storage: str = _kubernetes(CLUSTER, QUANTITY, "disk for datasets", "20Gi")
+    storage_class: str | None = _kubernetes(DRIVEN, NAME, "kind of disk (default: the cluster's default)")
+    keep: bool = _kubernetes(CLUSTER, FLAG, "leave the run's jobs in the cluster when it is done", False)
 
-    run: str | None = _worker(RUN, "help this run of this machine, which uses an embedded broker", {EntryPoint.WORKER})
-    name: str | None = _worker(NAME, "name in logs and views", {EntryPoint.WORKER}, otherwise="host-pid")
-    allow: tuple[str, ...] = _worker(
-        Kind("TARGET", units.texts),
-        "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder); may be repeated",
-        {EntryPoint.WORKER},
-        (),
-    )
-    until_run: str | None = _worker(RUN, "exit when this run is finished", {EntryPoint.WORKER})
-    exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task", {EntryPoint.WORKER})
-    grace: float = _worker(DELAY, "time to drain after SIGTERM", {EntryPoint.WORKER}, 8.0)
-    parent_pipe_fd: int | None = _worker(count(0), "", {EntryPoint.WORKER})
+    run: str | None = _worker(RUN, "help this run of this machine, which uses an embedded broker")
+    name: str | None = _worker(NAME, "name in logs and views (default: host-pid)")
+    allow: tuple[str, ...] = _worker(TARGETS, ALLOWED, ())
+    until_run: str | None = _worker(RUN, "exit when this run is finished")
+    exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task")
+    grace: float = _worker(DELAY, "time to drain after SIGTERM", 8.0)
+    parent_pipe_fd: int | None = _worker(count(0), "")
 
 
 def every_option() -> Iterator[Option]:

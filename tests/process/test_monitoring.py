@@ -187,7 +187,7 @@ async def test_a_feed_survives_a_restart_of_the_broker(redis_server: RedisServer
         fleet.settled_chunks = 50
         await eventually(lambda: published(worker, fleet))
         back = await eventually(view, lambda view: view.runs[0].done == 500)
-        assert back.runs[0].status == "running"
+        assert back.runs[0].status == "active"
 
 
 async def published(worker: Broker, fleet: Fleet) -> bool:

@@ -26,7 +26,7 @@ def typed(*words: str) -> dict[str, Any]:
 @pytest.fixture
 def dummy(monkeypatch: pytest.MonkeyPatch) -> Option:
     """An option more, declared in the one place."""
-    option = Option(Kind("N", units.whole_number), "does nothing", {*NEW, *AGAIN}, 7, group="execution", sent=True)
+    option = Option({*NEW, *AGAIN}, Kind("N", units.whole_number), "does nothing", 7, group="execution", sent=True)
     option.__set_name__(Options, "dummy_depth")
     monkeypatch.setattr(Options, "dummy_depth", option, raising=False)
     return option

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,9 @@ from ttg.messages import (
     ParametersFailed,
     RunEnded,
     RunProgress,
+    RunRecord,
     RunStarted,
+    RunStatus,
     SlotState,
     TaskSettled,
     TasksSettled,
@@ -82,7 +85,7 @@ def lost(worker: str, at: float, tasks: int, after: float = 0.6) -> WorkerLost:
 
 def test_a_run_shows_the_ledgers_figures_and_counts_its_eta_down() -> None:
     run = folded(started(), progress(BEGAN + 2, done=20)).at(BEGAN + 3).runs[0]
-    assert (run.status, run.done, run.retrying, run.rate, run.stale) == ("running", 20, 1, 10.0, False)
+    assert (run.status, run.done, run.retrying, run.rate, run.stale) == ("active", 20, 1, 10.0, False)
     assert run.eta_seconds == pytest.approx(7.0)
     assert run.seconds == pytest.approx(3.0)
     assert run.fraction == pytest.approx(0.2)
@@ -94,9 +97,43 @@ def test_a_silent_coordinator_makes_its_run_stale_with_no_rate_and_no_eta() -> N
     assert run.silent_seconds == pytest.approx(58)
 
 
+def record(identity: str = "", **fields: Any) -> RunRecord:
+    facts = {"function": "f.py:f", "size": 100, "started": BEGAN, "renewed": BEGAN + 2, "lease_seconds": 15.0}
+    return RunRecord(run="r", identity=identity, **{**facts, **fields})
+
+
+def test_a_run_whose_coordinator_let_its_lease_run_out_is_abandoned() -> None:
+    snapshot = folded(started(), progress(BEGAN + 2, done=20))
+    snapshot.fold_records([record()])
+    assert snapshot.at(BEGAN + 10).runs[0].status is RunStatus.ACTIVE
+    run = snapshot.at(BEGAN + 42).runs[0]
+    assert (run.status, run.stale, run.rate, run.silent_seconds) == (RunStatus.ABANDONED, True, 0.0, 40.0)
+    snapshot.fold_records([record(renewed=BEGAN + 41)])
+    assert snapshot.at(BEGAN + 42).runs[0].status is RunStatus.ACTIVE
+
+
+def test_a_run_that_said_nothing_lately_is_known_from_its_record() -> None:
+    snapshot = folded()
+    snapshot.fold_records([record(status=RunStatus.INTERRUPTED)])
+    (run,) = snapshot.at(BEGAN + 50).runs
+    assert (run.run, run.function, run.size, run.status) == ("r", "f.py:f", 100, RunStatus.INTERRUPTED)
+
+
+def test_another_run_with_the_same_id_begins_from_nothing() -> None:
+    snapshot = folded(started(), progress(BEGAN + 2, done=20), started(BEGAN + 5, identity="other", size=7))
+    (run,) = snapshot.at(BEGAN + 6).runs
+    assert (run.size, run.done) == (7, 0)
+
+
 def test_an_ended_run_shows_its_average_rate() -> None:
     end = RunEnded(
-        at=BEGAN + 10, source="c", run="r", status="finished_with_dead_letters", done=98, dead=2, seconds=10.0
+        at=BEGAN + 10,
+        source="c",
+        run="r",
+        status=RunStatus("finished_with_dead_letters"),
+        done=98,
+        dead=2,
+        seconds=10.0,
     )
     run = folded(started(), progress(BEGAN + 2, done=20), end).at(BEGAN + 500).runs[0]
     assert (run.status, run.stale, run.rate, run.retrying) == ("finished_with_dead_letters", False, 10.0, 0)
@@ -122,7 +159,7 @@ def test_throughput_sums_to_what_was_settled() -> None:
 
 
 def test_the_first_run_after_a_pause_begins_a_new_picture() -> None:
-    end = RunEnded(at=BEGAN + 10, source="c", run="r", status="finished", done=100, dead=0, seconds=10.0)
+    end = RunEnded(at=BEGAN + 10, source="c", run="r", status=RunStatus("finished"), done=100, dead=0, seconds=10.0)
     snapshot = folded(started(), progress(BEGAN + 9, done=90), end, started(at=BEGAN + 1000, run="s"))
     assert snapshot.at(BEGAN + 1001).throughput.began == BEGAN + 1000
     assert [run.run for run in snapshot.at(BEGAN + 1001).runs] == ["s", "r"]

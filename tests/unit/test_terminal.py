@@ -34,7 +34,7 @@ def text_of(view: View, width: int = 80) -> str:
 def test_everything_worth_knowing_is_there() -> None:
     text = text_of(view_of(Fleet(size=1_000, chunk=10, kill_at=0.3, failing=9), chunks=60))
     assert "TTG  redis 7.2" in text
-    assert "pendulum-7f3a  pendulum.py:simulate  running" in text
+    assert "pendulum-7f3a  pendulum.py:simulate  active" in text
     assert "of 1,000" in text
     assert "queue              messages  consumers  ready  unacknowledged" in text
     assert "ttg.tasks.retry" in text

@@ -27,8 +27,8 @@ from ttg.space import Space, space_to_json
 from ttg.spec import FunctionRef, RunSpec
 from ttg.worker import execution
 from ttg.worker.batches import Batches
-from ttg.worker.execution import Execution, Pace
-from ttg.worker.loading import Loaded, load_run
+from ttg.worker.execution import Execution
+from ttg.worker.loading import Loaded, Pace, load_run
 from ttg.worker.protocol import Report
 
 

@@ -16,7 +16,8 @@ from ttg.messages import Task, indices_of, ranges_of
 from ttg.results.encode import decode_payload
 from ttg.spec import FunctionRef, RunSpec
 from ttg.worker import execution
-from ttg.worker.execution import Execution, Pace, index_at, positions_of, without
+from ttg.worker.execution import Execution, index_at, without
+from ttg.worker.loading import Pace, positions_of
 from ttg.worker.protocol import Report
 
 SPEC = RunSpec("run", FunctionRef("module", "m", "f"), {}, 1_000, ("i",))

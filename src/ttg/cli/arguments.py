@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from ttg.options import PORT, EntryPoint, Option, Options, choose, options_at, unknown
 
 if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[Any]
     from ttg.brokers.base import BrokerConfig
     from ttg.results.folder import RunFolder
     from ttg.settings import Settings
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"
+Call: TypeAlias = Callable[[argparse.Namespace], int]
 
 RUN_HELP = "id, beginning of an id, folder or 'last'"
 _GIVEN = "option:"  # an option and a positional argument may have one name
@@ -30,14 +33,16 @@ class Parser(argparse.ArgumentParser):
         strange = [word for word in rest if word.startswith("-")]
         if strange:
             names = [name for name in self._option_string_actions if name.startswith("--")]
-            self.exit(2, f"{unknown(self.prog, strange[0].partition('=')[0], names)}\n")
+            self.exit(2, f"ttg: {unknown(self.prog, strange[0].partition('=')[0], names)}\n")
         if hasattr(found, "axes") and not strange:
             found.axes += rest
             rest = []
         return found, rest
 
 
-def add_command(subparsers: Subparsers, name: str, text: str, description: str = "", epilog: str = "") -> Parser:
+def add_command(
+    subparsers: Subparsers, name: str, call: Call | None, text: str, description: str = "", epilog: str = ""
+) -> Parser:
     """A sub-command; ``description`` and ``epilog`` keep their lines."""
     parser: Parser = subparsers.add_parser(
         name,
@@ -46,6 +51,7 @@ def add_command(subparsers: Subparsers, name: str, text: str, description: str =
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(call=call)
     return parser
 
 
@@ -147,7 +153,7 @@ def broker_of_run(run: str, settings: Settings) -> tuple[RunFolder, str]:
     if url := url_of(folder.path):
         return folder, url
     raise SettingsError(
-        f"run {folder.spec.run} has no embedded broker now: it is {folder.info.state.replace('_', ' ')}, or it uses "
+        f"run {folder.spec.run} has no embedded broker now: it is {folder.status.words}, or it uses "
         "another broker: then give --broker URL"
     )
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.options import EntryPoint
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.results.folder import RunFolder
 
 DESCRIPTION = """\
@@ -21,10 +21,11 @@ What was collected stays in its table; `ttg resume` goes on with the rest.
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "cancel", "stop a run everywhere and remove its messages", DESCRIPTION)
+    parser = arguments.add_command(
+        subparsers, "cancel", cancel, "stop a run everywhere and remove its messages", DESCRIPTION
+    )
     arguments.add_run(parser, required=True)
     arguments.add_options(parser, EntryPoint.LOOK)
-    parser.set_defaults(call=cancel)
 
 
 def cancel(args: argparse.Namespace) -> int:

@@ -7,11 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.errors import BrokerError, SettingsError, TTGError
 from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.run.cleanup import Removal
     from ttg.settings import Settings
 
@@ -24,7 +24,9 @@ and folders are never touched. Which broker: --broker, or the environment (TTG_B
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "cleanup", "remove what TTG left behind, and nothing else", DESCRIPTION)
+    parser = arguments.add_command(
+        subparsers, "cleanup", cleanup, "remove what TTG left behind, and nothing else", DESCRIPTION
+    )
     arguments.add_flag(parser, "--all", "everything below")
     arguments.add_flag(parser, "--pods", "resources of the Kubernetes cluster kubectl talks to")
     arguments.add_flag(parser, "--redis", "TTG's keys in the Redis or Valkey of the environment")
@@ -33,7 +35,6 @@ def add(subparsers: Subparsers) -> None:
     arguments.add_flag(parser, "--dry-run", "only list")
     arguments.add_flag(parser, "--force", "do not ask")
     arguments.add_options(parser, EntryPoint.CLEANUP)
-    parser.set_defaults(call=cleanup)
 
 
 def cleanup(args: argparse.Namespace) -> int:

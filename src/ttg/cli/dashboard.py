@@ -7,22 +7,21 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.options import EntryPoint
 
 if TYPE_CHECKING:
     from ttg.brokers.base import BrokerConfig
-    from ttg.cli.arguments import Subparsers
     from ttg.settings import Settings
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "dashboard", "watch runs, workers and results in the browser")
+    parser = arguments.add_command(subparsers, "dashboard", dashboard, "watch runs, workers and results in the browser")
     arguments.add_watched(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument("--port", type=arguments.port, metavar="N", help="(default: 8080 or any free one)")
     parser.add_argument("--token", help="asked of whoever opens it (made up if --host is not loopback)")
-    parser.set_defaults(call=dashboard)
 
 
 def dashboard(args: argparse.Namespace) -> int:

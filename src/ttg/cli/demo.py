@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.demo.own_function import OwnFunction
     from ttg.demo.perform import DemoConfig
     from ttg.demo.tables import DemoResult
@@ -32,7 +32,7 @@ The broker is the one that REDIS_HOST or RABBITMQ_HOST names (see `ttg run --hel
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     text = "show a run, break it on purpose, check every parameter"
-    parser = arguments.add_command(subparsers, "demo", text, DESCRIPTION)
+    parser = arguments.add_command(subparsers, "demo", demo, text, DESCRIPTION)
     parser.add_argument("--backend", choices=("redis", "rabbitmq"), default="redis", help="(default: redis)")
     parser.add_argument("--scale", choices=("small", "medium", "large"), default="small", help="(default: small)")
     parser.add_argument("--workers", type=int, default=3, metavar="N", help="(default: 3)")
@@ -51,7 +51,6 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--report", metavar="DIR", help="where reports go (default: ttg-runs/demo-<time>)")
     text = "keep the runs' tables and the broker's data; a private RabbitMQ stays up until Enter is pressed"
     arguments.add_flag(parser, "--skip-cleanup", text)
-    parser.set_defaults(call=demo)
 
 
 def _add_faults(parser: argparse.ArgumentParser) -> None:

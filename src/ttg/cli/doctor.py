@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.options import EntryPoint
-
-if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     text = "check this machine and the broker, and say what to do"
-    parser = arguments.add_command(subparsers, "doctor", text)
+    parser = arguments.add_command(subparsers, "doctor", doctor, text)
     arguments.add_options(parser, EntryPoint.LOOK)
     arguments.add_flag(parser, "--json", "findings as JSON")
-    parser.set_defaults(call=doctor)
 
 
 def doctor(args: argparse.Namespace) -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.errors import InputError
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.results.dead_letters import Cause
     from ttg.results.folder import RunFolder
 
@@ -23,12 +23,13 @@ DESCRIPTION = "List the dead letters of a run. `ttg failed show INDEX [RUN]` tel
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "failed", "the parameters that were given up, and why", DESCRIPTION)
+    parser = arguments.add_command(
+        subparsers, "failed", failed, "the parameters that were given up, and why", DESCRIPTION
+    )
     parser.add_argument("words", nargs="*", metavar="[show INDEX] [RUN]", help=f"{arguments.RUN_HELP} (default: last)")
     arguments.add_flag(parser, "--group", "group them by cause: the error and where it was raised")
     parser.add_argument("--export", metavar="FILE", help="write all of them to a .jsonl or .csv file")
     arguments.add_flag(parser, "--json", "one JSON object per line")
-    parser.set_defaults(call=failed)
 
 
 def failed(args: argparse.Namespace) -> int:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
-from ttg.cli.arguments import Parser, say
+from ttg.cli.arguments import Subparsers, say
 from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.kube.kubectl import Kubectl
     from ttg.kube.layout import Cluster
 
@@ -28,37 +26,25 @@ The same --run-id again follows a run that is under way.
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-commands."""
-    text = "a broker and runs on a Kubernetes cluster"
-    parser = arguments.add_command(subparsers, "kube", text)
+    parser = arguments.add_command(subparsers, "kube", None, "a broker and runs on a Kubernetes cluster")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_verb(verbs, "up", "namespace, credentials and broker, ready for work", call_up, EntryPoint.KUBE_UP)
+    up = arguments.add_command(verbs, "up", call_up, "namespace, credentials and broker, ready for work")
     text = "run a function on the cluster and fetch its dataset"
-    run = _add_verb(verbs, "run", text, call_run, EntryPoint.KUBE_RUN, RUN_DESCRIPTION)
+    run = arguments.add_command(verbs, "run", call_run, text, RUN_DESCRIPTION)
+    status = arguments.add_command(verbs, "status", call_status, "jobs, pods and what is wrong with them")
+    logs = arguments.add_command(verbs, "logs", call_logs, "what workers and coordinator say")
+    down = arguments.add_command(verbs, "down", call_down, "remove what carries TTG's label, and nothing else")
+    render = arguments.add_command(verbs, "render", call_render, "write the manifests of k8s/")
+    arguments.add_options(up, EntryPoint.KUBE_UP)
     arguments.add_sweep(run)
-    _add_verb(verbs, "status", "jobs, pods and what is wrong with them", call_status, EntryPoint.KUBE)
-    logs = _add_verb(verbs, "logs", "what workers and coordinator say", call_logs, EntryPoint.KUBE)
+    arguments.add_options(run, EntryPoint.KUBE_RUN)
+    for verb in (status, logs, down):
+        arguments.add_options(verb, EntryPoint.KUBE)
     logs.add_argument("run", nargs="?", metavar="RUN", help="only of this run")
     logs.add_argument("--follow", "-f", action="store_true", help="go on as they say more")
-    down = _add_verb(verbs, "down", "remove what carries TTG's label, and nothing else", call_down, EntryPoint.KUBE)
     arguments.add_flag(down, "--data", "datasets and the broker's disk too")
     arguments.add_flag(down, "--dry-run", "only list what would be removed")
-    render = arguments.add_command(verbs, "render", "write the manifests of k8s/")
     render.add_argument("--out", default="k8s", metavar="DIR", help="(default: k8s)")
-    render.set_defaults(call=call_render)
-
-
-def _add_verb(
-    verbs: Subparsers,
-    name: str,
-    text: str,
-    call: Callable[[argparse.Namespace], int],
-    entry: EntryPoint,
-    description: str = "",
-) -> Parser:
-    parser = arguments.add_command(verbs, name, text, description)
-    arguments.add_options(parser, entry)
-    parser.set_defaults(call=call)
-    return parser
 
 
 def _kubectl(chosen: Options) -> Kubectl:
@@ -125,7 +111,7 @@ def _print_report(out: Path) -> None:
     from ttg.run.report import Finished
 
     folder = RunFolder.open(out)
-    print(Finished.of(folder, folder.info.state).as_json())
+    print(Finished.of(folder).as_json())
 
 
 def call_status(args: argparse.Namespace) -> int:

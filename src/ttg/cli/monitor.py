@@ -8,22 +8,21 @@ import os
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.errors import SettingsError
 from ttg.options import EntryPoint
 
 if TYPE_CHECKING:
     from ttg.brokers.base import BrokerConfig
-    from ttg.cli.arguments import Subparsers
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "monitor", "watch queues, runs and workers in the terminal")
+    parser = arguments.add_command(subparsers, "monitor", monitor, "watch queues, runs and workers in the terminal")
     arguments.add_watched(parser)
     parser.add_argument("--watch", type=float, default=2.0, metavar="SECONDS", help="look again (default: 2)")
     arguments.add_flag(parser, "--once", "look once and exit")
     arguments.add_flag(parser, "--json", "one JSON object per look")
-    parser.set_defaults(call=monitor)
 
 
 def monitor(args: argparse.Namespace) -> int:

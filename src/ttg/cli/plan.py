@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.cli.run import new_run
 from ttg.options import EntryPoint, Options, choose, options_at
-
-if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
 
 DESCRIPTION = """\
 Run about 100 evenly spread parameters with an embedded broker, and predict duration, chunks, broker load, memory and
@@ -21,10 +18,9 @@ table size of the whole. Takes the command of a `ttg run`; leaves nothing behind
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     text = "run a small sample and say what the whole would take"
-    parser = arguments.add_command(subparsers, "plan", text, DESCRIPTION)
+    parser = arguments.add_command(subparsers, "plan", plan, text, DESCRIPTION)
     arguments.add_sweep(parser)
     arguments.add_options(parser, EntryPoint.PLAN, EntryPoint.RUN)
-    parser.set_defaults(call=plan)
 
 
 def plan(args: argparse.Namespace) -> int:

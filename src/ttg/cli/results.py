@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.results.folder import RunFolder
 
 FORMATS = ("table", "csv", "json", "jsonl", "parquet", "arrow")
@@ -32,7 +32,7 @@ docs/results.md: the same from Python, DuckDB, Polars and R, and what it costs a
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "results", "print or export the table of a run", epilog=EPILOG)
+    parser = arguments.add_command(subparsers, "results", results, "print or export the table of a run", epilog=EPILOG)
     arguments.add_run(parser)
     parser.add_argument("--format", choices=FORMATS, help="(default: as --out ends, else table)")
     parser.add_argument("--out", metavar="FILE", help="write to a file instead of standard output")
@@ -43,7 +43,6 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--tail", type=int, metavar="N", help="only the last N rows")
     parser.add_argument("--sql", metavar="QUERY", help="the answer to a query about 'results' (needs: duckdb)")
-    parser.set_defaults(call=results)
 
 
 def results(args: argparse.Namespace) -> int:
@@ -153,4 +152,4 @@ def _remark(args: argparse.Namespace, folder: RunFolder, count: int) -> None:
             f"the first {count} of {info.done:,} rows: --limit, --tail, --index, --out FILE for others", file=sys.stderr
         )
     if info.done + info.dead < info.size:
-        print(f"run {info.spec.run} is {info.state}: these are its results so far", file=sys.stderr)
+        print(f"run {info.spec.run} is {folder.status.words}: these are its results so far", file=sys.stderr)

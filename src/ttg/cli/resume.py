@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.cli.run import carry_out
 from ttg.options import EntryPoint, Options
-
-if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     description = "Go on with what is missing of a run. Refuses when the function or the space has changed."
-    parser = arguments.add_command(subparsers, "resume", "go on with an interrupted run", description)
+    parser = arguments.add_command(subparsers, "resume", resume, "go on with an interrupted run", description)
     arguments.add_run(parser)
     arguments.add_options(parser, EntryPoint.RESUME)
-    parser.set_defaults(call=resume)
 
 
 def resume(args: argparse.Namespace) -> int:

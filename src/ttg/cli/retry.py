@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.cli.resume import go_on
 from ttg.options import EntryPoint
-
-if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     description = "Run dead letters again, all or some. Those that succeed now become rows of the run's table."
     text = "run dead letters again, after the function was mended"
-    parser = arguments.add_command(subparsers, "retry", text, description)
+    parser = arguments.add_command(subparsers, "retry", retry, text, description)
     arguments.add_run(parser, required=True)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--index", metavar="1,2,5-9", help="only these")
     which.add_argument("--group", metavar="N|TEXT", help="only those of one cause, as `ttg failed --group` lists them")
     arguments.add_options(parser, EntryPoint.RETRY)
-    parser.set_defaults(call=retry)
 
 
 def retry(args: argparse.Namespace) -> int:

@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.options import EntryPoint, Options, choose
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.run.report import Finished
     from ttg.run.request import RunRequest
 
@@ -27,10 +27,9 @@ A function that has a parameter named seed or rng gets the one derived from --se
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "run", "run a function over a parameter space", DESCRIPTION)
+    parser = arguments.add_command(subparsers, "run", run, "run a function over a parameter space", DESCRIPTION)
     arguments.add_sweep(parser)
     arguments.add_options(parser, EntryPoint.RUN, EntryPoint.ON_CLUSTER)
-    parser.set_defaults(call=run)
 
 
 def run(args: argparse.Namespace) -> int:

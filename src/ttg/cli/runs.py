@@ -7,17 +7,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.results.folder import RunFolder
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "runs", "list the runs of this machine")
+    parser = arguments.add_command(subparsers, "runs", runs, "list the runs of this machine")
     arguments.add_flag(parser, "--json", "one JSON object per line")
-    parser.set_defaults(call=runs)
 
 
 def runs(args: argparse.Namespace) -> int:
@@ -42,12 +41,15 @@ def runs(args: argparse.Namespace) -> int:
 
 
 def _brief(folder: RunFolder) -> dict[str, Any]:
+    from ttg.run.report import counts
+
     info = folder.info
+    done, dead = counts(folder)
     return {
         "run": info.spec.run,
-        "state": info.state,
-        "done": info.done,
-        "dead": info.dead,
+        "state": folder.status,
+        "done": done,
+        "dead": dead,
         "size": info.size,
         "function": str(info.spec.function),
         "folder": str(folder.path),

@@ -8,11 +8,11 @@ import socket
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
+from ttg.cli.arguments import Subparsers
 from ttg.errors import SettingsError
 from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
-    from ttg.cli.arguments import Subparsers
     from ttg.settings import Settings
 
 EMBEDDED_GONE_SECONDS = 5.0
@@ -28,9 +28,8 @@ A worker executes only what it is allowed to: targets whose source lies in its c
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "worker", "join the runs of a broker as a worker", DESCRIPTION)
+    parser = arguments.add_command(subparsers, "worker", worker, "join the runs of a broker as a worker", DESCRIPTION)
     arguments.add_options(parser, EntryPoint.WORKER)
-    parser.set_defaults(call=worker)
 
 
 def worker(args: argparse.Namespace) -> int:

@@ -81,6 +81,11 @@ class RunRecord(Message, frozen=True, kw_only=True):
     revision: int = 0
 
     @property
+    def life(self) -> str:
+        """``run/identity/epoch``, as :attr:`ttg.messages.Task.life`."""
+        return f"{self.run}/{self.identity}/{self.epoch}"
+
+    @property
     def is_active(self) -> bool:
         """Whether its tasks are to be executed."""
         return self.status is RunStatus.ACTIVE

@@ -40,6 +40,11 @@ class Task(Message, frozen=True):
         return count_indices(self.ranges)
 
     @property
+    def life(self) -> str:
+        """``run/identity/epoch``: what a task has in common with those that are executed by the same specification."""
+        return f"{self.run}/{self.identity}/{self.epoch}"
+
+    @property
     def key(self) -> str:
         """``run/identity/id``: this task among all that there ever are."""
         return f"{self.run}/{self.identity}/{self.id}"

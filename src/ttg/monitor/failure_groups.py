@@ -14,6 +14,7 @@ from ttg.messages import (
     ParametersFailed,
     RunEnded,
     RunStarted,
+    RunStatus,
     TasksResubmitted,
     WorkerLost,
     WorkerStopped,
@@ -152,9 +153,9 @@ def describe(event: AnyEvent) -> Fault | None:
             return Fault(
                 event.at, "run_resumed", "info", f"run {event.run} resumed at {event.settled:,} of {event.size:,}"
             )
-        case RunEnded() if event.status != "finished":
-            severity = "info" if event.status == "cancelled" else "warning"
-            text = f"run {event.run} ended: {event.status.replace('_', ' ')}"
+        case RunEnded() if event.status is not RunStatus.FINISHED:
+            severity = "info" if event.status is RunStatus.CANCELLED else "warning"
+            text = f"run {event.run} ended: {event.status.words}"
             return Fault(event.at, "run_ended", severity, text)
         case _:
             return None

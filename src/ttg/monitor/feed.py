@@ -62,9 +62,10 @@ class Feed:
             self.caught_up.set()
 
     async def read_stats(self) -> None:
-        """Fold the queues as they are now."""
-        stats = await self.broker.stats()
+        """Fold the queues and the run records as they are now."""
+        stats, records = await self.broker.stats(), await self.broker.list_runs()
         self.snapshot.fold_stats(stats, unix_time())
+        self.snapshot.fold_records(records)
 
     async def _watch_stats(self) -> None:
         await self.read_stats()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ttg.messages import RunStatus
 from ttg.metrics import Metric, counter, exposition, gauge, run_families
 from ttg.monitor.view import CauseView, QueueView, View
 
@@ -51,7 +52,7 @@ def _queues(queues: list[QueueView]) -> list[Metric]:
 def _active(view: View) -> Metric:
     active = gauge("ttg_run_active", "1 while the run's coordinator is at work, 0 when it ended or is silent.")
     for run in view.runs:
-        active.add(int(run.status == "running" and not run.stale), run=run.run)
+        active.add(int(run.status is RunStatus.ACTIVE and not run.stale), run=run.run)
     return active
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ttg.messages import RunEnded, RunProgress, RunStarted
+from ttg.messages import RunEnded, RunProgress, RunRecord, RunStarted, RunStatus
 from ttg.monitor.series import Strips
 from ttg.monitor.view import RunView, ThroughputView
 
 RUNS_KEPT = 100
 SILENT_AFTER_SECONDS = 10.0
-RUNNING = "running"
 
 
 @dataclass(slots=True)
 class RunState:
-    """What is known of one run; ``heard`` is when its coordinator last spoke, on the monitor's clock."""
+    """What is known of one run; ``heard`` is when its coordinator last spoke, on the monitor's clock, ``record`` what
+    the broker knows of it."""
 
     run: str
+    identity: str = ""
     function: str = ""
-    status: str = RUNNING
+    status: RunStatus = RunStatus.ACTIVE
     names: tuple[str, ...] = ()
     size: int = 0
     done: int = 0
@@ -36,10 +38,16 @@ class RunState:
     seconds: float = 0.0
     heard: float = 0.0
     told: float | None = None
+    record: RunRecord | None = None
 
     @property
     def active(self) -> bool:
-        return self.status == RUNNING
+        return self.status is RunStatus.ACTIVE
+
+    def status_at(self, now: float) -> RunStatus:
+        """As told last, unless the record shows that its coordinator is gone."""
+        gone = self.active and self.record is not None and self.record.status_at(now) is RunStatus.ABANDONED
+        return RunStatus.ABANDONED if gone else self.status
 
     def at(self, now: float) -> RunView:
         """This run as seen at ``now``; the ETA counts down between two reports."""
@@ -51,7 +59,7 @@ class RunState:
         return RunView(
             run=self.run,
             function=self.function,
-            status=self.status,
+            status=self.status_at(now),
             stale=stale,
             silent_seconds=silent if self.active else 0.0,
             size=self.size,
@@ -77,28 +85,39 @@ class Runs:
 
     def on_started(self, event: RunStarted, heard: float) -> None:
         """A coordinator took the run up, for the first time or again."""
-        state = self._state(event.run, event.at)
+        state = self._state(event.run, event.identity, event.at)
         state.function, state.size, state.names = event.function, event.size, event.names
-        state.status, state.started, state.heard = RUNNING, event.at, heard
+        state.status, state.started, state.heard = RunStatus.ACTIVE, event.at, heard
         state.settled_before = event.settled
         state.done = max(event.settled - state.dead, 0)
         state.told = event.at
 
     def on_progress(self, event: RunProgress, heard: float) -> None:
         """The ledger's figures as of ``event.at``."""
-        state = self._state(event.run, event.at)
+        state = self._state(event.run, event.identity, event.at)
         self._count(state, event.done, event.dead, event.at)
         state.size, state.retrying, state.submitted = event.size, event.retrying, event.submitted
         state.chunks_settled, state.rate, state.eta_seconds = event.chunks_settled, event.rate, event.eta_seconds
-        state.status, state.heard = RUNNING, heard
+        state.status, state.heard = RunStatus.ACTIVE, heard
 
     def on_ended(self, event: RunEnded, heard: float) -> None:
         """The coordinator let go; the rate becomes the average."""
-        state = self._state(event.run, event.at)
+        state = self._state(event.run, event.identity, event.at)
         self._count(state, event.done, event.dead, event.at)
         state.status, state.seconds, state.heard = event.status, event.seconds, heard
         settled = event.done + event.dead - state.settled_before
         state.rate = settled / event.seconds if event.seconds > 0 else 0.0
+
+    def on_records(self, records: Iterable[RunRecord]) -> None:
+        """What the broker knows: who leads which run, also of those that have not said anything lately."""
+        for record in records:
+            state = self.states.get(record.run)
+            if state is None or (state.identity != record.identity and record.started > state.started):
+                state = self._state(record.run, record.identity, record.started)
+                state.function, state.size, state.status = record.function, record.size, record.status
+                state.heard = record.renewed
+            if state.identity == record.identity:
+                state.record = record
 
     def any_active(self, now: float) -> bool:
         """Whether some run is under way and its coordinator was heard of lately."""
@@ -125,11 +144,13 @@ class Runs:
             self.settled.add(state.run, min(state.told, at), at, (gained,))
         state.done, state.dead, state.told = done, dead, at
 
-    def _state(self, run: str, at: float) -> RunState:
+    def _state(self, run: str, identity: str, at: float) -> RunState:
+        """The state of the run with this identity; another one that went by its id is forgotten."""
         state = self.states.get(run)
-        if state is None:
+        if state is None or state.identity != identity:
+            self.states.pop(run, None)
             self._make_room()
-            state = self.states[run] = RunState(run, started=at)
+            state = self.states[run] = RunState(run, identity, started=at)
         return state
 
     def _make_room(self) -> None:

@@ -6,12 +6,15 @@ ledger (:class:`~ttg.messages.RunProgress`), queue figures from the broker; neit
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ttg.brokers.base import BrokerStats
 from ttg.messages import (
     AnyEvent,
     ParametersFailed,
     RunEnded,
     RunProgress,
+    RunRecord,
     RunStarted,
     TasksSettled,
     WorkerHeartbeat,
@@ -79,6 +82,10 @@ class Snapshot:
         self._stats, self._heard, self.outage = stats, at, ""
         for queue in stats.queues:
             self._depths.setdefault(queue.name, History()).add(at, queue.messages)
+
+    def fold_records(self, records: Iterable[RunRecord]) -> None:
+        """The broker's records of runs as they are now."""
+        self.runs.on_records(records)
 
     def fold_outage(self, text: str) -> None:
         """The broker did not answer, because of ``text``; the figures stay, and grow old."""

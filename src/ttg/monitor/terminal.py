@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ttg.brokers.base import Broker
 from ttg.clock import unix_time
+from ttg.messages import RunStatus
 from ttg.monitor.feed import Feed, feeding
 from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.view import CauseView, FaultView, QueueView, RunView, ThroughputView, View, WorkerView, to_json
@@ -33,7 +34,8 @@ STATE_STYLES = {
     "silent": "yellow",
     "lost": "bold red",
     "stopped": "dim",
-    "running": "bold",
+    "active": "bold",
+    "abandoned": "yellow",
     "finished": "green",
     "failed": "bold red",
 }
@@ -123,7 +125,7 @@ def _runs(runs: Sequence[RunView]) -> RenderableType:
 
 
 def _run(run: RunView) -> RenderableType:
-    status = "stale" if run.stale else run.status.replace("_", " ")
+    status = "stale" if run.stale and run.status is RunStatus.ACTIVE else run.status.words
     title = Text.assemble(
         (run.run, "bold"),
         f"  {run.function}  ",
@@ -145,12 +147,15 @@ def _figures(run: RunView) -> str:
     if run.eta_seconds is not None:
         parts.append(f"{as_duration(run.eta_seconds)} left")
     parts.append(
-        f"{as_duration(run.seconds)} so far" if run.status == "running" else f"took {as_duration(run.seconds)}"
+        f"{as_duration(run.seconds)} so far" if run.status is RunStatus.ACTIVE else f"took {as_duration(run.seconds)}"
     )
     parts.append(f"{run.chunks_settled:,} chunks")
     parts += [f"{run.retrying:,} retrying"] if run.retrying else []
     parts += [f"{run.dead:,} dead"] if run.dead else []
-    parts += [f"coordinator silent for {as_duration(run.silent_seconds)}"] if run.stale else []
+    if run.status is RunStatus.ABANDONED:
+        parts.append(f"coordinator gone {as_duration(run.silent_seconds)} ago: `ttg resume {run.run}` goes on")
+    elif run.stale:
+        parts.append(f"coordinator silent for {as_duration(run.silent_seconds)}")
     return " · ".join(parts)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from ttg.messages import RunStatus
+
 
 class Part(msgspec.Struct, frozen=True):
     """Base of everything in a view; subclasses are plain data."""
@@ -27,7 +29,8 @@ class QueueView(Part, frozen=True):
 
 
 class RunView(Part, frozen=True):
-    """One run. ``status`` is ``running`` or how it ended; ``stale``: it should run, but its coordinator is silent.
+    """One run. ``stale``: it should be active, but its coordinator is silent; once its lease has run out, ``status`` is
+    ``abandoned``.
 
     ``done``, ``dead``, ``retrying`` are the ledger's figures: committed, not guessed. ``rate`` is parameters/s (of the
     last seconds while running, on average when ended). ``seconds`` since the coordinator took it up.
@@ -35,7 +38,7 @@ class RunView(Part, frozen=True):
 
     run: str
     function: str
-    status: str
+    status: RunStatus
     stale: bool
     silent_seconds: float
     size: int

@@ -263,6 +263,8 @@ def link_run(folder: RunFolder, home: Path) -> None:
     reason to fail: the run is then found by its path only."""
     link = home / "runs" / folder.spec.run
     with contextlib.suppress(OSError):
+        if link.is_symlink() and link.readlink() == folder.path:
+            return
         link.parent.mkdir(parents=True, exist_ok=True)
         temporary = link.with_name(f".{link.name}.{os.getpid()}")
         temporary.symlink_to(folder.path)
@@ -299,7 +301,9 @@ def find_run(text: str | Path, home: Path) -> RunFolder:
 
 
 def forget_run(folder: RunFolder, home: Path, *, delete: bool = False) -> None:
-    """Remove the link of a run, and with ``delete`` its folder."""
-    (home / "runs" / folder.spec.run).unlink(missing_ok=True)
+    """Remove the link of a run, if it is not another's by now, and with ``delete`` its folder."""
+    link = home / "runs" / folder.spec.run
+    if link.is_symlink() and link.readlink() == folder.path:
+        link.unlink()
     if delete:
         shutil.rmtree(folder.path)

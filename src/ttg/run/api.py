@@ -51,12 +51,12 @@ class Run:
     @property
     def report(self) -> Finished:
         """Status, counts, time and column statistics."""
-        return Finished.of(self.folder, self.folder.info.state)
+        return Finished.of(self.folder)
 
     @property
     def status(self) -> str:
         """``finished``, ``finished_with_dead_letters``, ``interrupted``, ``cancelled``, ``failed`` or ``active``."""
-        return self.folder.info.state
+        return self.folder.status
 
     def table(self, columns: list[str] | None = None, indices: Indices | None = None) -> Table:
         """The rows as an Arrow table, ordered by index: all, or those of ``indices`` (numbers, ranges) that have one.

@@ -84,7 +84,9 @@ def _run(folder: RunFolder, home: Path) -> Removal | None:
             _remove_ours(folder.path)
 
     info = folder.info
-    return Removal(f"run folder {folder.path}", (f"{info.spec.run}: {info.state}, {info.done:,} results",), remove)
+    return Removal(
+        f"run folder {folder.path}", (f"{info.spec.run}: {folder.status.words}, {info.done:,} results",), remove
+    )
 
 
 def _remove_ours(path: Path) -> None:

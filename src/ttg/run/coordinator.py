@@ -66,8 +66,8 @@ class Coordinator:
     """Runs one run to its end: :meth:`run`. Construct it inside the event loop that runs it.
 
     ``epoch`` is the lowest that it may get: one more than the last that the run's folder knows. ``on_renewal`` is
-    called whenever the lease was renewed. ``retried`` are dead letters that get another life. ``force``: it may
-    have another function than before.
+    called when the run was claimed, and whenever its lease was renewed. ``retried`` are dead letters that get another
+    life. ``force``: it may have another function than before.
     """
 
     spec: RunSpec
@@ -146,6 +146,7 @@ class Coordinator:
     async def _announce(self) -> None:
         await self._first_contact()
         record = await self._backoff.call(self.leadership.claim)
+        self.on_renewal()
         self.submission.begin(record.epoch)
         self.consumer.cursor = record.results_from or None
         await self._backoff.call(partial(self.broker.retire_runs, *self._retention()))
@@ -206,6 +207,8 @@ class Coordinator:
     async def _leave(self) -> None:
         self._backoff.exhausted = True
         await self.consumer.flush()
+        if not self.leadership.is_claimed:
+            return
         ended = RunEnded(
             **self._signed(),
             status=self.status,

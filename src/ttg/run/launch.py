@@ -16,12 +16,14 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.allocation import keep_freed_memory
-from ttg.errors import BrokerError, FunctionError, RunStopped
+from ttg.errors import BrokerError, FunctionError, RunConflictError, RunStopped
 from ttg.messages import RunStatus
-from ttg.results.folder import RunFolder, RunLock, forget_run
+from ttg.results.folder import RunFolder, RunLock, forget_run, link_run
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
 from ttg.run.report import Finished
@@ -80,23 +82,29 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
     hooks.on_begin(signals.on_signal)
     try:
         with folder.lock() as lock:
-            return await _execute(request, folder, lock, reporter, hooks, signals)
+            return await _execute_or_forget(request, folder, lock, reporter, hooks, signals)
     except asyncio.CancelledError:
-        if signals.presses and folder.info.state == "active":
-            folder.update(state="interrupted")
+        if signals.presses and folder.info.state is RunStatus.ACTIVE:
+            folder.update(state=RunStatus.INTERRUPTED)
         if signals.presses != 1:
             raise
         raise RunStopped(f"stopped before it began; `ttg resume {request.spec.run}` starts it") from None
-    except (FunctionError, BrokerError):
+
+
+async def _execute_or_forget(request: RunRequest, folder: RunFolder, *more: Any) -> Finished:
+    """A new run that never began leaves nothing: its folder is free again."""
+    try:
+        return await _execute(request, folder, *more)
+    except (FunctionError, BrokerError, RunConflictError):
         if not request.resume and not folder.info.done + folder.info.dead:
-            forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
+            forget_run(folder, request.settings.home, delete=True)
         raise
 
 
 def _folder(request: RunRequest) -> RunFolder:
     if request.resume:
         return RunFolder.open(request.out)
-    folder = RunFolder.create(request.out, request.spec, request.settings.home)
+    folder = RunFolder.create(request.out, request.spec)
     if not request.space.computable:
         from ttg.results.rows import save_rows
 
@@ -110,13 +118,19 @@ async def _execute(
     folder.update(spec=request.spec, state=RunStatus.ACTIVE, epoch=folder.info.epoch + 1)
     async with _broker(request, folder) as (broker, server, workers):
         coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
-        coordinator.on_renewal = lock.touch
+        coordinator.on_renewal = partial(_confirm, folder, lock, request.settings.home)
         hooks.on_start(Running(coordinator, broker, server, workers))
         async with _services(request, broker, hooks):
-            status = await _run(coordinator, folder, reporter)
+            await _run(coordinator, folder, reporter)
             if hooks.before_end is not None:
                 await hooks.before_end()
-    return Finished.of(folder, status)
+    return Finished.of(folder)
+
+
+def _confirm(folder: RunFolder, lock: RunLock, home: Path) -> None:
+    """The run is ours: show that we live, and let it be found by its id."""
+    lock.touch()
+    link_run(folder, home)
 
 
 @asynccontextmanager

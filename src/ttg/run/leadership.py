@@ -45,6 +45,7 @@ class Leadership:
         self._spec = encode_spec(spec)
         self._force = force
         now = unix_time()
+        self.is_claimed = False
         self.record = RunRecord(
             run=spec.run,
             identity=spec.identity,
@@ -77,7 +78,9 @@ class Leadership:
         change = partial(claimed, wanted=wanted, force=self._force)
         record = await self._broker.change_run(self.record.run, change, self._spec)
         assert record is not None
-        self.record = record
+        self.record, self.is_claimed = record, True
+        if current is not None and current.identity != record.identity:
+            await self._broker.forget_run(current)  # its id is ours: nobody could name what it left
         return record
 
     async def look(self) -> tuple[Standing, RunRecord | None]:

@@ -7,19 +7,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ttg.clock import unix_time
+from ttg.messages import RunStatus
 from ttg.results.folder import RunFolder
 from ttg.run.reporter import human_count, human_seconds
 
-EXIT_CODES = {"finished": 0, "finished_with_dead_letters": 5}
+EXIT_CODES = {RunStatus.FINISHED: 0, RunStatus.FINISHED_WITH_DEAD_LETTERS: 5}
 INCOMPLETE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run as it was left. ``status`` as in :class:`ttg.results.folder.RunInfo`; ``seconds`` over all its sittings."""
+    """A run as it was left, or as it is. ``seconds`` over all its sittings; ``heard_at`` is the last sign of life."""
 
     run: str
-    status: str
+    status: RunStatus
     size: int
     done: int
     dead: int
@@ -27,21 +29,24 @@ class Finished:
     folder: Path
     parameters: tuple[str, ...]
     statistics: dict[str, dict[str, Any]]
+    heard_at: float = 0.0
 
     @classmethod
-    def of(cls, folder: RunFolder, status: str) -> Finished:
+    def of(cls, folder: RunFolder) -> Finished:
         """Read from the run's folder."""
         info = folder.info
+        done, dead = counts(folder)
         return cls(
             run=info.spec.run,
-            status=status,
+            status=folder.status,
             size=info.size,
-            done=info.done,
-            dead=info.dead,
+            done=done,
+            dead=dead,
             seconds=info.seconds,
             folder=folder.path,
             parameters=info.spec.names,
             statistics=dict(info.statistics),
+            heard_at=folder.heard_at,
         )
 
     @property
@@ -64,7 +69,7 @@ class Finished:
         facts += [(name, _described(column)) for name, column in self._result_columns()]
         if self.dead:
             facts.append(("failed", f"ttg failed {self.run} --group"))
-        if self.exit_code == INCOMPLETE:
+        if self.status.is_resumable:
             facts.append(("go on", f"ttg resume {self.run}"))
         width = max(len(name) for name, _ in facts)
         return "\n".join([self._headline(), *(f"  {name:<{width}}  {text}" for name, text in facts)])
@@ -78,9 +83,12 @@ class Finished:
         )
 
     def _headline(self) -> str:
-        words = self.status.replace("_", " ")
         counts = f"{human_count(self.done)} of {human_count(self.size)} results{self._dead_letters()}"
-        return f"run {self.run} {words}: {counts} in {human_seconds(self.seconds)} ({human_count(self.rate)}/s)"
+        if self.status is RunStatus.ABANDONED:
+            gone = human_seconds(unix_time() - self.heard_at)
+            return f"run {self.run} abandoned: {counts}; coordinator gone {gone} ago: `ttg resume {self.run}` goes on"
+        pace = f" in {human_seconds(self.seconds)} ({human_count(self.rate)}/s)" if self.seconds else ""
+        return f"run {self.run} {self.status.words}: {counts}{pace}"
 
     def _dead_letters(self) -> str:
         return f", {human_count(self.dead)} dead letter{'' if self.dead == 1 else 's'}" if self.dead else ""
@@ -88,6 +96,16 @@ class Finished:
     def _result_columns(self) -> list[tuple[str, dict[str, Any]]]:
         own = {"index", "seconds", "attempt", "worker", *self.parameters}
         return [(name, column) for name, column in self.statistics.items() if name not in own and "mean" in column][:8]
+
+
+def counts(folder: RunFolder) -> tuple[int, int]:
+    """Results and dead letters on disk. Of a run that is not over its parts tell, since its coordinator cannot."""
+    if folder.info.state is not RunStatus.ACTIVE:
+        return folder.info.done, folder.info.dead
+    from ttg.results.dataset import open_ledger
+
+    ledger = open_ledger(folder)
+    return ledger.done_count, ledger.dead_count
 
 
 def _described(column: dict[str, Any]) -> str:

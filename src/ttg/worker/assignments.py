@@ -85,6 +85,8 @@ class Assignments:
     def drop_cancelled(self) -> None:
         """Remove what is cancelled; only while no child has any of it."""
         self.queue = deque(assignment for assignment in self.queue if not assignment.cancelled)
+        for assignment in self.queue:
+            assignment.began = 0.0
         self._expected_seconds = sum(assignment.estimate_seconds for assignment in self.queue)
 
     def _expect(self, assignment: Assignment) -> None:

@@ -115,7 +115,7 @@ class Child:
 
     def _execute(self, assignment: Assignment) -> None:
         number, task = assignment.number, assignment.task
-        loaded = self.runs.get(task.run)
+        loaded = self.runs.get(task.life)
         if loaded is None:
             self.channel.send(Report(number, (), (), task.ranges, 0.0, 0.0))
             return

@@ -1,6 +1,6 @@
 """The hot loop: call the function over a task, slice by slice, and make the report. Runs in the child.
 
-A slice is about :data:`SLICE_SECONDS` of work. Inside it nothing of ours runs per parameter:
+A slice is about :data:`~ttg.worker.loading.SLICE_SECONDS` of work. Inside it nothing of ours runs per parameter:
 ``values.extend(map(f, …))`` loops in C and keeps what came before an exception; the ``map`` object then goes on behind
 the culprit. Only when a call is slow enough that it does not matter is each one timed by itself.
 """
@@ -11,81 +11,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ttg.messages import Failure, Ranges, Task, split_ranges
 from ttg.results.plain import Unencodable
-from ttg.spec import RunSpec
 from ttg.worker.failures import failure_of, readable
+from ttg.worker.loading import Columns, Loaded
 from ttg.worker.protocol import Report
-from ttg.worker.values import Results, Values
+from ttg.worker.values import Values
 
 if TYPE_CHECKING:
     from ttg.worker.batches import Batches
 
-SLICE_SECONDS = 0.02
-SLICE_GROWTH = 8
 BLOCK_ROWS = 1 << 13
 """Calls in one go: their results fit the processor's cache until they are packed."""
 BATCH_ROWS = 1 << 15
 """Parameters in one vectorised call: each array of numbers takes 256 KiB, so that a few of them fit the cache."""
-TIMED_CALL_SECONDS = 1e-4
 MAX_FAILURES = 1_000
 MAX_PAYLOAD_BYTES = 15 << 20
 """Below the 16 MiB that RabbitMQ accepts by default, with room for headers."""
 MAX_ROWS_BYTES = MAX_PAYLOAD_BYTES - (64 << 10)
 """What rows may take of it: Arrow's own headers must not make a full payload too large, or half of it is done again."""
-
-Columns = Sequence[Sequence[Any]]
-
-
-class Work(Protocol):
-    """What is executed: a run's function, and where its arguments come from."""
-
-    @property
-    def spec(self) -> RunSpec:
-        """The run's specification."""
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """Takes one item of each column."""
-
-    @property
-    def pace(self) -> Pace:
-        """What is known of the function's speed."""
-
-    def columns_of(self, task: Task, start: int, stop: int) -> Columns:
-        """One column per argument of the function."""
-
-    def parameters_of(self, task: Task, start: int, stop: int) -> Columns:
-        """One column per name of the space."""
-
-
-@dataclass
-class Pace:
-    """How many parameters fill a slice, learned from the slices before; kept from one task of a run to the next."""
-
-    call_seconds: float = 0.0
-    row_bytes: float = 8.0
-    _last: int = 0
-
-    def next_size(self, room_bytes: float) -> int:
-        """Size of the next slice, whose rows should fit into ``room_bytes``."""
-        if not self._last:
-            return 1
-        by_time = SLICE_SECONDS / max(self.call_seconds, 1e-9)
-        return max(1, int(min(by_time, room_bytes / self.row_bytes, self._last * SLICE_GROWTH)))
-
-    def saw(self, count: int, seconds: float, row_bytes: float) -> None:
-        """A slice of ``count`` calls took ``seconds``; rows now take ``row_bytes`` each."""
-        self._last = max(count, self._last // SLICE_GROWTH)
-        self.call_seconds = seconds / count
-        self.row_bytes = max(8.0, row_bytes)
-
-    @property
-    def slow(self) -> bool:
-        """Calls take so long that timing each costs nothing."""
-        return self.call_seconds > TIMED_CALL_SECONDS
 
 
 @dataclass
@@ -93,10 +39,10 @@ class Execution:
     """One task being executed. The function takes one item of each column, or whole columns if ``vectorized``."""
 
     task: Task
-    work: Work
+    work: Loaded
     vectorized: bool = False
     executed: int = 0
-    results: Results = field(init=False)
+    results: Values | Batches = field(init=False)
     seconds: list[float] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
@@ -149,7 +95,7 @@ class Execution:
             if done < size:
                 break
         elapsed = perf_counter() - began
-        self._note_times(self.results.count - rows, elapsed / max(taken, 1))
+        self._record_times(self.results.count - rows, elapsed / max(taken, 1))
         self.work.pace.saw(max(taken, 1), elapsed, self.results.row_bytes)
         self.call_seconds += elapsed
         self.executed += taken
@@ -224,7 +170,7 @@ class Execution:
         if missing:
             self.seconds.extend([self.call_seconds / max(self.executed, 1)] * missing)
 
-    def _note_times(self, rows: int, mean_seconds: float) -> None:
+    def _record_times(self, rows: int, mean_seconds: float) -> None:
         """Rows of an untimed slice in a task that is timed get their slice's mean."""
         if self.seconds and len(self.seconds) < self.results.count:
             self.seconds.extend([mean_seconds] * rows)
@@ -331,9 +277,3 @@ def _gaps(ranges: Ranges, holes: Sequence[int]) -> Iterator[tuple[int, int]]:
 def index_at(ranges: Ranges, position: int) -> int:
     """The index at ``position`` of ``ranges``."""
     return split_ranges(ranges, position)[1][0][0]
-
-
-def positions_of(ranges: Ranges, start: int, stop: int) -> slice:
-    """Where the indices from ``start`` up to ``stop``, all of one range, stand in ``ranges``."""
-    before = sum(min(end, start) - begin for begin, end in ranges if begin < start)
-    return slice(before, before + stop - start)

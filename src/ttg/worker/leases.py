@@ -28,7 +28,6 @@ broker waits for can be forgotten, and no answer can be settled twice.
 from __future__ import annotations
 
 import enum
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -52,8 +51,11 @@ class State(enum.Enum):
     RETURNED = "returned"
     LOST = "lost"
 
+    __hash__ = object.__hash__  # the table looks states up for every task, and that of Enum is slow
 
-UNFINISHED = (State.PENDING, State.QUEUED, State.RUNNING)
+
+ASSIGNED = (State.QUEUED, State.RUNNING)
+UNFINISHED = (State.PENDING, *ASSIGNED)
 HELD = (*UNFINISHED, State.COMPLETING)
 
 
@@ -86,7 +88,6 @@ class Leases:
 
     def __init__(self, slots: int) -> None:
         self.slots = [Assignments() for _ in range(slots)]
-        self.ended: Counter[State] = Counter()
         self.unsettled_bytes = 0
         self._in: dict[State, dict[Delivery, Lease]] = {state: {} for state in HELD}
         self._numbers = count(1)
@@ -117,14 +118,12 @@ class Leases:
 
     def hold(self, lease: Lease) -> None:
         """This worker does not execute it after all, and keeps it for a while."""
-        self._move(lease, State.PENDING, State.QUEUED, State.RUNNING)
-        self._cancel(lease)
+        self._move(lease, State.PENDING, *ASSIGNED)
         lease.dispatches = 1
 
     def complete(self, lease: Lease, outcome: Outcome, failures: Sequence[Failure] = (), *, returned: bool) -> None:
         """It is known what became of it."""
         self._move(lease, State.COMPLETING, *UNFINISHED)
-        self._cancel(lease)
         lease.outcome, lease.failures, lease.returned = outcome, failures, returned
         self.unsettled_bytes += lease.payload_bytes
 
@@ -135,15 +134,14 @@ class Leases:
         self.unsettled_bytes -= lease.payload_bytes
 
     def lose(self, lease: Lease) -> None:
-        """Somebody else has it now."""
+        """Somebody else has it now. A completing one is left to the broker's answer when it is settled."""
         self._move(lease, State.LOST, *UNFINISHED)
-        self._cancel(lease)
 
     def abandon(self) -> None:
         """The worker leaves: what it still holds goes back with the connection."""
         for lease in self.in_state(*HELD):
             self._move(lease, State.RETURNED, *HELD)
-            self._cancel(lease)
+        self.unsettled_bytes = 0
 
     def pop(self, slot: int) -> Assignment:
         """The slot's child is done with its head."""
@@ -154,25 +152,19 @@ class Leases:
     def child_gone(self, slot: int) -> None:
         """No child has any of the slot's assignments: those that are still to be executed wait for the next one."""
         self.slots[slot].drop_cancelled()
-        for assignment in self.slots[slot].queue:
-            lease = self.of(assignment)
-            if lease and lease.state is State.RUNNING:
-                self._move(lease, State.QUEUED, State.RUNNING)
-            assignment.began = 0.0
+        head = self.slots[slot].head
+        lease = self.of(head) if head else None
+        if lease and lease.state is State.RUNNING:
+            self._move(lease, State.QUEUED, State.RUNNING)
 
     def _move(self, lease: Lease, to: State, *allowed: State) -> None:
         assert lease.state in allowed, f"a lease that is {lease.state.value} does not become {to.value}"
         del self._in[lease.state][lease.delivery]
         lease.state = to
-        if to in self._in:
+        if to in HELD:
             self._in[to][lease.delivery] = lease
-        else:
-            self.ended[to] += 1
-
-    def _cancel(self, lease: Lease) -> None:
-        if lease.assignment:
-            lease.assignment.cancelled = True
-            lease.assignment = None
+        if to not in ASSIGNED and lease.assignment:
+            lease.assignment.cancelled, lease.assignment = True, None
 
     # -- who is where
 
@@ -198,15 +190,13 @@ class Leases:
 
     def of_run(self, run: KnownRun) -> list[Lease]:
         """Those that slots have of ``run``."""
-        leases = self.in_state(State.QUEUED, State.RUNNING)
+        leases = self.in_state(*ASSIGNED)
         return [lease for lease in leases if lease.assignment and lease.assignment.run is run]
 
     def overtaken(self, now: float) -> list[Lease]:
         """Those that wait behind a head that takes much longer than expected: others could have them."""
-        late = {number for number, slot in enumerate(self.slots) if slot.is_overdue(now)}
-        if not late:
-            return []
-        return [lease for lease in self.in_state(State.QUEUED) if lease.assignment and lease.assignment.slot in late]
+        queued = self.in_state(State.QUEUED)
+        return [lease for lease in queued if lease.assignment and self.slots[lease.assignment.slot].is_overdue(now)]
 
     def held(self) -> list[Delivery]:
         """Everything that has to be renewed."""
@@ -273,9 +263,9 @@ class Leases:
         for state, leases in self._in.items():
             for delivery, lease in leases.items():
                 assert (lease.state, lease.delivery) == (state, delivery)
-                assert (lease.assignment is not None) == (state in (State.QUEUED, State.RUNNING))
+                assert (lease.assignment is not None) == (state in ASSIGNED)
                 assert (lease.outcome is not None) == (state is State.COMPLETING)
-        waiting = [lease.assignment for lease in self.in_state(State.QUEUED, State.RUNNING)]
+        waiting = [lease.assignment for lease in self.in_state(*ASSIGNED)]
         assignments = [*chain(*(slot.queue for slot in self.slots))]
         assert {id(a) for a in waiting} == {id(a) for a in assignments if not a.cancelled}
         for lease in self.in_state(State.RUNNING):

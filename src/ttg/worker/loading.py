@@ -10,12 +10,44 @@ import msgspec
 
 from ttg.errors import FunctionError
 from ttg.function import bind, is_vectorized, load
-from ttg.messages import Task
+from ttg.messages import Ranges, Task
 from ttg.seeds import rng_for, seed_array, seeds
 from ttg.space import Space, space_from_json
 from ttg.space.values import column_array
 from ttg.spec import RunSpec
-from ttg.worker.execution import Columns, Pace, positions_of
+
+SLICE_SECONDS = 0.02
+SLICE_GROWTH = 8
+TIMED_CALL_SECONDS = 1e-4
+
+Columns = Sequence[Sequence[Any]]
+
+
+@dataclass
+class Pace:
+    """How many parameters fill a slice, learned from the slices before; kept from one task of a run to the next."""
+
+    call_seconds: float = 0.0
+    row_bytes: float = 8.0
+    _last: int = 0
+
+    def next_size(self, room_bytes: float) -> int:
+        """Size of the next slice, whose rows should fit into ``room_bytes``."""
+        if not self._last:
+            return 1
+        by_time = SLICE_SECONDS / max(self.call_seconds, 1e-9)
+        return max(1, int(min(by_time, room_bytes / self.row_bytes, self._last * SLICE_GROWTH)))
+
+    def saw(self, count: int, seconds: float, row_bytes: float) -> None:
+        """A slice of ``count`` calls took ``seconds``; rows now take ``row_bytes`` each."""
+        self._last = max(count, self._last // SLICE_GROWTH)
+        self.call_seconds = seconds / count
+        self.row_bytes = max(8.0, row_bytes)
+
+    @property
+    def slow(self) -> bool:
+        """Calls take so long that timing each costs nothing."""
+        return self.call_seconds > TIMED_CALL_SECONDS
 
 
 @dataclass
@@ -73,3 +105,9 @@ def load_run(spec: RunSpec, secret: bytes | None) -> Loaded:
             "ask for seed, an array with one seed each"
         )
     return Loaded(spec, binding.call, binding.order, space_from_json(spec.space))
+
+
+def positions_of(ranges: Ranges, start: int, stop: int) -> slice:
+    """Where the indices from ``start`` up to ``stop``, all of one range, stand in ``ranges``."""
+    before = sum(min(end, start) - begin for begin, end in ranges if begin < start)
+    return slice(before, before + stop - start)

@@ -21,7 +21,8 @@ MAX_MESSAGE_BYTES = 1 << 30
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
-    """Load a run, whose specification is the bulk; answered by :class:`SetUp` or :class:`Refused`."""
+    """Load a run, whose specification is the bulk; answered by :class:`SetUp` or :class:`Refused`. ``run`` is the
+    :attr:`~ttg.messages.Task.life` of its tasks: two runs may go by one id."""
 
     run: str
     secret: bytes | None = None

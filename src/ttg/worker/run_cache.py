@@ -46,10 +46,14 @@ class KnownRun:
         """Whether its tasks are to be executed."""
         return self.record.is_active
 
+    @property
+    def life(self) -> str:
+        """What its tasks are recognised by; see :attr:`Task.life`."""
+        return self.record.life
+
     def has(self, task: Task) -> bool:
-        """Whether ``task`` is of this very run and epoch. One of a newer epoch is not: this record may say that the run
-        was interrupted, and its tasks would be dropped."""
-        return task.identity == self.record.identity and task.epoch == self.record.epoch
+        """Whether ``task`` is to be executed by this specification: of this very run, submitted in this epoch."""
+        return task.life == self.life
 
     def saw(self, count: int, report: Report) -> None:
         """Learn the speed of the run from the report on a task of ``count`` parameters."""
@@ -95,6 +99,7 @@ class RunCache:
             return None
         if task.identity != record.identity or task.epoch < record.epoch:
             self._note_stale(task)
+        if task.life != record.life:
             return None
         spec = await self._broker.find_spec(record)
         if spec is None and record.is_active:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Sequence
 from typing import Protocol
 
 from ttg.clock import loop_time, unix_time
@@ -101,18 +100,18 @@ class Slot:
         """Send the child what was just assigned; while it starts, that waits."""
         if self.phase is not Phase.UP or self.child is None:
             return
-        if run.name not in self._loaded:
-            self._loaded[run.name] = False
-            self.child.send(Setup(run.name, self._secret), run.spec_bytes)
+        if run.life not in self._loaded:
+            self._loaded[run.life] = False
+            self.child.send(Setup(run.life, self._secret), run.spec_bytes)
         self.child.send(AssignmentMessage(assignment.number, assignment.task))
         if assignment is self._assignments.head:
             self._begin_head()
         self._owner.on_change("assigned", self, assignment)
 
-    def stop_early(self, assignments: Sequence[Assignment]) -> None:
-        """Ask for reports of these with what they have."""
+    def stop_early(self, assignment: Assignment) -> None:
+        """Ask for its report with what it has."""
         if self.child and self.phase is Phase.UP:
-            self.child.send(StopEarly(tuple(assignment.number for assignment in assignments)))
+            self.child.send(StopEarly((assignment.number,)))
 
     def forget(self, run: str) -> None:
         """The run is over."""
@@ -136,7 +135,7 @@ class Slot:
         if self.phase is Phase.STARTING:
             self.close()
         elif self._assignments.head:
-            self.stop_early([self._assignments.head])
+            self.stop_early(self._assignments.head)
 
     def kill(self) -> None:
         """End the child and what it executes; nobody is to blame."""
@@ -196,7 +195,7 @@ class Slot:
     def _on_refused(self, message: Refused) -> None:
         self._loaded.pop(message.run, None)
         for assignment in self._assignments.queue:
-            if assignment.task.run == message.run:
+            if assignment.run.life == message.run:
                 self._owner.on_refused(assignment.run, message.text)
                 return
 
@@ -230,7 +229,7 @@ class Slot:
     def _limit_time(self, head: Assignment, expected_seconds: float) -> None:
         """How long what the child does now may take."""
         limit = head.run.spec.limits.timeout_seconds
-        if not self._loaded.get(head.task.run):
+        if not self._loaded.get(head.run.life):
             text = f"loading the function took longer than {SETUP_SECONDS:g} s"
             self._watchdog.arm(SETUP_SECONDS, Death("timeout", text))
         elif limit is not None and head.count:
@@ -269,7 +268,7 @@ class Slot:
             self._end(head, untouched(head.task)) if head else None
         elif head is None:
             self._owner.on_child_died(self, death, None, 0)
-        elif not self._loaded.get(head.task.run):
+        elif not self._loaded.get(head.run.life):
             self._blame_loading(head, death)
         else:
             offset, count = head.suspects
@@ -277,7 +276,7 @@ class Slot:
             self._end(head, ended_by_death(head.task, offset, count, death))
 
     def _blame_loading(self, head: Assignment, death: Death) -> None:
-        run = head.task.run
+        run = head.run.life
         self._setup_deaths[run] = MAX_SETUP_DEATHS if death.kind == "timeout" else self._setup_deaths.get(run, 0) + 1
         self._owner.on_child_died(self, death, head, 0)
         if self._setup_deaths[run] >= MAX_SETUP_DEATHS:

@@ -40,6 +40,7 @@ from ttg.worker.limits import resident_bytes
 from ttg.worker.process import ChildOwner, ChildProcess, Spawn
 from ttg.worker.run_cache import RunCache, is_over
 from ttg.worker.settler import Observer, Settler
+from ttg.worker.slot import Slot
 
 log = logging.getLogger("ttg.worker")
 
@@ -84,8 +85,11 @@ class Worker:
         self._settler = Settler(
             broker, self.backoff, self.leases, self.summary, events, observer, on_change=self._changed.set
         )
-        self._dispatcher = Dispatcher(config, self.runs, self.backoff, events, self.leases, self._settler, spawn)
+        self._dispatcher = Dispatcher(self.runs, self.backoff, events, self.leases, self._settler)
+        secret = config.secret.encode() if config.secret else None
         self.slots = self._dispatcher.slots
+        for number in range(config.slots):
+            self.slots.append(Slot(number, self._dispatcher, self.leases, spawn, secret))
         self._observe = observer
         self._reason = Reason.GAVE_UP
         self._started, self._started_unix = loop_time(), unix_time()

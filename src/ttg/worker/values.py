@@ -3,30 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from ttg.results.plain import Numbers
-
-
-class Results(Protocol):
-    """Rows that grow: :class:`Values` of scalar calls, or :class:`~ttg.worker.batches.Batches` of vectorised ones."""
-
-    @property
-    def count(self) -> int:
-        """How many rows there are."""
-
-    @property
-    def row_bytes(self) -> float:
-        """Roughly what a row takes in the payload."""
-
-    def payload(self, seconds: Sequence[float] | None, parameters: Mapping[str, Sequence[Any]]) -> bytes:
-        """All rows; :class:`~ttg.results.plain.Unencodable` if some cannot be stored."""
-
-    def drop(self, position: int) -> None:
-        """Forget one row."""
-
-    def keep(self, rows: int) -> None:
-        """Forget all behind the first ``rows``."""
 
 
 class Values:

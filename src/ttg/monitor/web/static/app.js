@@ -57,7 +57,7 @@ function frame() {
     const badge = view.causes.length ? [h("span", { class: "badge", "aria-label": "causes" }, count(view.causes.length))] : [];
     patch(tab, document.createTextNode("Failures"), ...badge);
   }
-  const running = view.runs.find((run) => run.status === "running");
+  const running = view.runs.find((run) => run.status === "active");
   const percent = running && Math.floor((100 * (running.done + running.dead)) / Math.max(1, running.size));
   document.title = running ? `${percent} % · ${running.run} · TTG` : "TTG";
   judge();

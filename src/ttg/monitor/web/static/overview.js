@@ -41,12 +41,13 @@ function runsCard(view) {
 
 function runBlock(run) {
   const settled = run.done + run.dead, share = run.size ? settled / run.size : 1;
-  const status = run.stale ? "stale" : run.status;
+  const gone = run.status === "abandoned";
+  const status = run.stale && !gone ? "stale" : run.status;
   const percent = Math.floor(share * 1000) / 10;
   const part = (figure, kind) => h("span", { class: kind, "data-width": run.size ? (100 * figure) / run.size : 0 });
   return h("article", { class: "run", "data-key": run.run },
     h("div", { class: "title" }, h("strong", {}, run.run), h("span", { class: "note" }, run.function),
-      h("span", { class: `pill ${status}` }, run.stale ? `no news for ${duration(run.silent_seconds)}` : words(status)),
+      h("span", { class: `pill ${status}` }, gone ? `coordinator gone ${duration(run.silent_seconds)} ago: ttg resume goes on` : run.stale ? `no news for ${duration(run.silent_seconds)}` : words(status)),
       h("span", { class: "percent" }, percent.toFixed(1), h("small", {}, "%"))),
     h("div", { class: "meter", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": percent,
       "aria-label": `${run.run}: ${count(settled)} of ${count(run.size)} parameters settled` },
@@ -54,9 +55,9 @@ function runBlock(run) {
     h("dl", { class: "figures" },
       figure("settled", `${count(settled)} of ${count(run.size)}`),
       figure("rate", `${rate(run.rate)}/s`),
-      run.status === "running" ? figure("time left", timeLeft(run.eta_seconds))
+      run.status === "active" ? figure("time left", timeLeft(run.eta_seconds))
         : figure("took", duration(run.seconds)),
-      run.status === "running" && figure("running for", duration(run.seconds)),
+      run.status === "active" && figure("running for", duration(run.seconds)),
       figure("chunks", count(run.chunks_settled)),
       figure("retrying", count(run.retrying), run.retrying && "warn"),
       figure("given up", count(run.dead), run.dead && "bad")));
