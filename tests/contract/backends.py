@@ -31,10 +31,12 @@ class Backend(ABC):
 
     ``fences``: a late settle leaves no trace (base.py: RabbitMQ cannot fence a publish). ``lease_expires``: a consumer
     whose connection lives but that does not renew loses its tasks by the clock (on RabbitMQ the channel is the lease).
+    ``trims``: collected results leave when they are trimmed (RabbitMQ's streams retire by themselves).
     """
 
     fences = True
     lease_expires = True
+    trims = True
     url: str
 
     def client(self, config: BrokerConfig, consumer: str) -> Broker:
@@ -42,9 +44,11 @@ class Backend(ABC):
         return connect(replace(config, url=self.url), consumer)
 
     @asynccontextmanager
-    async def victim(self, config: BrokerConfig, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A consumer in a process of its own that holds what was on the queue; kill it."""
-        command = (str(VICTIM), self.url, config.namespace, name, str(config.lease_seconds))
+    async def victim(
+        self, config: BrokerConfig, name: str, most: int = 10
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A consumer in a process of its own that holds what was on the queue, ``most`` tasks of it; kill it."""
+        command = (str(VICTIM), self.url, config.namespace, name, str(config.lease_seconds), str(most))
         process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=subprocess.PIPE)
         assert process.stdout is not None
         try:
@@ -167,6 +171,7 @@ class RabbitMQBackend(Backend):
 
     fences = False
     lease_expires = False
+    trims = False
 
     def __init__(self, server: RabbitMQServer, queue_type: str = "quorum") -> None:
         self.server = server

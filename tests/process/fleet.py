@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from uuid import uuid4
 from fault_workloads import value
 from tests.process.sites import Site, report
 
-from runs import TtgRun, apply_oracle, eventually
+from runs import TtgRun, apply_oracle, children_of, eventually
 
 WORKLOADS = str(Path(__file__).with_name("fault_workloads.py"))
 LEASE_SECONDS = "2"
+RESUBMITTED = "submitting what is missing again"
 CALL_SECONDS = 0.005
 
 
@@ -96,15 +98,29 @@ class Fleet:
 
     # -- the end
 
-    def finish(self, code: int = 0) -> Fleet:
-        """The coordinator ends with ``code``, and the oracle agrees."""
+    def finish(self, code: int = 0, repeats_of: Collection[int] | None = ()) -> Fleet:
+        """The coordinator ends with ``code``, and the oracle agrees. ``repeats_of``: the processes whose calls others
+        had to make again, all because of the fault; ``None``: the fault makes anybody repeat anything."""
         try:
             eventually(self._ended, "the end of the run")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.story()}") from None
         assert self.coordinator.wait() == code, self.story()
         apply_oracle(self.coordinator.folder, self.size, value, dead=set() if code == 0 else None)
+        if repeats_of is not None:
+            self._check_repeats(repeats_of)
         return self
+
+    def _check_repeats(self, excused: Collection[int]) -> None:
+        """A system that heals itself hides its bugs: nothing is submitted or executed again without a reason."""
+        assert RESUBMITTED not in self.coordinator.said(), self.story()
+        by_index = self.executed_again().items()
+        unexplained = {index: calls for index, calls in by_index if sum(call.pid not in excused for call in calls) > 1}
+        assert not unexplained, f"executed again: {unexplained}\n{self.story()}"
+
+    def slots_of(self, worker: TtgRun) -> list[int]:
+        """The processes that execute calls for a worker, now."""
+        return children_of(worker.pid)
 
     def story(self) -> str:
         """What everybody said."""

@@ -43,7 +43,7 @@ def test_it_is_killed_at_a_named_moment(fleet: Fleet, moment: str) -> None:
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as doomed:
         fleet.join(1)
         assert doomed.wait(60) == -signal.SIGKILL
-    fleet.resume().finish()
+    fleet.resume().finish(repeats_of=None)
 
 
 def test_a_full_disk_is_waited_for(fleet: Fleet) -> None:

@@ -59,9 +59,9 @@ rounds = pytest.mark.parametrize("turn", ROUNDS)
 @rounds
 def test_a_worker_killed_in_the_middle_of_a_chunk_costs_at_most_a_checkpoint(fleet: Fleet, turn: int) -> None:
     fleet.run("--chunk-size", "300", "--checkpoint", "500ms").join(2).wait_for_calls(60 + 30 * turn)
-    began = time.time()
+    began, doomed = time.time(), fleet.slots_of(fleet.workers[0])
     os.kill(fleet.workers[0].pid, signal.SIGKILL)
-    fleet.finish().note("worker killed", began)
+    fleet.finish(repeats_of=doomed).note("worker killed", began)
     lost = [calls for calls in fleet.executed_again().values() if calls[0].at <= began]
     assert 0.005 * len(lost) <= 1.0
 
@@ -82,11 +82,11 @@ def test_sigterm_gives_the_rest_back_and_charges_nobody(fleet: Fleet) -> None:
 @on(*BOTH)
 def test_a_second_sigterm_ends_at_once_and_loses_nothing(fleet: Fleet) -> None:
     fleet.run("--chunk-size", "300").join(2, "--grace", "60s").wait_for_calls(60)
-    began = time.time()
+    began, doomed = time.time(), fleet.slots_of(fleet.workers[0])
     for _ in range(2):
         os.kill(fleet.workers[0].pid, signal.SIGTERM)
     assert fleet.workers[0].wait(10.0) != 0
-    fleet.finish().note("worker told twice to leave", began)
+    fleet.finish(repeats_of=doomed).note("worker told twice to leave", began)
 
 
 @on(*BOTH)
@@ -101,7 +101,7 @@ def test_a_zombie_is_counted_once(fleet: Fleet) -> None:
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
-    fleet.finish().note("worker frozen beyond its lease", began)
+    fleet.finish(repeats_of=frozen).note("worker frozen beyond its lease", began)
 
 
 @on(*BOTH)
@@ -131,9 +131,9 @@ def test_a_half_open_network_is_taken_over_by_lease(fleet: Fleet) -> None:
     try:
         fleet.run("--chunk-size", "150", "--checkpoint", "500ms").join(1)
         fleet.join(1, url=fleet.site.url_through(proxy)).wait_for_calls(100)
-        began = time.time()
+        began, cut_off = time.time(), fleet.slots_of(fleet.workers[1])
         proxy.freeze()
-        fleet.finish().note("half-open network", began)
+        fleet.finish(repeats_of=cut_off).note("half-open network", began)
         proxy.thaw()
     finally:
         fleet.retire()
@@ -149,7 +149,7 @@ def test_replies_lost_after_execution_are_not_counted_twice(fleet: Fleet, turn: 
         fleet.run("--chunk-size", "20").join(2, url=fleet.site.url_through(proxy)).wait_for_calls(60)
         began = time.time()
         proxy.swallow = 5
-        fleet.finish().note("reply lost after execution", began)
+        fleet.finish(repeats_of=None).note("reply lost after execution", began)
         assert proxy.swallowed > 0
     finally:
         fleet.retire()
@@ -179,7 +179,7 @@ def test_the_broker_crashes_under_load(fleet: Fleet, turn: int) -> None:
     began = time.time()
     fleet.site.crash()
     fleet.site.restart()
-    fleet.finish().note("broker killed and restarted", began)
+    fleet.finish(repeats_of=None).note("broker killed and restarted", began)
 
 
 @on(*BOTH)
@@ -188,7 +188,7 @@ def test_a_stranger_deletes_everything(fleet: Fleet, turn: int) -> None:
     fleet.run("--chunk-size", "10").join(2).wait_for_calls(60 + 40 * turn)
     began = time.time()
     fleet.site.lose(fleet.namespace)
-    fleet.finish().note("everything deleted in the broker", began)
+    fleet.finish(repeats_of=None).note("everything deleted in the broker", began)
 
 
 @on(*BOTH)
@@ -228,7 +228,7 @@ def test_the_coordinator_is_killed_and_the_run_resumed(fleet: Fleet, turn: int) 
     fleet.run("--chunk-size", "10").join(2).wait_for_calls(60 + 40 * turn)
     began = time.time()
     fleet.coordinator.kill()
-    fleet.resume().finish().note("coordinator killed", began)
+    fleet.resume().finish(repeats_of=None).note("coordinator killed", began)
 
 
 @on("valkey")

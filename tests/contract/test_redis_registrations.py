@@ -1,0 +1,89 @@
+"""A registration says which connection stands for a consumer: one that says nothing about now must not free its tasks.
+
+Only Redis and Valkey have them: there others see by the list of connections who is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+from making import done, task
+
+from servers import RedisServer, valkey_program
+from ttg.brokers import connect
+from ttg.brokers.base import Broker, BrokerConfig
+from ttg.brokers.redis.keys import Keys
+from ttg.brokers.redis.membership import Membership
+from ttg.messages import WorkerLost
+from waiting import eventually
+
+LEASE_SECONDS = 60.0
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    server = RedisServer(valkey_program(), "--appendfsync", "always").start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def config(server: RedisServer) -> BrokerConfig:
+    return BrokerConfig(server.url, lease_seconds=LEASE_SECONDS)
+
+
+@pytest.fixture
+async def owner(config: BrokerConfig) -> AsyncIterator[Broker]:
+    broker = connect(config, "owner")
+    await broker.open()
+    yield broker
+    await broker.close()
+
+
+@pytest.fixture
+async def other(config: BrokerConfig) -> AsyncIterator[Broker]:
+    broker = connect(config, "other")
+    yield broker
+    await broker.close()
+
+
+async def test_one_of_an_earlier_life_of_the_server_frees_nothing(
+    owner: Broker, other: Broker, server: RedisServer
+) -> None:
+    """Client ids start anew with the server: that the old one is not listed does not mean that the owner is dead."""
+    await owner.submit([task()])
+    (delivery,) = await owner.lease(1, 5.0)
+    server.kill()
+    server.start()
+    await other.open()
+    assert await other.lease(1, 1.5) == [], "the owner has not had the time to come back"
+    events = await other.read_events(None, 100, 0.0)
+    assert not [event for _, event in events if isinstance(event, WorkerLost)]
+    assert await eventually(lambda: _settled(owner, delivery)) == [True]
+
+
+async def _settled(owner: Broker, delivery: object) -> list[bool]:
+    try:
+        return await owner.settle([done(delivery)])  # type: ignore[arg-type]
+    except Exception:
+        return []
+
+
+async def test_one_that_was_replaced_meanwhile_frees_nothing(
+    owner: Broker, config: BrokerConfig, server: RedisServer
+) -> None:
+    """Between seeing that a connection is gone and freeing its tasks, its consumer may have come back."""
+    await owner.submit([task()])
+    (delivery,) = await owner.lease(1, 5.0)
+    with redis.Redis.from_url(server.url) as stranger:
+        registration = stranger.hget(f"{config.namespace}.workers", "owner")
+        assert isinstance(registration, bytes)
+    caretaker = Membership(config, Keys(config.namespace), "caretaker")
+    assert await caretaker.give_back("owner", registration=b"1" + registration, forget=True) == (0, 0)
+    assert await owner.renew([delivery]) == []
+    freed, _ = await caretaker.give_back("owner", registration=registration, forget=True)
+    assert freed == 1
+    assert await owner.renew([delivery]) == [delivery]
+    await caretaker.own.close()

@@ -1,0 +1,47 @@
+"""Workers of this machine that die at once are not started for ever."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runs import eventually
+from ttg.run.local_workers import MAX_QUICK_DEATHS, LocalWorkers, WorkerCommand, log_tail
+
+
+@pytest.fixture
+def doomed(tmp_path: Path) -> Iterator[LocalWorkers]:
+    """Two workers whose arguments are wrong, so that they end as soon as they have read them."""
+    workers = LocalWorkers(WorkerCommand(["--no-such-option"], os.environ, tmp_path / "logs"), 2)
+    workers.start()
+    yield workers
+    workers.kill()
+
+
+def test_they_are_given_up_after_a_few_quick_deaths(doomed: LocalWorkers) -> None:
+    codes: list[int] = []
+
+    def hopeless() -> bool:
+        codes.extend(doomed.look())
+        return doomed.hopeless
+
+    eventually(hopeless, "nobody is started any more")
+    assert set(codes) == {2}
+    assert MAX_QUICK_DEATHS <= len(codes) <= MAX_QUICK_DEATHS + 1, "the last two may die between two looks"
+    assert "no-such-option" in log_tail(doomed.command.logs)
+
+
+def test_one_that_lived_for_a_while_is_replaced_without_being_counted(doomed: LocalWorkers) -> None:
+    codes: list[int] = []
+
+    def many_have_died() -> bool:
+        for number in doomed.started_at:
+            doomed.started_at[number] -= 3_600.0  # as if each had worked for an hour
+        codes.extend(doomed.look())
+        return len(codes) > 2 * MAX_QUICK_DEATHS
+
+    eventually(many_have_died, "each is started again")
+    assert doomed.alive == 2

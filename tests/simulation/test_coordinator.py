@@ -1,0 +1,97 @@
+"""What the coordinator does at its limits, on the simulated broker and in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from simulation.child import Poison
+from simulation.scenario import Scenario
+from simulation.virtual_time import VirtualLoop, run_virtually
+from simulation.world import World
+from ttg.errors import RunStopped
+from ttg.run.coordinator import RunOptions
+
+PLAIN = Scenario(
+    seed=0, size=60, chunk_size=5, workers=2, slots=1, call_seconds=0.01, slice_size=4, start_seconds=0.05,
+    keep_result_bytes=0, travel_seconds=0.001, loss=0.0,
+)  # fmt: skip
+FAILING = dict.fromkeys((3, 17, 44), Poison.FAILS)
+
+
+class OneCoordinator(World):
+    """A world whose coordinator is not started again when it gives up."""
+
+    max_failures: int | None = None
+
+    def _options(self) -> RunOptions:
+        return replace(super()._options(), max_failures=self.max_failures)
+
+    async def _coordinate(self) -> None:
+        await self._coordinate_once("coordinator-0")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def played(scenario: Scenario, folder: Path, max_failures: int | None = None) -> World:
+    async def story(loop: VirtualLoop) -> World:
+        world = OneCoordinator(scenario, folder / "run", loop)
+        world.max_failures = max_failures
+        await world.run()
+        return world
+
+    return run_virtually(story)
+
+
+def test_as_many_failures_as_allowed_do_not_end_a_run(tmp_path: Path) -> None:
+    played(replace(PLAIN, poisons=FAILING), tmp_path, max_failures=3)
+
+
+def test_one_failure_more_than_allowed_ends_it(tmp_path: Path) -> None:
+    with pytest.raises(RunStopped, match=r"3 parameters failed for good, more than --max-failures allows \(2\)"):
+        played(replace(PLAIN, poisons=FAILING), tmp_path, max_failures=2)
+
+
+@pytest.mark.parametrize("keep", [0, 1_000])
+def test_collected_results_leave_the_broker_up_to_what_is_kept(keep: int, tmp_path: Path) -> None:
+    world = played(replace(PLAIN, keep_result_bytes=keep), tmp_path)
+    results = world.server.namespace(world.config.namespace).results
+    sizes = [len(entry.body) + len(entry.payload) for entry in results.entries]
+    assert sum(sizes[1:]) < max(keep, 1)
+    assert bool(sizes) is bool(keep), "the newest are kept to be looked at"
+
+
+class Unstaffed(OneCoordinator):
+    """Two workers, of whom one vanishes and is not replaced; ``counted``: how many the coordinator counts on then."""
+
+    counted: tuple[int, ...] = ()
+
+    async def keep_staff(self) -> None:
+        for _ in range(2):
+            self._hire()
+        await asyncio.sleep(3.0)
+        self.kill_worker("worker-1")
+        while self.coordinator is not None:
+            self.counted = (*self.counted, self.coordinator.progress().workers)
+            await asyncio.sleep(1.0)
+
+
+def test_a_worker_that_vanished_is_no_longer_counted(tmp_path: Path) -> None:
+    async def story(loop: VirtualLoop) -> tuple[int, ...]:
+        world = Unstaffed(replace(PLAIN, size=2_000, call_seconds=0.02), tmp_path / "run", loop)
+        await world.run()
+        return world.counted
+
+    counted = run_virtually(story)
+    assert counted[0] == 2
+    assert counted[-1] == 1
