@@ -150,8 +150,7 @@ class Leases:
         return self.slots[slot].pop()
 
     def child_gone(self, slot: int) -> None:
-        """No child has any of the slot's assignments: those that are still to be executed wait for the next one."""
-        self.slots[slot].drop_cancelled()
+        """The child died. If its head is not given up for that, it waits for the next child, as do those behind it."""
         head = self.slots[slot].head
         lease = self.of(head) if head else None
         if lease and lease.state is State.RUNNING:
