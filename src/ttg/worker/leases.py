@@ -97,7 +97,6 @@ class Leases:
 
     def add(self, delivery: Delivery) -> Lease:
         """The broker handed out a task."""
-        assert not any(delivery in leases for leases in self._in.values())
         lease = self._in[State.PENDING][delivery] = Lease(delivery)
         return lease
 
@@ -111,8 +110,8 @@ class Leases:
     def begin(self, slot: int, now: float, unix_now: float) -> Assignment:
         """The slot's child executes its head from now on."""
         head = self.slots[slot].begin(now, unix_now)
-        lease = self.of(head)
-        if lease and lease.state is State.QUEUED:
+        lease = None if head.cancelled else self._in[State.QUEUED].get(head.delivery)
+        if lease:
             self._move(lease, State.RUNNING, State.QUEUED)
         return head
 
@@ -194,8 +193,9 @@ class Leases:
 
     def overtaken(self, now: float) -> list[Lease]:
         """Those that wait behind a head that takes much longer than expected: others could have them."""
-        queued = self.in_state(State.QUEUED)
-        return [lease for lease in queued if lease.assignment and self.slots[lease.assignment.slot].is_overdue(now)]
+        late = {number for number, slot in enumerate(self.slots) if slot.is_overdue(now)}
+        queued = self.in_state(State.QUEUED) if late else []
+        return [lease for lease in queued if lease.assignment and lease.assignment.slot in late]
 
     def held(self) -> list[Delivery]:
         """Everything that has to be renewed."""
@@ -224,9 +224,10 @@ class Leases:
         return kept, [lease for lease in leases if lease not in kept]
 
     def room(self, now: float) -> int:
-        """How many tasks to lease."""
+        """How many tasks to lease; none while as much is completing as may be."""
         pending = len(self._in[State.PENDING])
-        if pending >= len(self.slots) or self.is_full or (self._exclusive and not self.is_idle):
+        full = self.unsettled_bytes >= MAX_UNSETTLED_BYTES or len(self._in[State.COMPLETING]) >= MAX_UNSETTLED
+        if full or pending >= len(self.slots) or (self._exclusive and not self.is_idle):
             return 0
         return sum(slot.room(now) for slot in self.slots)
 
@@ -238,11 +239,6 @@ class Leases:
         """The slot that will be done first."""
         slots = self.slots
         return min(range(len(slots)), key=lambda slot: (slots[slot].backlog_seconds(now), len(slots[slot].queue)))
-
-    @property
-    def is_full(self) -> bool:
-        """As much is finished and unsettled as may be: nothing more is started."""
-        return self.unsettled_bytes >= MAX_UNSETTLED_BYTES or len(self._in[State.COMPLETING]) >= MAX_UNSETTLED
 
     def batch(self, most: int, most_bytes: int) -> list[Lease]:
         """The oldest that wait to be settled: at most so many, and so many bytes of payload unless it is one."""

@@ -153,14 +153,10 @@ class Slot:
         """For people and monitors."""
         head = self._assignments.head
         name = {Phase.STARTING: "starting", Phase.CLOSED: "stopping"}.get(self.phase, "busy" if head else "idle")
-        memory = self.child.memory_bytes() if self.child else 0
+        pid, memory = (self.child.pid, self.child.memory_bytes()) if self.child else (None, 0)
         since = head.began_unix if head and head.began_unix else self._since
-        pid = self.child.pid if self.child else None
-        if head is None:
-            return SlotState(self.number, name, since, pid, memory_bytes=memory)
-        return SlotState(
-            self.number, name, since, pid, head.task.run, head.task.id, head.offset, head.task.count, memory
-        )
+        task = (head.task.run, head.task.id, head.offset, head.task.count) if head else (None, None, 0, 0)
+        return SlotState(self.number, name, since, pid, *task, memory)
 
     # -- what the child says
 

@@ -29,7 +29,7 @@ from ttg.backoff import Backoff
 from ttg.brokers.base import Broker
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError
-from ttg.messages import BrokerTrouble, WorkerHeartbeat, WorkerStopped
+from ttg.messages import WorkerHeartbeat, WorkerStopped
 from ttg.metrics import serve_metrics, worker_metrics
 from ttg.worker.config import Reason, Summary, WorkerConfig
 from ttg.worker.dispatcher import Dispatcher
@@ -81,7 +81,7 @@ class Worker:
         self.leases = Leases(config.slots)
         self._changed, self._stop, self._abort, self._opened = (asyncio.Event() for _ in range(4))
         self._events = events = EventBuffer(config.name)
-        self.backoff = Backoff(config.name, partial(_emit_trouble, events), config.give_up_seconds)
+        self.backoff = Backoff(config.name, events.on_trouble, config.give_up_seconds)
         self._settler = Settler(
             broker, self.backoff, self.leases, self.summary, events, observer, on_change=self._changed.set
         )
@@ -284,15 +284,6 @@ class Worker:
             started=self._started_unix,
             memory_bytes=resident_bytes(os.getpid()),
         )
-
-    @property
-    def last_contact(self) -> float:
-        """When the broker last answered, on the event loop's clock: what liveness means."""
-        return self.backoff.last_contact
-
-
-def _emit_trouble(events: EventBuffer, text: str, recovered: bool) -> None:
-    events.emit(BrokerTrouble, text=text, recovered=recovered)
 
 
 async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launched] = ()) -> Summary:
