@@ -2,19 +2,11 @@
 
 ::
 
-       add
-        │          assign                 begin
-        ▼       ┌──────────▶ QUEUED ─────────────────▶ RUNNING
-     PENDING ───┤              │  ◀──── child_gone ────── │
-        │  ▲    │              │                          │
-        │  └────┼── hold ──────┴──────────────────────────┤
-        │       │                                         │
-        └───────┴────────────── complete ─────────────────┤
-                                   │                      │
-                                   ▼          settle      │ lose (from all three)
-                               COMPLETING ────────────┐   │
-                                                      ▼   ▼
-                                   SETTLED · RETURNED · LOST
+    add ──▶ PENDING ── assign ──▶ QUEUED ─── begin ───▶ RUNNING       from each of these three:
+               ▲                    │ ◀─── child_gone ──── │            complete ──▶ COMPLETING
+               └─────── hold ───────┴──────────────────────┘            lose ──────▶ LOST
+
+    COMPLETING ── settle ──▶ SETTLED, or RETURNED, or LOST (the broker says: not yours)
 
 PENDING: its run is not known yet, or refused here for a while. QUEUED: bound to an assignment of a slot. RUNNING: that
 assignment is the head of its slot, and a child executes it. COMPLETING: its outcome waits to be settled. Settled with
@@ -135,12 +127,6 @@ class Leases:
     def lose(self, lease: Lease) -> None:
         """Somebody else has it now. A completing one is left to the broker's answer when it is settled."""
         self._move(lease, State.LOST, *UNFINISHED)
-
-    def abandon(self) -> None:
-        """The worker leaves: what it still holds goes back with the connection."""
-        for lease in self.in_state(*HELD):
-            self._move(lease, State.RETURNED, *HELD)
-        self.unsettled_bytes = 0
 
     def pop(self, slot: int) -> Assignment:
         """The slot's child is done with its head."""
