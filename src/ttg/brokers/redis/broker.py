@@ -215,8 +215,7 @@ class RedisBroker(Broker):
         return []
 
     async def results_end(self) -> str:
-        newest = await self._pool.command("XREVRANGE", self._keys.results, "+", "-", "COUNT", 1)
-        return str(newest[0][0], "ascii") if newest else ""
+        return str(await self._pool.script("last_id", (self._keys.results,), ()), "ascii")
 
     def _learn_size(self, page: Sequence[Entry]) -> None:
         total = sum(len(fields[7]) for _, fields in page if len(fields) > 7)
