@@ -114,7 +114,9 @@ def test_ctrl_c_before_it_began_is_not_forgotten(start: Callable[..., Script]) -
     script.press()
     assert script.has_died_of_it(), script.said()
     assert script.info()["state"] == "interrupted"
-    ttg.resume("mine", workers=2, progress=False)
+    named = re.search(r"ttg\.resume\('(.+)'\) goes on", script.said())
+    assert named, script.said()
+    ttg.resume(named[1], workers=2, progress=False)
     apply_oracle(script.folder, SIZE, value, dead=set())
 
 

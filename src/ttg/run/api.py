@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -214,8 +215,16 @@ def _carry_out(request: RunRequest, progress: bool) -> Run:
     try:
         run_in_thread(request, reporter_for(quiet=not progress))
     except KeyboardInterrupt:
-        print(f"interrupted: ttg.resume({request.spec.run!r}) goes on", file=sys.stderr)
+        print(f"interrupted: ttg.resume({_found_by(request)!r}) goes on", file=sys.stderr)
         raise
     except TTGError as error:  # it says everything in its message: a notebook need not show the way it came
         raise error.with_traceback(None) from None
     return Run(RunFolder.open(request.out))
+
+
+def _found_by(request: RunRequest) -> str:
+    """The run's id, once it is registered; before it began, its folder."""
+    with suppress(TTGError):
+        if find_run(request.spec.run, request.settings.home).path == request.out.absolute():
+            return request.spec.run
+    return str(request.out)

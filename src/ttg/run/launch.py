@@ -88,7 +88,7 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
             folder.update(state=RunStatus.INTERRUPTED)
         if signals.presses != 1:
             raise
-        raise RunStopped(f"stopped before it began; `ttg resume {request.spec.run}` starts it") from None
+        raise RunStopped(f"stopped before it began; `ttg resume {request.out}` starts it") from None
 
 
 async def _execute_or_forget(request: RunRequest, folder: RunFolder, *more: Any) -> Finished:
