@@ -103,7 +103,7 @@ class Assignments:
         if len(self.queue) >= MAX_ASSIGNMENTS or self.room_in(now) > 0:
             return 0
         last = self._last
-        if last is None or not all(assignment.run.speed.count for assignment in (*self.queue, last)):
+        if last is None or not last.run.speed.count or not all(held.run.speed.count for held in self.queue):
             return 1 if sum(assignment.task.count for assignment in self.queue) < 2 else 0
         lacking = QUEUE_AHEAD_SECONDS - self.backlog_seconds(now)
         step = min(2 + len(self.queue), MAX_ASSIGNMENTS - len(self.queue))

@@ -16,7 +16,7 @@ from ttg.errors import MessageError
 from ttg.messages import ChildDied, FunctionRefused, MessageQuarantined, Task
 from ttg.worker.assignments import Assignment
 from ttg.worker.event_buffer import EventBuffer
-from ttg.worker.leases import MAX_UNSETTLED_BYTES, Lease, Leases, State
+from ttg.worker.leases import MAX_UNSETTLED_BYTES, PENDING, QUEUED, Lease, Leases
 from ttg.worker.outcome import Death, Ended, ended_by_lost_workers
 from ttg.worker.run_cache import KnownRun, RunCache
 from ttg.worker.settler import Settler
@@ -52,7 +52,7 @@ class Dispatcher:
 
     async def redispatch(self) -> None:
         """Ask again what to do with the tasks that wait for a decision."""
-        for lease in self.leases.in_state(State.PENDING):
+        for lease in self.leases.in_state(PENDING):
             if lease.dispatches:
                 await self.dispatch(lease)
 
@@ -61,7 +61,7 @@ class Dispatcher:
         run, fault = self.runs.known(lease.task), ""
         if run is None:
             run, fault = await self._find_run(lease.task)
-        if lease.state is not State.PENDING:
+        if lease.state is not PENDING:
             return  # lost, or given back, while the broker was asked
         lease.dispatches += 1
         if self.runs.is_stale(lease.task):
@@ -108,7 +108,7 @@ class Dispatcher:
         assert lease is not None
         self.settler.end(lease, assignment.run, ended, slot.number, assignment.began_unix)
         if self.leases.unsettled_bytes >= MAX_UNSETTLED_BYTES:
-            self.give_back(self.leases.in_state(State.QUEUED))
+            self.give_back(self.leases.in_state(QUEUED))
 
     def on_child_died(self, slot: Slot, death: Death, assignment: Assignment | None, suspects: int) -> None:
         """A child died unasked."""
@@ -168,7 +168,7 @@ class Dispatcher:
 
     def drain(self) -> None:
         """Give back what no child executes; children are asked for what they have, and not replaced."""
-        self.give_back(self.leases.in_state(State.PENDING, State.QUEUED))
+        self.give_back(self.leases.in_state(PENDING, QUEUED))
         for slot in self.slots:
             slot.drain()
 

@@ -46,9 +46,12 @@ class State(enum.Enum):
     __hash__ = object.__hash__  # the table looks states up for every task, and that of Enum is slow
 
 
-ASSIGNED = (State.QUEUED, State.RUNNING)
-UNFINISHED = (State.PENDING, *ASSIGNED)
-HELD = (*UNFINISHED, State.COMPLETING)
+# Before Python 3.12 State.PENDING calls a Python function; they are looked up several times for every task.
+PENDING, QUEUED, RUNNING, COMPLETING, SETTLED, RETURNED, LOST = State
+
+ASSIGNED = (QUEUED, RUNNING)
+UNFINISHED = (PENDING, *ASSIGNED)
+HELD = (*UNFINISHED, COMPLETING)
 
 
 @dataclass(eq=False, slots=True)
@@ -57,7 +60,7 @@ class Lease:
     the task back untouched."""
 
     delivery: Delivery
-    state: State = State.PENDING
+    state: State = PENDING
     dispatches: int = 0
     assignment: Assignment | None = None
     outcome: Outcome | None = None
@@ -89,12 +92,12 @@ class Leases:
 
     def add(self, delivery: Delivery) -> Lease:
         """The broker handed out a task."""
-        lease = self._in[State.PENDING][delivery] = Lease(delivery)
+        lease = self._in[PENDING][delivery] = Lease(delivery)
         return lease
 
     def assign(self, lease: Lease, run: KnownRun, slot: int) -> Assignment:
         """A slot is to execute it."""
-        self._move(lease, State.QUEUED, State.PENDING)
+        self._move(lease, QUEUED, PENDING)
         lease.assignment = Assignment(lease.delivery, run, slot, next(self._numbers))
         self.slots[slot].append(lease.assignment)
         return lease.assignment
@@ -102,31 +105,31 @@ class Leases:
     def begin(self, slot: int, now: float, unix_now: float) -> Assignment:
         """The slot's child executes its head from now on."""
         head = self.slots[slot].begin(now, unix_now)
-        lease = None if head.cancelled else self._in[State.QUEUED].get(head.delivery)
+        lease = None if head.cancelled else self._in[QUEUED].get(head.delivery)
         if lease:
-            self._move(lease, State.RUNNING, State.QUEUED)
+            self._move(lease, RUNNING, QUEUED)
         return head
 
     def hold(self, lease: Lease) -> None:
         """This worker does not execute it after all, and keeps it for a while."""
-        self._move(lease, State.PENDING, *ASSIGNED)
+        self._move(lease, PENDING, *ASSIGNED)
         lease.dispatches = 1
 
     def complete(self, lease: Lease, outcome: Outcome, failures: Sequence[Failure] = (), *, returned: bool) -> None:
         """It is known what became of it."""
-        self._move(lease, State.COMPLETING, *UNFINISHED)
+        self._move(lease, COMPLETING, *UNFINISHED)
         lease.outcome, lease.failures, lease.returned = outcome, failures, returned
         self.unsettled_bytes += lease.payload_bytes
 
     def settle(self, lease: Lease, ours: bool) -> None:
         """The broker recorded the outcome, or says that the task is not ``ours`` any more."""
-        end = State.RETURNED if lease.returned else State.SETTLED
-        self._move(lease, end if ours else State.LOST, State.COMPLETING)
+        end = RETURNED if lease.returned else SETTLED
+        self._move(lease, end if ours else LOST, COMPLETING)
         self.unsettled_bytes -= lease.payload_bytes
 
     def lose(self, lease: Lease) -> None:
         """Somebody else has it now. A completing one is left to the broker's answer when it is settled."""
-        self._move(lease, State.LOST, *UNFINISHED)
+        self._move(lease, LOST, *UNFINISHED)
 
     def pop(self, slot: int) -> Assignment:
         """The slot's child is done with its head."""
@@ -138,8 +141,8 @@ class Leases:
         """The child died. If its head is not given up for that, it waits for the next child, as do those behind it."""
         head = self.slots[slot].head
         lease = self.of(head) if head else None
-        if lease and lease.state is State.RUNNING:
-            self._move(lease, State.QUEUED, State.RUNNING)
+        if lease and lease.state is RUNNING:
+            self._move(lease, QUEUED, RUNNING)
 
     def _move(self, lease: Lease, to: State, *allowed: State) -> None:
         assert lease.state in allowed, f"a lease that is {lease.state.value} does not become {to.value}"
@@ -157,7 +160,7 @@ class Leases:
         if assignment.cancelled:
             return None
         delivery = assignment.delivery
-        return self._in[State.RUNNING].get(delivery) or self._in[State.QUEUED].get(delivery)
+        return self._in[RUNNING].get(delivery) or self._in[QUEUED].get(delivery)
 
     def find(self, deliveries: Iterable[Delivery]) -> list[Lease]:
         """Those of ``deliveries`` that are held and not finished."""
@@ -180,7 +183,7 @@ class Leases:
     def overtaken(self, now: float) -> list[Lease]:
         """Those that wait behind a head that takes much longer than expected: others could have them."""
         late = {number for number, slot in enumerate(self.slots) if slot.is_overdue(now)}
-        queued = self.in_state(State.QUEUED) if late else []
+        queued = self.in_state(QUEUED) if late else []
         return [lease for lease in queued if lease.assignment and lease.assignment.slot in late]
 
     def held(self) -> list[Delivery]:
@@ -211,8 +214,8 @@ class Leases:
 
     def room(self, now: float) -> int:
         """How many tasks to lease; none while as much is completing as may be."""
-        pending = len(self._in[State.PENDING])
-        full = self.unsettled_bytes >= MAX_UNSETTLED_BYTES or len(self._in[State.COMPLETING]) >= MAX_UNSETTLED
+        pending = len(self._in[PENDING])
+        full = self.unsettled_bytes >= MAX_UNSETTLED_BYTES or len(self._in[COMPLETING]) >= MAX_UNSETTLED
         if full or pending >= len(self.slots) or (self._exclusive and not self.is_idle):
             return 0
         return sum(slot.room(now) for slot in self.slots)
@@ -230,7 +233,7 @@ class Leases:
         """The oldest that wait to be settled: at most so many, and so many bytes of payload unless it is one."""
         batch: list[Lease] = []
         size = 0
-        for lease in self._in[State.COMPLETING].values():
+        for lease in self._in[COMPLETING].values():
             size += lease.payload_bytes
             if batch and (len(batch) >= most or size > most_bytes):
                 break
@@ -245,10 +248,10 @@ class Leases:
             for delivery, lease in leases.items():
                 assert (lease.state, lease.delivery) == (state, delivery)
                 assert (lease.assignment is not None) == (state in ASSIGNED)
-                assert (lease.outcome is not None) == (state is State.COMPLETING)
+                assert (lease.outcome is not None) == (state is COMPLETING)
         waiting = [lease.assignment for lease in self.in_state(*ASSIGNED)]
         assignments = [*chain(*(slot.queue for slot in self.slots))]
         assert {id(a) for a in waiting} == {id(a) for a in assignments if not a.cancelled}
-        for lease in self.in_state(State.RUNNING):
+        for lease in self.in_state(RUNNING):
             assert lease.assignment in [slot.head for slot in self.slots]
-        assert self.unsettled_bytes == sum(lease.payload_bytes for lease in self.in_state(State.COMPLETING))
+        assert self.unsettled_bytes == sum(lease.payload_bytes for lease in self.in_state(COMPLETING))
