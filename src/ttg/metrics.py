@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ttg.errors import SettingsError
-from ttg.messages import RunProgress, WorkerHeartbeat
+from ttg.messages import WorkerHeartbeat
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REQUEST_SECONDS = 5.0
@@ -107,13 +107,8 @@ def worker_metrics(beat: WorkerHeartbeat) -> str:
     )
 
 
-def run_metrics(progress: RunProgress) -> str:
-    """A coordinator's own ``/metrics``, from its ledger's figures; same names as on the dashboard."""
-    return exposition(run_families([(progress.run, progress)]))
-
-
 def run_families(runs: Iterable[tuple[str, RunFigures]]) -> list[Metric]:
-    """The families that coordinator and dashboard share, so that their names cannot differ."""
+    """The families of runs, from their ledgers' figures."""
     size = gauge("ttg_run_parameters", "Parameters of the run.")
     done = counter("ttg_run_parameters_done_total", "Parameters with a result in the ledger.")
     dead = counter("ttg_run_parameters_dead_total", "Parameters given up after their last attempt.")

@@ -13,7 +13,10 @@ import msgspec
 import pytest
 from tests.process.crash_workloads import CULPRIT
 from tests.process.worker_stage import Stage, spec_for
+from tests.waiting import eventually
 
+from ttg.brokers.memory.server import Fate
+from ttg.clock import loop_time
 from ttg.messages import (
     FunctionRefused,
     MessageQuarantined,
@@ -25,6 +28,8 @@ from ttg.messages import (
     indices_of,
 )
 from ttg.spec import FunctionRef, Limits
+from ttg.worker.assignments import MAX_ASSIGNMENTS
+from ttg.worker.leases import State
 
 
 async def test_a_run_from_start_to_end_and_its_summary() -> None:
@@ -256,3 +261,47 @@ async def test_the_innocent_are_executed_by_few_and_the_culprit_by_none_but_itse
     assert settled.dead.keys() == {CULPRIT}
     assert counts[CULPRIT] <= 4, "at most: unnoticed in a slice, then once per attempt, each in its own piece"
     assert max(counts) <= 4
+
+
+async def test_a_draining_worker_leases_nothing_and_starts_no_child() -> None:
+    stage = Stage(spec_for("endless_after_first", 20))
+    await stage.open([Task("run", f"c{i}", ((i, i + 2),)) for i in range(1, 19, 2)])
+    worker = stage.worker(slots=2, grace_seconds=1.0)
+    working = asyncio.create_task(worker.run())
+    await stage.moment("child_ready", 2)
+    child = (await stage.moment("announced"))["slot"].child
+    worker.request_stop()
+    await stage.moment("draining")
+    before = len(stage.moments)
+    os.kill(child.pid, signal.SIGKILL)
+    summary = await working
+
+    later = [moment for moment, _ in stage.moments[before:]]
+    assert later.count("child_gone") == 2
+    assert not {"child_ready", "leased", "assigned"}.intersection(later)
+    assert summary.children_died == 1
+    assert (await stage.broker.stats()).queue("tasks").unacknowledged == 0
+
+
+async def test_while_nothing_can_be_settled_a_worker_does_not_go_on_and_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 20
+    monkeypatch.setattr("ttg.worker.leases.MAX_UNSETTLED", most)
+    stage = Stage(spec_for("fine", 3_000))
+    await stage.open([Task(stage.spec.run, f"c{i}", ((i, i + 1),)) for i in range(3_000)])
+    full = True
+    stage.server.fate = lambda consumer, verb: Fate.FULL if full and verb == "settle" else Fate.DONE
+    worker = stage.worker()
+    working = asyncio.create_task(worker.run())
+    await stage.moment("reported", most)
+
+    async def executing() -> list[Any]:
+        return worker.leases.in_state(State.PENDING, State.QUEUED, State.RUNNING)
+
+    await eventually(executing, lambda leases: not leases)
+    assert most <= len(worker.leases.in_state(State.COMPLETING)) < most + MAX_ASSIGNMENTS
+    assert worker.leases.room(loop_time()) == 0
+    full = False
+    settled = await stage.read_until_settled()
+    worker.request_stop()
+    await working
+    assert set(settled.times.values()) == {1}

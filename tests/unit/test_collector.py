@@ -120,7 +120,7 @@ def test_a_message_that_does_not_fit_changes_nothing(tmp_path: Path, change: dic
     header = type(message.header)(**{**as_fields(message.header), **change})
     with pytest.raises(MessageError, match=words):
         run.collector.add(type(message)("9", header, message.payload))
-    assert run.collector.buffered_rows == 0
+    assert run.collector._rows == 0
     assert run.collector.missing() == ((0, 10),)
 
 
@@ -272,7 +272,7 @@ def test_a_crash_at_any_step_loses_and_doubles_nothing(
     again = Run(tmp_path / "r", 4)
     for message in messages:
         again.collector.add(message)
-    if again.collector.buffered_rows:
+    if again.collector._rows:
         again.flush()
     again.collector.finalise()
     assert again.collector.ledger.complete
@@ -312,7 +312,7 @@ def test_due_when_the_buffer_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not run.collector.due(0.0)
     run.add(((100, 1000),))
     assert run.collector.due(0.0)
-    assert run.collector.buffered_rows == 1000
+    assert run.collector._rows == 1000
 
 
 def test_row_groups_cut_across_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

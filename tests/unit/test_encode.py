@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttg.errors import MessageError
-from ttg.results.encode import Unencodable, decode_payload, encode_columns, encode_rows, is_json
+from ttg.results.encode import Unencodable, columns_of, decode_payload, encode_rows, is_json, stream
 from ttg.results.plain import Numbers
 
 
@@ -180,7 +180,7 @@ def test_seconds_and_parameters_travel_beside() -> None:
 
 
 def test_whole_columns() -> None:
-    batch = decode_payload(encode_columns({"y": np.arange(3) / 2, "label": ["a", "b", "c"]}))
+    batch = decode_payload(stream(columns_of({"y": np.arange(3) / 2, "label": ["a", "b", "c"]}), None, None))
     assert batch.to_pydict() == {"y": [0.0, 0.5, 1.0], "label": ["a", "b", "c"]}
 
 

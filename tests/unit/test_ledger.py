@@ -66,9 +66,9 @@ def test_ten_thousand_chunks_stay_small() -> None:
 def test_what_was_dead_and_done_on_disk_is_done() -> None:
     ledger = Ledger(10, done=BitMap64([1, 2]), dead=BitMap64([2, 3]))
     assert (ledger.done_count, ledger.dead_count) == (2, 1)
-    assert ledger.is_done(2)
-    assert not ledger.is_dead(2)
-    assert ledger.is_dead(3)
+    assert 2 in ledger.done()
+    assert 2 not in ledger.dead()
+    assert 3 in ledger.dead()
 
 
 def test_a_copy_is_independent() -> None:

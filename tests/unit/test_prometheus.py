@@ -12,8 +12,8 @@ import pytest
 from synthetic import BEGAN, Fleet
 from tools import need_program
 from ttg.errors import SettingsError
-from ttg.messages import RunProgress, WorkerHeartbeat
-from ttg.metrics import counter, exposition, run_metrics, serve_metrics, worker_metrics
+from ttg.messages import WorkerHeartbeat
+from ttg.metrics import counter, exposition, run_families, serve_metrics, worker_metrics
 from ttg.monitor.prometheus import render
 from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.view import View
@@ -39,6 +39,10 @@ def promtool(*arguments: str, given: str = "") -> None:
     command = [need_program("promtool", install="prometheus"), *arguments]
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def runs_of(fleet: Fleet) -> str:
+    return exposition(run_families([(fleet.run, fleet.progress())]))
 
 
 def test_the_metrics_are_the_views_figures() -> None:
@@ -78,7 +82,7 @@ def test_promtool_accepts_metrics_rules_and_configuration() -> None:
     fleet = Fleet(failing=10)
     heartbeat = fleet.heartbeat("w1")
     promtool("check", "metrics", given=render(played(Fleet(kill_at=0.4, failing=10))))
-    promtool("check", "metrics", given=worker_metrics(heartbeat) + run_metrics(fleet.progress()))
+    promtool("check", "metrics", given=worker_metrics(heartbeat) + runs_of(fleet))
     promtool("check", "config", "--syntax-only", str(MONITORING / "prometheus.yml"))
     promtool("check", "rules", str(MONITORING / "rules.yml"))
     promtool("test", "rules", str(MONITORING / "rules_test.yml"))
@@ -86,7 +90,7 @@ def test_promtool_accepts_metrics_rules_and_configuration() -> None:
 
 def test_the_grafana_dashboard_and_the_alerts_use_only_metrics_that_exist() -> None:
     fleet = Fleet(kill_at=0.4, failing=10)
-    text = render(played(fleet)) + worker_metrics(fleet.heartbeat("w1")) + run_metrics(fleet.progress())
+    text = render(played(fleet)) + worker_metrics(fleet.heartbeat("w1")) + runs_of(fleet)
     known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
     used = (MONITORING / "grafana/dashboards/ttg.json").read_text() + (MONITORING / "rules.yml").read_text()
     assert set(re.findall(r"\bttg_\w+", used)) <= known
@@ -118,5 +122,4 @@ def test_a_worker_and_a_run_tell_of_themselves() -> None:
     fleet = Fleet(workers=1, slots=2)
     beat: WorkerHeartbeat = fleet.heartbeat("w1")
     assert samples(worker_metrics(beat))['ttg_worker_slots{state="busy"}'] == 2
-    progress: RunProgress = fleet.progress()
-    assert samples(run_metrics(progress))[f'ttg_run_parameters{{run="{fleet.run}"}}'] == fleet.size
+    assert samples(runs_of(fleet))[f'ttg_run_parameters{{run="{fleet.run}"}}'] == fleet.size

@@ -19,7 +19,7 @@ TAKEOVERS = ("worker", "freeze", "network")
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class TaskBar:
     """One settled task on the timeline of a worker; ``taken_over`` from another one. Times since the run began."""
 
     worker: str
@@ -76,12 +76,12 @@ class DataCheck:
 
 @dataclass(slots=True)
 class Observation:
-    """Everything a report needs, gathered by :class:`Observer`. ``victim`` is the worker that was hit; recovery is
+    """Everything a report needs, gathered by :class:`DemoObserver`. ``victim`` is the worker that was hit; recovery is
     the first work after the fault that proves it: a task taken over from the victim, the victim's next task after its
     child was killed, the first result after the broker was."""
 
     samples: list[Sample] = field(default_factory=list)
-    bars: list[Bar] = field(default_factory=list)
+    bars: list[TaskBar] = field(default_factory=list)
     fault: str | None = None
     victim: str = ""
     fault_at: float | None = None
@@ -106,7 +106,7 @@ class Observation:
         return self.samples[-1].results if self.samples else 0
 
 
-class Observer:
+class DemoObserver:
     """Watches one run through the broker's own figures and the events log, as any monitor would.
 
     ``progress`` gives the parameters settled and the workers alive now; ``on_recovery`` hears of it, once.
@@ -173,7 +173,7 @@ class Observer:
         elif isinstance(event, WorkerLost) and self.seen.fault in TAKEOVERS:
             self._recovered(event.at - self.seen.began)
 
-    def _on_settled(self, bar: Bar) -> None:
+    def _on_settled(self, bar: TaskBar) -> None:
         seen = self.seen
         seen.bars.append(bar)
         if seen.fault_at is None or bar.started < seen.fault_at:
@@ -187,9 +187,9 @@ class Observer:
         self.seen.recovery_seconds = max(0.0, at - self.seen.fault_at)
         self._on_recovery(self.seen.recovery_seconds)
 
-    def _bar(self, worker: str, task: TaskSettled) -> Bar:
+    def _bar(self, worker: str, task: TaskSettled) -> TaskBar:
         started = task.started - self.seen.began
-        return Bar(worker, task.slot, started, task.seconds, task.done, task.failed, task.deliveries > 1)
+        return TaskBar(worker, task.slot, started, task.seconds, task.done, task.failed, task.deliveries > 1)
 
 
 def check_rows(

@@ -6,7 +6,7 @@ from html import escape
 from math import ceil, log10
 from pathlib import Path
 
-from ttg.demo.measure import TAKEOVERS, Bar, Observation
+from ttg.demo.measure import TAKEOVERS, Observation, TaskBar
 from ttg.demo.tables import COMPARISON_HEADER, METRIC_HEADER, DemoResult, Row, comparison_rows, metric_rows
 
 WIDTH, LEFT, RIGHT = 960, 74, 16
@@ -109,7 +109,7 @@ def _rates(seen: Observation) -> list[tuple[float, float]]:
     return [((number + 0.5) * width, count / width) for number, count in enumerate(done[:-1])]
 
 
-def _overlap(bar: Bar, start: float, stop: float) -> float:
+def _overlap(bar: TaskBar, start: float, stop: float) -> float:
     """The share of ``bar`` between two times."""
     shared = min(stop, bar.started + bar.seconds) - max(start, bar.started)
     return max(0.0, shared) / bar.seconds if bar.seconds else float(start <= bar.started < stop)
@@ -165,7 +165,7 @@ def _label(worker: str, lane: int, is_victim: bool) -> str:
     return f'<text class="{style}" x="{LEFT - 8}" y="{y:.0f}">{escape(worker.partition("-")[0][:9])}</text>'
 
 
-def _bar(bar: Bar, lane: int, end: float) -> str:
+def _bar(bar: TaskBar, lane: int, end: float) -> str:
     x = _x(bar.started, end)
     width = max(1.0, _x(bar.started + bar.seconds, end) - x - 1.0)
     style = "bar failed" if bar.failed else "bar taken" if bar.taken_over else "bar"

@@ -13,7 +13,7 @@ from ttg.brokers.base import BrokerStats
 from ttg.brokers.embedded import EmbeddedServer
 from ttg.demo.brokers import DemoBroker, Say
 from ttg.demo.faults import Victims, inject
-from ttg.demo.measure import TAKEOVERS, Observation, Observer
+from ttg.demo.measure import TAKEOVERS, DemoObserver, Observation
 from ttg.demo.network import Proxy
 from ttg.run.launch import Running
 from ttg.run.local_workers import LocalWorkers
@@ -45,7 +45,7 @@ class Show:
         self._reporter = reporter
         self._created = asyncio.get_running_loop().time()
         self._running: Running | None = None
-        self._observer: Observer | None = None
+        self._observer: DemoObserver | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._proxy: Proxy | None = None
         self._distant: LocalWorkers | None = None
@@ -65,7 +65,7 @@ class Show:
     def begin(self, running: Running) -> None:
         """Everything is started: observe it, and break it when it is time."""
         self._running, coordinator = running, running.coordinator
-        self._observer = Observer(
+        self._observer = DemoObserver(
             running.broker,
             coordinator.spec.run,
             lambda: (coordinator.settled, len(coordinator.fleet)),
@@ -86,7 +86,7 @@ class Show:
         stats = await self._last_look(self._observer)
         self.queues = await self._broker.describe(stats)
 
-    async def _last_look(self, observer: Observer) -> BrokerStats | None:
+    async def _last_look(self, observer: DemoObserver) -> BrokerStats | None:
         """Workers tell of what they settled a little later: wait until the timeline is complete."""
         deadline = asyncio.get_running_loop().time() + LATE_NEWS_SECONDS
         stats = await observer.look()

@@ -62,7 +62,7 @@ class Causes:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FaultEntry:
     """One line of the log of faults; ``tasks`` only for lost workers, whose takers report one by one."""
 
     at: float
@@ -74,7 +74,7 @@ class Fault:
     count: int = 1
     tasks: int = 0
 
-    def alike(self, other: Fault) -> bool:
+    def alike(self, other: FaultEntry) -> bool:
         """Whether ``other`` tells the same again, shortly after."""
         same = (self.kind, self.worker) == (other.kind, other.worker)
         return same and other.at - self.at < ALIKE_WITHIN_SECONDS and (self.tasks > 0 or self.text == other.text)
@@ -84,7 +84,7 @@ class Fault:
 class Faults:
     """The newest faults, in words, and totals by kind."""
 
-    log: list[Fault] = field(default_factory=list)
+    log: list[FaultEntry] = field(default_factory=list)
     totals: Counter[str] = field(default_factory=Counter)
 
     def on_event(self, event: AnyEvent) -> None:
@@ -116,7 +116,7 @@ class Faults:
         ]
 
 
-def _merged(known: Fault, fault: Fault) -> Fault:
+def _merged(known: FaultEntry, fault: FaultEntry) -> FaultEntry:
     if not known.tasks:
         return replace(known, at=fault.at, count=known.count + 1)
     tasks, after = known.tasks + fault.tasks, max(known.lasted_seconds, fault.lasted_seconds)
@@ -124,39 +124,41 @@ def _merged(known: Fault, fault: Fault) -> Fault:
     return replace(known, at=max(known.at, fault.at), text=text, tasks=tasks, lasted_seconds=after)
 
 
-def describe(event: AnyEvent) -> Fault | None:
+def describe(event: AnyEvent) -> FaultEntry | None:
     """``event`` in a sentence, or ``None`` if it is business as usual."""
     match event:
         case WorkerLost():
             text = _lost_text(event.worker, event.tasks, event.after_seconds)
-            return Fault(event.at, "worker_lost", "error", text, event.worker, event.after_seconds, tasks=event.tasks)
+            return FaultEntry(
+                event.at, "worker_lost", "error", text, event.worker, event.after_seconds, tasks=event.tasks
+            )
         case WorkerStopped():
             text = f"worker {event.worker} stopped ({event.reason}) after {plural(event.tasks, 'chunk')}"
             severity = "warning" if event.reason == "gave_up" else "info"
-            return Fault(event.at, "worker_stopped", severity, text, event.worker)
+            return FaultEntry(event.at, "worker_stopped", severity, text, event.worker)
         case ChildDied():
             text = f"worker {event.worker} slot {event.slot}: {event.text}"
-            return Fault(event.at, "child_died", "warning", text, event.worker)
+            return FaultEntry(event.at, "child_died", "warning", text, event.worker)
         case TasksResubmitted():
             text = f"{plural(event.parameters, 'parameter')} submitted again: {event.reason}"
-            return Fault(event.at, "tasks_resubmitted", "warning", text)
+            return FaultEntry(event.at, "tasks_resubmitted", "warning", text)
         case BrokerTrouble():
             severity = "info" if event.recovered else "error"
             kind = "broker_recovered" if event.recovered else "broker_trouble"
-            return Fault(event.at, kind, severity, f"{event.source}: {event.text}", event.source)
+            return FaultEntry(event.at, kind, severity, f"{event.source}: {event.text}", event.source)
         case MessageQuarantined():
             text = f"a message of {event.queue} was quarantined: {event.reason}"
-            return Fault(event.at, "message_quarantined", "warning", text)
+            return FaultEntry(event.at, "message_quarantined", "warning", text)
         case FaultInjected():
-            return Fault(event.at, "fault_injected", "warning", f"on purpose: {event.text}")
+            return FaultEntry(event.at, "fault_injected", "warning", f"on purpose: {event.text}")
         case RunStarted() if event.resumed:
-            return Fault(
+            return FaultEntry(
                 event.at, "run_resumed", "info", f"run {event.run} resumed at {event.settled:,} of {event.size:,}"
             )
         case RunEnded() if event.status is not RunStatus.FINISHED:
             severity = "info" if event.status is RunStatus.CANCELLED else "warning"
             text = f"run {event.run} ended: {event.status.words}"
-            return Fault(event.at, "run_ended", severity, text)
+            return FaultEntry(event.at, "run_ended", severity, text)
         case _:
             return None
 

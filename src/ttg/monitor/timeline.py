@@ -13,7 +13,7 @@ import numpy as np
 
 from ttg.messages import TaskSettled
 from ttg.monitor.series import Row, Strips
-from ttg.monitor.view import FaultView, Part
+from ttg.monitor.view import FaultView, ViewPart
 from ttg.monitor.workers import natural
 
 BARS_KEPT = 6_000
@@ -48,7 +48,7 @@ class Bar:
         return trouble + (4 if self.task.deliveries > 1 else 0)
 
 
-class LaneView(Part, frozen=True):
+class LaneView(ViewPart, frozen=True):
     """One row of the picture: a slot, or a band of ``count`` neighbouring slots from ``worker`` to ``last``."""
 
     worker: str
@@ -57,7 +57,7 @@ class LaneView(Part, frozen=True):
     count: int
 
 
-class MarkView(Part, frozen=True):
+class MarkView(ViewPart, frozen=True):
     """A fault to draw: from when its worker was last heard of (``began``) until it was dealt with (``at``)."""
 
     lane: int
@@ -67,7 +67,7 @@ class MarkView(Part, frozen=True):
     text: str
 
 
-class TimelineView(Part, frozen=True):
+class TimelineView(ViewPart, frozen=True):
     """``bars``: ``(lane, began, seconds, done, failed, dead, mark, task)`` one by one, when they are few. Otherwise
     ``busy`` and ``trouble``: per lane and bucket of ``bucket_seconds``, percent of time busy and number of failures."""
 

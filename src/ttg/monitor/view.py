@@ -13,11 +13,11 @@ import msgspec
 from ttg.messages import RunStatus
 
 
-class Part(msgspec.Struct, frozen=True):
+class ViewPart(msgspec.Struct, frozen=True):
     """Base of everything in a view; subclasses are plain data."""
 
 
-class QueueView(Part, frozen=True):
+class QueueView(ViewPart, frozen=True):
     """One queue as the broker's own tools show it, and its depth over time as ``(at, messages)``."""
 
     name: str
@@ -28,7 +28,7 @@ class QueueView(Part, frozen=True):
     history: list[tuple[float, int]]
 
 
-class RunView(Part, frozen=True):
+class RunView(ViewPart, frozen=True):
     """One run. ``stale``: it should be active, but its coordinator is silent; once its lease has run out, ``status`` is
     ``abandoned``.
 
@@ -59,7 +59,7 @@ class RunView(Part, frozen=True):
         return (self.done + self.dead) / self.size if self.size else 1.0
 
 
-class SlotView(Part, frozen=True):
+class SlotView(ViewPart, frozen=True):
     """What a slot does now. ``state``: starting, idle, busy, stopping; ``seconds`` how long already."""
 
     slot: int
@@ -72,7 +72,7 @@ class SlotView(Part, frozen=True):
     memory_bytes: int
 
 
-class WorkerView(Part, frozen=True):
+class WorkerView(ViewPart, frozen=True):
     """One worker. ``state``: alive, silent (missed its heartbeats), lost (others took its tasks over), stopped."""
 
     worker: str
@@ -88,7 +88,7 @@ class WorkerView(Part, frozen=True):
     slots: tuple[SlotView, ...]
 
 
-class ThroughputView(Part, frozen=True):
+class ThroughputView(ViewPart, frozen=True):
     """Parameters settled per second, in buckets of ``bucket_seconds`` from ``began``; the last ends at ``ended``."""
 
     began: float
@@ -97,7 +97,7 @@ class ThroughputView(Part, frozen=True):
     ended: float
 
 
-class CauseView(Part, frozen=True):
+class CauseView(ViewPart, frozen=True):
     """Failures of one cause: same run, kind, error and place. ``index``, ``message``, ``traceback`` are a sample."""
 
     run: str
@@ -113,7 +113,7 @@ class CauseView(Part, frozen=True):
     traceback: str
 
 
-class FaultView(Part, frozen=True):
+class FaultView(ViewPart, frozen=True):
     """Something that went wrong or was put right, in words. ``severity``: info, warning, error. ``count`` alike."""
 
     at: float
@@ -125,7 +125,7 @@ class FaultView(Part, frozen=True):
     count: int
 
 
-class View(Part, frozen=True):
+class View(ViewPart, frozen=True):
     """The whole picture at one moment.
 
     ``broker`` is its name and version as people say them.
@@ -152,11 +152,11 @@ class View(Part, frozen=True):
     totals: dict[str, int]
 
 
-def to_plain(view: Part) -> Any:
+def to_plain(view: ViewPart) -> Any:
     """Dicts, lists, numbers and strings of a view or of a part of it."""
     return msgspec.to_builtins(view)
 
 
-def to_json(view: Part) -> bytes:
+def to_json(view: ViewPart) -> bytes:
     """JSON of a view or of a part of it."""
     return msgspec.json.encode(view)

@@ -112,11 +112,6 @@ class Collector:
         """Size of what the next batch will hold."""
         return self._bytes
 
-    @property
-    def buffered_rows(self) -> int:
-        """Rows and letters that the next batch will hold."""
-        return self._rows
-
     def missing(self, start: int = 0, limit: int | None = None) -> Ranges:
         """As :meth:`Ledger.missing`, with what is buffered counted as settled."""
         return self._admitted.missing(start, limit)

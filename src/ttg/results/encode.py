@@ -65,15 +65,6 @@ def encode_rows(
     return stream(_columns_of_rows(values), call_seconds, parameters)
 
 
-def encode_columns(
-    columns: Mapping[str, Any],
-    call_seconds: Sequence[float] | None = None,
-    parameters: Mapping[str, Sequence[Any]] | None = None,
-) -> bytes:
-    """As :func:`encode_rows`, from whole columns (lists or arrays) as a vectorised function returns them."""
-    return stream(columns_of(columns), call_seconds, parameters)
-
-
 def columns_of(columns: Mapping[str, Any]) -> list[Column]:
     """The fields and arrays of whole columns of results. Raises :class:`Unencodable`."""
     _check_names([columns], {tuple(columns)})

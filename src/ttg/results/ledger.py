@@ -54,14 +54,6 @@ class Ledger:
         """An independent ledger in the same state."""
         return Ledger(self.size, self._done.copy(), self._dead.copy())
 
-    def is_done(self, index: int) -> bool:
-        """Whether ``index`` has a result row."""
-        return index in self._done
-
-    def is_dead(self, index: int) -> bool:
-        """Whether ``index`` has a dead letter and no result."""
-        return index in self._dead
-
     def done(self) -> BitMap64:
         """The indices that have a result row; a copy."""
         return self._done.copy()

@@ -16,7 +16,7 @@ from ttg.errors import MessageError
 from ttg.messages import ChildDied, FunctionRefused, MessageQuarantined, Task
 from ttg.worker.assignments import Assignment
 from ttg.worker.event_buffer import EventBuffer
-from ttg.worker.leases import Lease, Leases, State
+from ttg.worker.leases import MAX_UNSETTLED_BYTES, Lease, Leases, State
 from ttg.worker.outcome import Death, Ended, ended_by_lost_workers
 from ttg.worker.run_cache import KnownRun, RunCache
 from ttg.worker.settler import Settler
@@ -58,7 +58,9 @@ class Dispatcher:
 
     async def dispatch(self, lease: Lease) -> None:
         """Decide about a pending task: wait for its run to be known, drop, refuse, bisect, or run it."""
-        run, fault = await self._find_run(lease.task)
+        run, fault = self.runs.known(lease.task), ""
+        if run is None:
+            run, fault = await self._find_run(lease.task)
         if lease.state is not State.PENDING:
             return  # lost, or given back, while the broker was asked
         lease.dispatches += 1
@@ -101,11 +103,11 @@ class Dispatcher:
     # -- what slots say
 
     def on_ended(self, slot: Slot, assignment: Assignment, ended: Ended) -> None:
-        """An assignment has an end. If too much waits to be settled already, nothing more is started."""
+        """An assignment has an end. If its rows are too much beside those that wait, nothing more is started."""
         lease = self.leases.of(assignment)
         assert lease is not None
         self.settler.end(lease, assignment.run, ended, slot.number, assignment.began_unix)
-        if self.leases.is_full:
+        if self.leases.unsettled_bytes >= MAX_UNSETTLED_BYTES:
             self.give_back(self.leases.in_state(State.QUEUED))
 
     def on_child_died(self, slot: Slot, death: Death, assignment: Assignment | None, suspects: int) -> None:

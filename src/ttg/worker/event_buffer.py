@@ -9,6 +9,7 @@ from typing import Any
 from ttg.clock import unix_time
 from ttg.messages import (
     AnyEvent,
+    BrokerTrouble,
     Failure,
     Outcome,
     ParametersFailed,
@@ -45,6 +46,10 @@ class EventBuffer:
     def emit(self, kind: Callable[..., AnyEvent], /, **fields: Any) -> None:
         """An event of this worker, now."""
         self.add(self._event(kind, **fields))
+
+    def on_trouble(self, text: str, recovered: bool) -> None:
+        """The broker is in trouble, or well again."""
+        self.emit(BrokerTrouble, text=text, recovered=recovered)
 
     def add(self, event: AnyEvent) -> None:
         """An event that is complete."""

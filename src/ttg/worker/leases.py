@@ -2,19 +2,11 @@
 
 ::
 
-       add
-        │          assign                 begin
-        ▼       ┌──────────▶ QUEUED ─────────────────▶ RUNNING
-     PENDING ───┤              │  ◀──── child_gone ────── │
-        │  ▲    │              │                          │
-        │  └────┼── hold ──────┴──────────────────────────┤
-        │       │                                         │
-        └───────┴────────────── complete ─────────────────┤
-                                   │                      │
-                                   ▼          settle      │ lose (from all three)
-                               COMPLETING ────────────┐   │
-                                                      ▼   ▼
-                                   SETTLED · RETURNED · LOST
+    add ──▶ PENDING ── assign ──▶ QUEUED ─── begin ───▶ RUNNING       from each of these three:
+               ▲                    │ ◀─── child_gone ──── │            complete ──▶ COMPLETING
+               └─────── hold ───────┴──────────────────────┘            lose ──────▶ LOST
+
+    COMPLETING ── settle ──▶ SETTLED, or RETURNED, or LOST (the broker says: not yours)
 
 PENDING: its run is not known yet, or refused here for a while. QUEUED: bound to an assignment of a slot. RUNNING: that
 assignment is the head of its slot, and a child executes it. COMPLETING: its outcome waits to be settled. Settled with
@@ -97,7 +89,6 @@ class Leases:
 
     def add(self, delivery: Delivery) -> Lease:
         """The broker handed out a task."""
-        assert not any(delivery in leases for leases in self._in.values())
         lease = self._in[State.PENDING][delivery] = Lease(delivery)
         return lease
 
@@ -111,8 +102,8 @@ class Leases:
     def begin(self, slot: int, now: float, unix_now: float) -> Assignment:
         """The slot's child executes its head from now on."""
         head = self.slots[slot].begin(now, unix_now)
-        lease = self.of(head)
-        if lease and lease.state is State.QUEUED:
+        lease = None if head.cancelled else self._in[State.QUEUED].get(head.delivery)
+        if lease:
             self._move(lease, State.RUNNING, State.QUEUED)
         return head
 
@@ -137,12 +128,6 @@ class Leases:
         """Somebody else has it now. A completing one is left to the broker's answer when it is settled."""
         self._move(lease, State.LOST, *UNFINISHED)
 
-    def abandon(self) -> None:
-        """The worker leaves: what it still holds goes back with the connection."""
-        for lease in self.in_state(*HELD):
-            self._move(lease, State.RETURNED, *HELD)
-        self.unsettled_bytes = 0
-
     def pop(self, slot: int) -> Assignment:
         """The slot's child is done with its head."""
         head = self.slots[slot].head
@@ -150,8 +135,7 @@ class Leases:
         return self.slots[slot].pop()
 
     def child_gone(self, slot: int) -> None:
-        """No child has any of the slot's assignments: those that are still to be executed wait for the next one."""
-        self.slots[slot].drop_cancelled()
+        """The child died. If its head is not given up for that, it waits for the next child, as do those behind it."""
         head = self.slots[slot].head
         lease = self.of(head) if head else None
         if lease and lease.state is State.RUNNING:
@@ -195,8 +179,9 @@ class Leases:
 
     def overtaken(self, now: float) -> list[Lease]:
         """Those that wait behind a head that takes much longer than expected: others could have them."""
-        queued = self.in_state(State.QUEUED)
-        return [lease for lease in queued if lease.assignment and self.slots[lease.assignment.slot].is_overdue(now)]
+        late = {number for number, slot in enumerate(self.slots) if slot.is_overdue(now)}
+        queued = self.in_state(State.QUEUED) if late else []
+        return [lease for lease in queued if lease.assignment and lease.assignment.slot in late]
 
     def held(self) -> list[Delivery]:
         """Everything that has to be renewed."""
@@ -225,9 +210,10 @@ class Leases:
         return kept, [lease for lease in leases if lease not in kept]
 
     def room(self, now: float) -> int:
-        """How many tasks to lease."""
+        """How many tasks to lease; none while as much is completing as may be."""
         pending = len(self._in[State.PENDING])
-        if pending >= len(self.slots) or self.is_full or (self._exclusive and not self.is_idle):
+        full = self.unsettled_bytes >= MAX_UNSETTLED_BYTES or len(self._in[State.COMPLETING]) >= MAX_UNSETTLED
+        if full or pending >= len(self.slots) or (self._exclusive and not self.is_idle):
             return 0
         return sum(slot.room(now) for slot in self.slots)
 
@@ -239,11 +225,6 @@ class Leases:
         """The slot that will be done first."""
         slots = self.slots
         return min(range(len(slots)), key=lambda slot: (slots[slot].backlog_seconds(now), len(slots[slot].queue)))
-
-    @property
-    def is_full(self) -> bool:
-        """As much is finished and unsettled as may be: nothing more is started."""
-        return self.unsettled_bytes >= MAX_UNSETTLED_BYTES or len(self._in[State.COMPLETING]) >= MAX_UNSETTLED
 
     def batch(self, most: int, most_bytes: int) -> list[Lease]:
         """The oldest that wait to be settled: at most so many, and so many bytes of payload unless it is one."""

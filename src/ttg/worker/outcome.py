@@ -37,11 +37,6 @@ CRASH_BUDGET = 3
 ParametersOf = Callable[[Task, int], dict[str, Any]]
 
 
-def no_parameters(task: Task, index: int) -> dict[str, Any]:
-    """For outcomes without dead letters."""
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How an assignment ended: ``done`` in order of ``payload``, ``failures`` to charge, ``remainder`` to queue."""
@@ -74,7 +69,7 @@ class Executor:
     worker: str
     slot: int
     started: float
-    parameters_of: ParametersOf = field(default=no_parameters, repr=False)
+    parameters_of: ParametersOf = field(default=lambda task, index: {}, repr=False)
 
 
 # ---------------------------------------------------------------------------------------------- how it ended

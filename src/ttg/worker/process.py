@@ -116,7 +116,9 @@ class ChildProcess:
             return
         del self._unsent[: self._send_some(self._unsent)]
         if self._unsent:
-            self._loop.add_writer(self._connection, self._on_writable)
+            self._loop.add_writer(self._connection, self._flush)
+        else:
+            self._loop.remove_writer(self._connection)
 
     def _send_some(self, data: bytes | bytearray) -> int:
         """How much of ``data`` was sent; a dead child takes everything, its exit is on its way."""
@@ -126,11 +128,6 @@ class ChildProcess:
             return 0
         except OSError:
             return len(data)
-
-    def _on_writable(self) -> None:
-        del self._unsent[: self._send_some(self._unsent)]
-        if not self._unsent:
-            self._loop.remove_writer(self._connection)
 
     def _on_readable(self) -> bool:
         """Take what is there; whether there may be more."""

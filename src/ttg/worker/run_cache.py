@@ -80,9 +80,10 @@ class RunCache:
         self._runs: dict[str, KnownRun] = {}
         self._stale: dict[tuple[str, int], None] = {}
 
-    def known(self, run: str) -> KnownRun | None:
-        """The run that goes by this id, if it was asked for before."""
-        return self._runs.get(run)
+    def known(self, task: Task) -> KnownRun | None:
+        """The run of ``task``, if it was asked for before."""
+        run = self._runs.get(task.run)
+        return run if run is not None and run.has(task) else None
 
     def is_stale(self, task: Task) -> bool:
         """Whether the task is known to be of another life: of another run with this id, or of an earlier epoch."""
@@ -91,9 +92,8 @@ class RunCache:
     async def find(self, task: Task) -> KnownRun | None:
         """The run of ``task``; ``None`` if the broker does not know it (yet), or the task :meth:`is_stale`.
         ``MessageError`` for a specification that cannot be read."""
-        run = self._runs.get(task.run)
-        if (run is not None and run.has(task)) or self.is_stale(task):
-            return run if run is not None and run.has(task) else None
+        if (run := self.known(task)) or self.is_stale(task):
+            return run
         record = await self._broker.find_run(task.run, fresh=True)
         if record is None:
             return None

@@ -17,6 +17,8 @@ import asyncio
 import enum
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from ttg.clock import loop_time, unix_time
 from ttg.messages import SlotState
 from ttg.worker.assignments import Assignment
@@ -153,14 +155,13 @@ class Slot:
         """For people and monitors."""
         head = self._assignments.head
         name = {Phase.STARTING: "starting", Phase.CLOSED: "stopping"}.get(self.phase, "busy" if head else "idle")
-        memory = self.child.memory_bytes() if self.child else 0
+        pid, memory = (self.child.pid, self.child.memory_bytes()) if self.child else (None, 0)
         since = head.began_unix if head and head.began_unix else self._since
-        pid = self.child.pid if self.child else None
+        state = SlotState(self.number, name, since, pid, memory_bytes=memory)
         if head is None:
-            return SlotState(self.number, name, since, pid, memory_bytes=memory)
-        return SlotState(
-            self.number, name, since, pid, head.task.run, head.task.id, head.offset, head.task.count, memory
-        )
+            return state
+        task = head.task
+        return replace(state, run=task.run, task=task.id, done=head.offset, total=task.count)
 
     # -- what the child says
 

@@ -29,7 +29,7 @@ from ttg.backoff import Backoff
 from ttg.brokers.base import Broker
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError
-from ttg.messages import BrokerTrouble, WorkerHeartbeat, WorkerStopped
+from ttg.messages import WorkerHeartbeat, WorkerStopped
 from ttg.metrics import serve_metrics, worker_metrics
 from ttg.worker.config import Reason, Summary, WorkerConfig
 from ttg.worker.dispatcher import Dispatcher
@@ -81,7 +81,7 @@ class Worker:
         self.leases = Leases(config.slots)
         self._changed, self._stop, self._abort, self._opened = (asyncio.Event() for _ in range(4))
         self._events = events = EventBuffer(config.name)
-        self.backoff = Backoff(config.name, partial(_emit_trouble, events), config.give_up_seconds)
+        self.backoff = Backoff(config.name, events.on_trouble, config.give_up_seconds)
         self._settler = Settler(
             broker, self.backoff, self.leases, self.summary, events, observer, on_change=self._changed.set
         )
@@ -141,21 +141,20 @@ class Worker:
         await self._until(lambda: not self.leases.has(State.COMPLETING), self.config.grace_seconds)
 
     async def _close(self, reason: Reason) -> None:
+        def childless() -> bool:
+            return all(slot.child is None for slot in self.slots)
+
         for slot in self.slots:
             slot.close()
-        if not await self._until(self._childless, CLOSE_SECONDS):
+        if not await self._until(childless, CLOSE_SECONDS):
             for slot in self.slots:
                 slot.kill()
             self._abort.clear()  # a killed child is gone in milliseconds, and must not be left unreaped
-            await self._until(self._childless, CLOSE_SECONDS)
-        self.leases.abandon()
+            await self._until(childless, CLOSE_SECONDS)
         tasks, done = self.summary.chunks_processed, self.summary.parameters_processed
         self._events.emit(WorkerStopped, worker=self.config.name, reason=reason.value, tasks=tasks, done=done)
         await self._publish()
         await self.broker.close()
-
-    def _childless(self) -> bool:
-        return all(slot.child is None for slot in self.slots)
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait for ``condition``, at most ``seconds``, and not at all once the stop is a hard one."""
@@ -285,15 +284,6 @@ class Worker:
             memory_bytes=resident_bytes(os.getpid()),
         )
 
-    @property
-    def last_contact(self) -> float:
-        """When the broker last answered, on the event loop's clock: what liveness means."""
-        return self.backoff.last_contact
-
-
-def _emit_trouble(events: EventBuffer, text: str, recovered: bool) -> None:
-    events.emit(BrokerTrouble, text=text, recovered=recovered)
-
 
 async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launched] = ()) -> Summary:
     """Run a worker to its end with SIGTERM and SIGINT meaning: drain; again: stop at once. The children that were
@@ -309,20 +299,12 @@ async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launc
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.request_stop)
+    metrics: contextlib.AbstractAsyncContextManager[Any] = contextlib.nullcontext()
+    if config.metrics_port is not None:
+        metrics = serve_metrics(config.metrics_port, lambda: worker_metrics(worker.heartbeat()), config.metrics_host)
     try:
-        async with _metrics_of(worker):
+        async with metrics:
             return await worker.run()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-@contextlib.asynccontextmanager
-async def _metrics_of(worker: Worker) -> AsyncIterator[None]:
-    """``/metrics`` and ``/healthz`` of this worker while open, if it is to serve them."""
-    port = worker.config.metrics_port
-    if port is None:
-        yield
-        return
-    async with serve_metrics(port, lambda: worker_metrics(worker.heartbeat()), worker.config.metrics_host):
-        yield

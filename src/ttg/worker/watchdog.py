@@ -14,6 +14,7 @@ from ttg.worker.process import ChildHandle, Exit
 # The first frame that Python's faulthandler prints is the innermost.
 _FAULT_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<function>\S+)', re.MULTILINE)
 
+_SIGNALS = {number.value: number.name for number in signal.Signals}
 _HINTS = {
     "SIGKILL": "perhaps by the kernel for want of memory: see --memory",
     "SIGSEGV": "a crash in compiled code",
@@ -64,20 +65,12 @@ class Watchdog:
             return replace(self._cause, output=output)
         peak = self._peak_memory_bytes or None
         if exit.code < 0:
-            name = signal_name(-exit.code)
+            name = _SIGNALS.get(-exit.code, f"signal {-exit.code}")
             hint = f" ({_HINTS[name]})" if name in _HINTS else ""
             return Death(
                 "signal", f"the process was ended by {name}{hint}", output, _place(output), 0.0, exit.code, peak
             )
         return Death("exit", f"the process ended itself with exit code {exit.code}", output, "", 0.0, exit.code, peak)
-
-
-def signal_name(number: int) -> str:
-    """``SIGSEGV`` for 11."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _place(output: str) -> str:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, QueueStats, ResultMessage, Settlement
 from ttg.brokers.memory.server import Bell, Bells, Fate, MemoryServer
-from ttg.brokers.memory.state import Entry, Leased, Log, Namespace, Takeover
+from ttg.brokers.memory.state import Leased, Log, LogEntry, Namespace, Takeover
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerFull, BrokerUnavailable, MessageError
 from ttg.messages import (
@@ -220,7 +220,7 @@ class MemoryBroker(Broker):
 
         return await self._read("read_results", read, self._bells.results, wait_seconds)
 
-    def _result(self, entry: Entry) -> ResultMessage | None:
+    def _result(self, entry: LogEntry) -> ResultMessage | None:
         try:
             return ResultMessage(str(entry.position), decode(entry.body, ResultHeader), entry.payload)
         except MessageError as error:
@@ -271,7 +271,7 @@ class MemoryBroker(Broker):
     async def take_dead_letters(self, identity: str, indices: Iterable[int]) -> int:
         wanted = set(indices)
 
-        def doomed(entry: Entry) -> bool:
+        def doomed(entry: LogEntry) -> bool:
             return entry.identity == identity and decode(entry.body, DeadLetter).index in wanted
 
         async with self._call("take_dead_letters") as here:

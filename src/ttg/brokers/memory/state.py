@@ -53,7 +53,7 @@ class Takeover:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """One entry of a log. ``run_bytes`` is the size of this run's entries up to and including this one."""
 
     position: int
@@ -67,7 +67,7 @@ class Log:
     """Append-only entries with ascending positions."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[LogEntry] = []
         self._next = 1
         self._run_bytes: dict[str | None, int] = {}
 
@@ -82,15 +82,15 @@ class Log:
     def append(self, body: bytes, identity: str | None = None, payload: bytes = b"") -> None:
         """Add an entry at the end."""
         self._run_bytes[identity] = size = self._run_bytes.get(identity, 0) + len(body) + len(payload)
-        self.entries.append(Entry(self._next, identity, body, payload, size))
+        self.entries.append(LogEntry(self._next, identity, body, payload, size))
         self._next += 1
 
-    def after(self, position: int) -> Iterator[Entry]:
+    def after(self, position: int) -> Iterator[LogEntry]:
         """Entries behind ``position``, oldest first."""
         start = bisect_right(self.entries, position, key=lambda entry: entry.position)
         return (self.entries[index] for index in range(start, len(self.entries)))
 
-    def remove(self, doomed: Callable[[Entry], bool]) -> int:
+    def remove(self, doomed: Callable[[LogEntry], bool]) -> int:
         """Remove the entries that ``doomed`` is true for; returns how many."""
         before = len(self.entries)
         self.entries = [entry for entry in self.entries if not doomed(entry)]

@@ -9,15 +9,15 @@ from typing import TypeVar
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
 from ttg.brokers.rabbitmq import checks, encoding
 from ttg.brokers.rabbitmq.cleaning import Cleaner
-from ttg.brokers.rabbitmq.connection import Connection
+from ttg.brokers.rabbitmq.connection import AmqpConnection
+from ttg.brokers.rabbitmq.consumers import Consumers, Received
 from ttg.brokers.rabbitmq.figures import Figures
 from ttg.brokers.rabbitmq.holders import find_holder
-from ttg.brokers.rabbitmq.leases import Leases, Received
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.publisher import Outgoing
-from ttg.brokers.rabbitmq.records import RunRegistry
+from ttg.brokers.rabbitmq.run_log import RunRegistry
 from ttg.brokers.rabbitmq.sending import Sender
-from ttg.brokers.rabbitmq.streams import Decoded, Entry, Readers, last_offset
+from ttg.brokers.rabbitmq.streams import Decoded, Readers, StreamEntry, last_offset
 from ttg.brokers.rabbitmq.topology import Topology
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, MessageError
@@ -40,9 +40,11 @@ class RabbitMQBroker(Broker):
         self._runs = RunRegistry(lambda: self._names.runs, self._reading, self._sender.publish)
         self._readers = Readers(self._reading)
         self._cleaner = Cleaner(self._connections, self._topology, self._sender, self._runs)
-        self._figures = Figures(config, self._topology, lambda: len(self._leases.outstanding) if self._leases else 0)
-        self._leases: Leases | None = None
-        self._leasing_lock = asyncio.Lock()
+        self._figures = Figures(
+            config, self._topology, lambda: len(self._consuming.outstanding) if self._consuming else 0
+        )
+        self._consuming: Consumers | None = None
+        self._consuming_lock = asyncio.Lock()
         self._chores: set[asyncio.Task[None]] = set()
 
     # -- lifecycle
@@ -55,17 +57,17 @@ class RabbitMQBroker(Broker):
         for chore in list(self._chores):
             chore.cancel()
         try:
-            if self._leases is not None and self._leases.channel.closed is None:
-                await self._return_unclaimed(self._leases)
+            if self._consuming is not None and self._consuming.channel.closed is None:
+                await self._return_unclaimed(self._consuming)
         except BrokerError:
             pass
         finally:
-            self._leases = None
+            self._consuming = None
             self._sender.reset()
             self._runs.detach()
             await self._connections.close()
 
-    async def _reading(self) -> Connection:
+    async def _reading(self) -> AmqpConnection:
         return await self._connections.get("read")
 
     # -- runs
@@ -112,7 +114,7 @@ class RabbitMQBroker(Broker):
                 await self._quarantine(message, error)
                 continue
             if self._runs.is_removed(task.identity):
-                message.leases.acknowledge([message])
+                message.consumers.acknowledge([message])
                 continue
             deliveries.append(Delivery(task, message, message.before + 1))
         if taken_over := [delivery for delivery in deliveries if delivery.token.redelivered]:
@@ -147,36 +149,36 @@ class RabbitMQBroker(Broker):
         known = self._topology.known_retry_queue(delay_ms)
         return known or await self._topology.retry_queue(await self._connections.get("publish"), delay_ms)
 
-    async def _return_unclaimed(self, leases: Leases) -> None:
+    async def _return_unclaimed(self, consumers: Consumers) -> None:
         """Stop consuming and give back what arrived without being asked for; consuming starts again with a lease.
 
         Published again, then acknowledged: a message returned by the broker itself would look like a lost worker's.
         """
-        held = [message for message in await leases.stop() if message.held]
+        held = [message for message in await consumers.stop() if message.held]
         try:
             await self._sender.publish([message.again(self._names.tasks) for message in held])
         except BrokerError:
-            leases.hand_back(held)
+            consumers.hand_back(held)
             raise
-        leases.acknowledge(held)
+        consumers.acknowledge(held)
 
     async def _quarantine(self, message: Received, error: MessageError) -> None:
         await self._sender.publish([encoding.quarantine_message(self._names.dlq, message.body, str(error))])
-        message.leases.acknowledge([message])
+        message.consumers.acknowledge([message])
         await self._report_quarantined(self._names.tasks, error)
 
     async def _report_quarantined(self, queue: str, error: MessageError) -> None:
         event = MessageQuarantined(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))
         await self.publish_events([event])
 
-    async def _leasing(self) -> Leases:
-        async with self._leasing_lock:
-            if self._leases is None or self._leases.channel.closed is not None:
+    async def _leasing(self) -> Consumers:
+        async with self._consuming_lock:
+            if self._consuming is None or self._consuming.channel.closed is not None:
                 await self._sender.publisher()  # declares the queues, should the broker have lost them
                 await self._runs.log()
                 connection = await self._connections.get("consume")
-                self._leases = await Leases.on(connection, self._names.tasks, self.consumer, self._on_unclaimed)
-            return self._leases
+                self._consuming = await Consumers.on(connection, self._names.tasks, self.consumer, self._on_unclaimed)
+            return self._consuming
 
     # -- logs
 
@@ -185,7 +187,7 @@ class RabbitMQBroker(Broker):
     ) -> list[ResultMessage]:
         return await self._read(self._names.results, after, limit, wait_seconds, self._decoded_results, identity or "")
 
-    async def _decoded_results(self, entries: list[Entry]) -> list[ResultMessage]:
+    async def _decoded_results(self, entries: list[StreamEntry]) -> list[ResultMessage]:
         found = []
         for entry in entries:
             try:
@@ -209,7 +211,7 @@ class RabbitMQBroker(Broker):
         await self._sender.post(encoding.event_message(self._names.events, event) for event in events)
 
     async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
-        async def decoded(entries: list[Entry]) -> list[tuple[str, AnyEvent]]:
+        async def decoded(entries: list[StreamEntry]) -> list[tuple[str, AnyEvent]]:
             return list(encoding.read_events(entries))
 
         return await self._read(self._names.events, after, limit, wait_seconds, decoded)
@@ -230,13 +232,13 @@ class RabbitMQBroker(Broker):
         return await self._figures.look(await self._reading())
 
     async def purge(self, record: RunRecord | None = None, *, dry_run: bool = False) -> dict[str, int]:
-        if self._leases is not None:
-            await self._return_unclaimed(self._leases)
+        if self._consuming is not None:
+            await self._return_unclaimed(self._consuming)
         if record is not None:
             return await self._purge_run(record, dry_run=dry_run)
         counts = await self._cleaner.purge_namespace(dry_run=dry_run)
-        if not dry_run and self._leases is not None:
-            self._leases.forget_everything()
+        if not dry_run and self._consuming is not None:
+            self._consuming.forget_everything()
         return counts
 
     async def _purge_run(self, record: RunRecord, *, dry_run: bool) -> dict[str, int]:
@@ -251,9 +253,9 @@ class RabbitMQBroker(Broker):
 
     def _drop_held(self, identity: str) -> None:
         """Remove the tasks of a run that we hold; other workers drop theirs when they hear of the removal."""
-        if self._leases is not None:
-            held = list(self._leases.outstanding.values())
-            self._leases.acknowledge([task for task in held if encoding.identity_of("task", task) == identity])
+        if self._consuming is not None:
+            held = list(self._consuming.outstanding.values())
+            self._consuming.acknowledge([task for task in held if encoding.identity_of("task", task) == identity])
 
     async def diagnose(self) -> list[checks.Finding]:
         return await checks.diagnose(self.config, self._topology, self._reading)
@@ -265,8 +267,8 @@ class RabbitMQBroker(Broker):
             self.publish_events, [BrokerTrouble(at=unix_time(), source=self.consumer, text=text, recovered=recovered)]
         )
 
-    def _on_unclaimed(self, leases: Leases) -> None:
-        self._start(self._return_unclaimed, leases)
+    def _on_unclaimed(self, consumers: Consumers) -> None:
+        self._start(self._return_unclaimed, consumers)
 
     def _start(self, chore: Callable[..., Awaitable[None]], *arguments: object) -> None:
         async def run() -> None:
@@ -300,8 +302,8 @@ class RabbitMQBroker(Broker):
 
 
 def _acknowledge(messages: Iterable[Received]) -> None:
-    by_leases: dict[Leases, list[Received]] = {}
+    by_consumers: dict[Consumers, list[Received]] = {}
     for message in messages:
-        by_leases.setdefault(message.leases, []).append(message)
-    for leases, theirs in by_leases.items():
-        leases.acknowledge(theirs)
+        by_consumers.setdefault(message.consumers, []).append(message)
+    for consumers, theirs in by_consumers.items():
+        consumers.acknowledge(theirs)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.rabbitmq.connection import Connection
+from ttg.brokers.rabbitmq.connection import AmqpConnection
 from ttg.brokers.rabbitmq.management import TIMEOUT_SECONDS, endpoint
 from ttg.brokers.rabbitmq.topology import Topology
 from ttg.brokers.tls import tls_context
@@ -24,7 +24,7 @@ GIB = 1 << 30
 
 
 async def diagnose(
-    config: BrokerConfig, topology: Topology, connect: Callable[[], Awaitable[Connection]]
+    config: BrokerConfig, topology: Topology, connect: Callable[[], Awaitable[AmqpConnection]]
 ) -> list[Finding]:
     """Findings ``(level, subject, text, advice)``. Raises ``BrokerError`` when the broker lets nobody in."""
     connection = await connect()
@@ -44,7 +44,7 @@ def _version(version: str) -> Finding:
     return "problem", "version", f"RabbitMQ {version} has no stream queues", "upgrade to RabbitMQ 3.10 or newer, or 4.x"
 
 
-async def _queues(connection: Connection, topology: Topology) -> Finding:
+async def _queues(connection: AmqpConnection, topology: Topology) -> Finding:
     try:
         existing = await topology.check(connection)
     except BrokerRefused as error:
@@ -60,7 +60,7 @@ async def _queues(connection: Connection, topology: Topology) -> Finding:
     )
 
 
-async def _permissions(connection: Connection, namespace: str) -> Finding:
+async def _permissions(connection: AmqpConnection, namespace: str) -> Finding:
     """Tried out on a queue that is gone with the connection."""
     name = f"{namespace}.doctor.{os.getpid()}"
     channel = await connection.channel()

@@ -9,8 +9,8 @@ from typing import TypeVar
 from ttg.brokers.rabbitmq import encoding
 from ttg.brokers.rabbitmq.connection import QueueBusy
 from ttg.brokers.rabbitmq.pool import Connections
-from ttg.brokers.rabbitmq.records import RunRegistry
 from ttg.brokers.rabbitmq.rotation import LARGEST_PREFETCH, TURN_SECONDS, Seen, peek, rotate, turn
+from ttg.brokers.rabbitmq.run_log import RunRegistry
 from ttg.brokers.rabbitmq.sending import Sender
 from ttg.brokers.rabbitmq.topology import Topology, delete_queue
 from ttg.messages import RunRecord

@@ -80,7 +80,7 @@ class _PikaConnection(AsyncioConnection):  # type: ignore[misc,unused-ignore]
             super()._adapter_emit_data(data)
 
 
-class Connection:
+class AmqpConnection:
     """One AMQP connection. It closes once and never comes back: its owner makes a new one."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Connection:
         self._connection: _PikaConnection
 
     @classmethod
-    async def connect(cls, parameters: pika.ConnectionParameters, where: str) -> Connection:
+    async def connect(cls, parameters: pika.ConnectionParameters, where: str) -> AmqpConnection:
         """Open a connection, or raise ``BrokerUnavailable`` or ``BrokerRefused``, naming ``where``."""
         ours = cls()
         pika_connection = ours._connection = _PikaConnection(

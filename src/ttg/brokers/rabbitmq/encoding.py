@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ttg.brokers.base import ResultMessage
-from ttg.brokers.rabbitmq.leases import Received
+from ttg.brokers.rabbitmq.consumers import Received
 from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.brokers.rabbitmq.rotation import Seen
-from ttg.brokers.rabbitmq.streams import Entry
+from ttg.brokers.rabbitmq.streams import StreamEntry
 from ttg.errors import MessageError
 from ttg.messages import AnyEvent, DeadLetter, Outcome, ResultHeader, Task, decode, decode_event, encode
 
@@ -33,7 +33,7 @@ def result_message(queue: str, header: ResultHeader, payload: bytes) -> Outgoing
     return Outgoing(queue, b"%b\n%b" % (encode(header), payload), "result", headers, "application/x-ttg-result")
 
 
-def read_result(entry: Entry) -> ResultMessage:
+def read_result(entry: StreamEntry) -> ResultMessage:
     """The inverse of :func:`result_message`; ``MessageError`` if it is none."""
     header, _, payload = entry.body.partition(b"\n")
     return ResultMessage(entry.cursor, decode(header, ResultHeader), payload)
@@ -56,7 +56,7 @@ def event_message(queue: str, event: AnyEvent) -> Outgoing:
     return Outgoing(queue, encode(event), "event", {"source": event.source})
 
 
-def read_events(entries: Iterable[Entry]) -> Iterator[tuple[str, AnyEvent]]:
+def read_events(entries: Iterable[StreamEntry]) -> Iterator[tuple[str, AnyEvent]]:
     """Cursors and events; what is none is skipped."""
     for entry in entries:
         try:

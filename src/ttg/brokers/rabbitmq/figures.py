@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ttg.brokers.base import BrokerConfig, BrokerStats, QueueStats
-from ttg.brokers.rabbitmq.connection import Connection
+from ttg.brokers.rabbitmq.connection import AmqpConnection
 from ttg.brokers.rabbitmq.management import Management
 from ttg.brokers.rabbitmq.topology import Lengths, Names, Topology
 
@@ -22,7 +22,7 @@ class Figures:
         self._management = Management(config)
         self._held = held
 
-    async def look(self, connection: Connection) -> BrokerStats:
+    async def look(self, connection: AmqpConnection) -> BrokerStats:
         """Sizes, consumers and, where somebody can tell, what is unacknowledged."""
         (work, mine), streams, unacknowledged = await asyncio.gather(
             self._work(connection), self._topology.stream_lengths(connection), self._management.unacknowledged()
@@ -39,7 +39,7 @@ class Figures:
         rows = tuple(_row(name, names, work | streams, unacknowledged) for name, names in queues.items())
         return BrokerStats("rabbitmq", connection.server_version, rows)
 
-    async def _work(self, connection: Connection) -> tuple[Lengths, int]:
+    async def _work(self, connection: AmqpConnection) -> tuple[Lengths, int]:
         """The work queues' lengths and how many tasks we hold: seen twice alike, lest one on its way is missed."""
         before = None
         for _ in range(MOST_LOOKS):

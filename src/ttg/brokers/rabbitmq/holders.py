@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from ttg.brokers.rabbitmq import encoding
-from ttg.brokers.rabbitmq.connection import Connection
+from ttg.brokers.rabbitmq.connection import AmqpConnection
 from ttg.brokers.rabbitmq.streams import StreamReader
 from ttg.messages import WorkerHeartbeat
 
@@ -14,7 +14,7 @@ QUIET_SECONDS = 0.1
 
 
 async def find_holder(
-    connection: Connection, events: str, tasks: set[str], since: float, besides: str
+    connection: AmqpConnection, events: str, tasks: set[str], since: float, besides: str
 ) -> tuple[str, float]:
     """The worker (not ``besides``) whose heartbeat since ``since`` last named one of ``tasks``, and when it did.
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.rabbitmq.connection import Connection, connection_parameters
+from ttg.brokers.rabbitmq.connection import AmqpConnection, connection_parameters
 from ttg.clock import loop_time
 from ttg.errors import BrokerUnavailable
 
@@ -29,13 +29,13 @@ class Connections:
         self._config = config
         self._consumer = consumer
         self._on_trouble = on_trouble
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, AmqpConnection] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._lost_at: float | None = None
         self._known = False
         self.regained_at = float("-inf")
 
-    async def get(self, purpose: str, patience_seconds: float | None = None) -> Connection:
+    async def get(self, purpose: str, patience_seconds: float | None = None) -> AmqpConnection:
         """The open connection for ``purpose``; tries for ``patience_seconds`` (default: the configured timeout)."""
         connection = self._connections.get(purpose)
         if connection is not None and connection.closed is None:
@@ -51,7 +51,7 @@ class Connections:
         links, self._connections = list(self._connections.values()), {}
         await asyncio.gather(*(connection.close() for connection in links))
 
-    async def _connect(self, purpose: str, patience_seconds: float | None) -> Connection:
+    async def _connect(self, purpose: str, patience_seconds: float | None) -> AmqpConnection:
         patience = self._config.connect_timeout_seconds if patience_seconds is None else patience_seconds
         deadline, pause = loop_time() + patience, FIRST_PAUSE_SECONDS
         parameters = connection_parameters(self._config, purpose, self._consumer)
@@ -59,7 +59,7 @@ class Connections:
             self._note_lost(str(self._connections[purpose].closed))
         while True:
             try:
-                connection = await Connection.connect(parameters, self._config.masked_url)
+                connection = await AmqpConnection.connect(parameters, self._config.masked_url)
                 break
             except BrokerUnavailable as error:
                 self._note_lost(str(error))

@@ -10,7 +10,7 @@ from typing import Any
 import pika
 from pika import exceptions, spec
 
-from ttg.brokers.rabbitmq.connection import Channel, Connection, translate
+from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel, translate
 from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable
 
 WINDOW_MESSAGES = 2_000
@@ -52,7 +52,7 @@ class _Batch:
 class Publisher:
     """A channel in confirm mode. Dies with its channel; then everything unconfirmed raises the reason."""
 
-    def __init__(self, connection: Connection, channel: Channel) -> None:
+    def __init__(self, connection: AmqpConnection, channel: Channel) -> None:
         self._connection = connection
         self._channel = channel
         self._tag = 0
@@ -61,7 +61,7 @@ class Publisher:
         self._progress = asyncio.Event()
 
     @classmethod
-    async def on(cls, connection: Connection) -> Publisher:
+    async def on(cls, connection: AmqpConnection) -> Publisher:
         """A publisher on a new channel of ``connection``."""
         channel = await connection.channel()
         publisher = cls(connection, channel)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ttg.brokers.rabbitmq.connection import Channel, Connection
+from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel
 from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.brokers.rabbitmq.topology import inspect_queue
 from ttg.errors import BrokerError
@@ -47,7 +47,7 @@ Publish = Callable[[list[Outgoing]], Awaitable[None]]
 
 
 @asynccontextmanager
-async def turn(connection: Connection, queue: str) -> AsyncIterator[None]:
+async def turn(connection: AmqpConnection, queue: str) -> AsyncIterator[None]:
     """Have ``queue`` for oneself among all readers, or ``QueueBusy``.
 
     The lock is a queue that belongs to our connection, and so ends with it. (Quorum queues ignore exclusive consumers;
@@ -63,7 +63,7 @@ async def turn(connection: Connection, queue: str) -> AsyncIterator[None]:
         await channel.close()
 
 
-async def peek(connection: Connection, queue: str, wanted: Callable[[Seen], bool], limit: int) -> list[Seen]:
+async def peek(connection: AmqpConnection, queue: str, wanted: Callable[[Seen], bool], limit: int) -> list[Seen]:
     """Up to ``limit`` messages that are ``wanted``, oldest first; all of them stay where they are."""
     found: list[Seen] = []
     ready, _ = await inspect_queue(connection, queue) or (0, 0)
@@ -79,7 +79,7 @@ async def peek(connection: Connection, queue: str, wanted: Callable[[Seen], bool
     return found
 
 
-async def _wait_until_restored(connection: Connection, queue: str, ready: int) -> None:
+async def _wait_until_restored(connection: AmqpConnection, queue: str, ready: int) -> None:
     """The broker gives messages back some time after it closed a channel."""
     for _ in range(RESTORING_POLLS):
         now, consumers = await inspect_queue(connection, queue) or (ready, 0)
@@ -88,7 +88,7 @@ async def _wait_until_restored(connection: Connection, queue: str, ready: int) -
         await asyncio.sleep(RESTORING_POLL_SECONDS)
 
 
-async def rotate(connection: Connection, queue: str, unwanted: Callable[[Seen], bool], publish: Publish) -> int:
+async def rotate(connection: AmqpConnection, queue: str, unwanted: Callable[[Seen], bool], publish: Publish) -> int:
     """Take the unwanted messages out of ``queue``; returns how many."""
     removed, (left, _) = 0, await inspect_queue(connection, queue) or (0, 0)
     if not left:
@@ -135,7 +135,7 @@ class _Browser:
 
 
 @asynccontextmanager
-async def _browsing(connection: Connection, queue: str, prefetch: int) -> AsyncIterator[_Browser]:
+async def _browsing(connection: AmqpConnection, queue: str, prefetch: int) -> AsyncIterator[_Browser]:
     channel = await connection.channel()
     browser = _Browser(channel)
     try:

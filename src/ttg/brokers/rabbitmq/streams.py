@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from ttg.brokers.rabbitmq.connection import Channel, Connection, QueueGone
+from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel, QueueGone
 from ttg.errors import BrokerError
 
 PREFETCH = 128
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StreamEntry:
     """One message of a stream."""
 
     offset: int
@@ -44,7 +44,7 @@ class Entry:
         return str(self.offset)
 
 
-Decoded = Callable[[list[Entry]], Awaitable[list[T]]]
+Decoded = Callable[[list[StreamEntry]], Awaitable[list[T]]]
 
 
 class StreamReader:
@@ -56,14 +56,14 @@ class StreamReader:
         self._prefetch = prefetch
         self._mean_bytes = 0.0
         self.position: str | None = None
-        self._entries: deque[tuple[int, Entry]] = deque()
+        self._entries: deque[tuple[int, StreamEntry]] = deque()
         self._arrived = asyncio.Event()
         self._deleted = False
         channel.on_close.append(self._on_close)
 
     @classmethod
     async def attach(
-        cls, connection: Connection, stream: str, cursor: str | None, prefetch: int = PREFETCH
+        cls, connection: AmqpConnection, stream: str, cursor: str | None, prefetch: int = PREFETCH
     ) -> StreamReader:
         """A reader of ``stream`` after ``cursor`` (``None``: from its beginning, ``"$"``: only what is new)."""
         after = -1 if cursor in (None, NEW_ONLY) else int(cursor or 0)
@@ -72,14 +72,14 @@ class StreamReader:
 
     @classmethod
     async def attach_at(
-        cls, connection: Connection, stream: str, where: Literal["first", "last"] | datetime
+        cls, connection: AmqpConnection, stream: str, where: Literal["first", "last"] | datetime
     ) -> StreamReader:
         """A reader of ``stream`` from its first entry, its last chunk, or from about a time on."""
         return await cls._attach(connection, stream, -1, where)
 
     @classmethod
     async def _attach(
-        cls, connection: Connection, stream: str, after: int, offset: str | int | datetime, prefetch: int = PREFETCH
+        cls, connection: AmqpConnection, stream: str, after: int, offset: str | int | datetime, prefetch: int = PREFETCH
     ) -> StreamReader:
         channel = await connection.channel()
         reader = cls(channel, after, prefetch)
@@ -106,7 +106,7 @@ class StreamReader:
         """Whether to read on with this reader."""
         return self.usable and self.fitting_prefetch == self._prefetch
 
-    async def take(self, limit: int, wait_seconds: float) -> list[Entry]:
+    async def take(self, limit: int, wait_seconds: float) -> list[StreamEntry]:
         """Up to ``limit`` entries, as soon as there is one; an empty list after ``wait_seconds``."""
         if not self._entries and wait_seconds > 0 and self.usable:
             self._arrived.clear()
@@ -125,9 +125,9 @@ class StreamReader:
         """Close the channel."""
         self._channel.abandon()
 
-    def arrived(self, limit: int) -> list[Entry]:
+    def arrived(self, limit: int) -> list[StreamEntry]:
         """Up to ``limit`` entries that are here already."""
-        taken: list[Entry] = []
+        taken: list[StreamEntry] = []
         last_tag = 0
         while self._entries and len(taken) < limit:
             last_tag, entry = self._entries.popleft()
@@ -144,7 +144,7 @@ class StreamReader:
         if offset > self._after:
             self._after = offset
             self._mean_bytes = (3 * (self._mean_bytes or len(body)) + len(body)) / 4
-            self._entries.append((method.delivery_tag, Entry(offset, headers, body)))
+            self._entries.append((method.delivery_tag, StreamEntry(offset, headers, body)))
             self._arrived.set()
 
     def _on_cancelled_by_broker(self, _frame: Any) -> None:
@@ -155,7 +155,7 @@ class StreamReader:
         self._arrived.set()
 
 
-async def last_offset(connection: Connection, stream: str) -> int:
+async def last_offset(connection: AmqpConnection, stream: str) -> int:
     """The offset of the newest entry, -1 if there is none.
 
     Asked with a reader of the last chunk: the message count of a stream is up to five seconds behind.
@@ -163,7 +163,7 @@ async def last_offset(connection: Connection, stream: str) -> int:
     return await _newest(await StreamReader.attach_at(connection, stream, "last"))
 
 
-async def stream_length(connection: Connection, stream: str) -> int:
+async def stream_length(connection: AmqpConnection, stream: str) -> int:
     """Entries of ``stream``, from the oldest kept to the newest."""
     newest = await last_offset(connection, stream)
     if newest < 0:
@@ -188,7 +188,7 @@ async def _newest(reader: StreamReader) -> int:
 class Readers:
     """Attached readers, found again by where their caller left off."""
 
-    def __init__(self, connection: Callable[[], Awaitable[Connection]]) -> None:
+    def __init__(self, connection: Callable[[], Awaitable[AmqpConnection]]) -> None:
         self._connect = connection
         self._prefetch: dict[str, int] = {}
         self._idle: dict[tuple[str, str | None, str], StreamReader] = {}
@@ -212,7 +212,7 @@ class Readers:
 
     async def read(
         self, stream: str, after: str | None, limit: int, wait_seconds: float, identity: str = ""
-    ) -> list[Entry]:
+    ) -> list[StreamEntry]:
         """Entries of ``stream`` after ``after``, only those of one run if its ``identity`` is given."""
         reader = self._idle.pop((stream, after, identity), None)
         if reader is None or not reader.fits:
@@ -243,7 +243,7 @@ class Readers:
                 other.detach()
 
 
-async def _take_matching(reader: StreamReader, limit: int, wait_seconds: float, identity: str) -> list[Entry]:
+async def _take_matching(reader: StreamReader, limit: int, wait_seconds: float, identity: str) -> list[StreamEntry]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + max(wait_seconds, SHORTEST_WAIT_SECONDS)
     while entries := await reader.take(limit, deadline - loop.time()):

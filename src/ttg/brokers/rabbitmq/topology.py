@@ -6,7 +6,7 @@
 ``<ns>.tasks.dlq``    letters  dead letters as JSON, the newest ones; looked through by one client at a time
 ``<ns>.results``      stream   one message per settled task: header as JSON, newline, Arrow payload; kept for a day
 ``<ns>.events``       stream   one message per event, JSON
-``<ns>.runs``         stream   one message per change of a run's record, JSON; see :mod:`~ttg.brokers.rabbitmq.records`
+``<ns>.runs``         stream   one message per change of a run's record, JSON; see :mod:`~ttg.brokers.rabbitmq.run_log`
 ===================== ======== =========================================================================
 
 A stream that the broker cannot serve any more is succeeded by ``<name>.2`` and so on: when a node is killed within half
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttg.brokers.base import LETTERS_KEPT, LETTERS_KEPT_SECONDS, BrokerConfig
-from ttg.brokers.rabbitmq.connection import Channel, Connection, OtherArguments, QueueDown, QueueGone
+from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel, OtherArguments, QueueDown, QueueGone
 from ttg.brokers.rabbitmq.streams import stream_length
 from ttg.clock import loop_time
 from ttg.errors import BrokerRefused, BrokerUnavailable
@@ -100,7 +100,7 @@ class Topology:
             names.runs: _stream(RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 8),
         }
 
-    async def check(self, connection: Connection) -> list[str]:
+    async def check(self, connection: AmqpConnection) -> list[str]:
         """The names of those of our queues that exist. ``BrokerRefused`` when one has other arguments: then it may be
         somebody else's. Declaring an existing queue again with its own arguments changes nothing."""
         existing = []
@@ -110,7 +110,7 @@ class Topology:
                 existing.append(name)
         return existing
 
-    async def declare(self, connection: Connection) -> None:
+    async def declare(self, connection: AmqpConnection) -> None:
         """Create what is missing. ``BrokerRefused`` when a queue exists with other arguments."""
         names, arguments = self.names, self.expected_arguments()
         await self._declare(connection, names.tasks, arguments[names.tasks])
@@ -124,7 +124,7 @@ class Topology:
         for delay_ms in others:
             await self.retry_queue(connection, delay_ms)
 
-    async def declare_patiently(self, connect: Callable[[], Awaitable[Connection]]) -> Connection:
+    async def declare_patiently(self, connect: Callable[[], Awaitable[AmqpConnection]]) -> AmqpConnection:
         """As :meth:`declare`; returns the connection. RabbitMQ ends a connection that asks for a stream whose creation
         by somebody else has only just begun: a moment later all is well."""
         deadline = loop_time() + DOWN_PATIENCE_SECONDS
@@ -138,7 +138,7 @@ class Topology:
                     raise
             await asyncio.sleep(DOWN_POLL_SECONDS)
 
-    async def retry_queue(self, connection: Connection, delay_ms: int) -> str:
+    async def retry_queue(self, connection: AmqpConnection, delay_ms: int) -> str:
         """The queue from which tasks come back after ``delay_ms``; created when it is the first of its delay."""
         if delay_ms <= 0:
             return self.names.tasks
@@ -152,24 +152,24 @@ class Topology:
         """The retry queue of this delay, if it needs no declaring."""
         return self._retry_queues.get(delay_ms)
 
-    async def adopt(self, connection: Connection, delay_ms: int) -> None:
+    async def adopt(self, connection: AmqpConnection, delay_ms: int) -> None:
         """Know the retry queue of ``delay_ms`` if it exists."""
         name = f"{self.names.retry}.{delay_ms}"
         if delay_ms not in self._retry_queues and await inspect_queue(connection, name) is not None:
             self._retry_queues[delay_ms] = name
 
-    async def work_lengths(self, connection: Connection) -> Lengths:
+    async def work_lengths(self, connection: AmqpConnection) -> Lengths:
         """Ready messages and consumers of each work queue of ours that exists."""
         names = [name for name in self.all_queues if name not in self.names.streams]
         found = await asyncio.gather(*(inspect_queue(connection, name) for name in names))
         return {name: figures for name, figures in zip(names, found, strict=True) if figures is not None}
 
-    async def stream_lengths(self, connection: Connection) -> Lengths:
+    async def stream_lengths(self, connection: AmqpConnection) -> Lengths:
         """Entries of each of our streams, 0 if it does not exist."""
         found = await asyncio.gather(*(_stream_figures(connection, name) for name in self.names.streams))
         return dict(zip(self.names.streams, found, strict=True))
 
-    async def _declare_shared_retry(self, connection: Connection) -> None:
+    async def _declare_shared_retry(self, connection: AmqpConnection) -> None:
         delay_ms = self._config.retry_delay_ms
         try:
             await _declare_queue(connection, self.names.retry, self._delay_queue(delay_ms))
@@ -180,7 +180,7 @@ class Topology:
             delay_ms = int(existing[1])
         self._retry_queues[delay_ms] = self.names.retry
 
-    async def _declare_stream(self, connection: Connection, name: str, arguments: dict[str, Any]) -> str:
+    async def _declare_stream(self, connection: AmqpConnection, name: str, arguments: dict[str, Any]) -> str:
         """Declare a stream, or find its newest successor; returns the name to use."""
         while await inspect_queue(connection, _successor(name)) is not None:
             name = _successor(name)
@@ -195,7 +195,7 @@ class Topology:
                     name = _successor(name)
             await asyncio.sleep(DOWN_POLL_SECONDS)
 
-    async def _declare(self, connection: Connection, name: str, arguments: dict[str, Any]) -> None:
+    async def _declare(self, connection: AmqpConnection, name: str, arguments: dict[str, Any]) -> None:
         try:
             await _declare_queue(connection, name, arguments)
         except OtherArguments as error:
@@ -236,13 +236,13 @@ def _stream(kept_bytes: int, segment_bytes: int) -> dict[str, Any]:
     }
 
 
-async def _declare_queue(connection: Connection, name: str, arguments: dict[str, Any]) -> None:
+async def _declare_queue(connection: AmqpConnection, name: str, arguments: dict[str, Any]) -> None:
     channel: Channel = await connection.channel()
     await channel.call("queue_declare", name, durable=True, arguments=arguments)
     await channel.close()
 
 
-async def inspect_queue(connection: Connection, name: str) -> tuple[int, int] | None:
+async def inspect_queue(connection: AmqpConnection, name: str) -> tuple[int, int] | None:
     """Ready messages and consumers of a queue; ``None`` if it does not exist."""
     channel = await connection.channel()
     try:
@@ -253,13 +253,13 @@ async def inspect_queue(connection: Connection, name: str) -> tuple[int, int] | 
     return answer.method.message_count, answer.method.consumer_count
 
 
-async def _stream_figures(connection: Connection, name: str) -> tuple[int, int]:
+async def _stream_figures(connection: AmqpConnection, name: str) -> tuple[int, int]:
     """Entries and consumers; only the consumers' number in the broker's answer is up to date."""
     figures = await inspect_queue(connection, name)
     return (await stream_length(connection, name), figures[1]) if figures else (0, 0)
 
 
-async def delete_queue(connection: Connection, name: str) -> None:
+async def delete_queue(connection: AmqpConnection, name: str) -> None:
     """Delete a queue of ours, with what is in it; one that does not exist is fine."""
     channel = await connection.channel()
     await channel.call("queue_delete", name)

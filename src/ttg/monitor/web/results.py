@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ttg.monitor.view import Part
+from ttg.monitor.view import ViewPart
 
 SAMPLE_ROWS = 20_000
 POINTS_SHOWN = 4_000
@@ -18,7 +18,7 @@ HEAT_BINS = 64
 LINE_STEPS = 400
 
 
-class Column(Part, frozen=True):
+class Column(ViewPart, frozen=True):
     """A column of a run's table. ``role``: ``parameter``, ``result`` or ``about`` (index, seconds, attempt, worker);
     ``numeric``: it can be an axis."""
 
@@ -27,7 +27,7 @@ class Column(Part, frozen=True):
     numeric: bool
 
 
-class Page(Part, frozen=True):
+class Page(ViewPart, frozen=True):
     """Some rows of a run's table, values as JSON knows them, in the order of ``columns``."""
 
     columns: list[Column]
@@ -51,7 +51,7 @@ class ResultsSource(Protocol):
         """Submit the dead letters of this cause again; returns how many parameters."""
 
 
-class Picture(Part, frozen=True):
+class Picture(ViewPart, frozen=True):
     """``kind``: ``line`` (``y`` over ``x``, with ``low`` and ``high`` where several rows share an ``x``), ``scatter``
     (points ``x``, ``y``), ``heat`` (``cells[row of y][column of x]`` is the mean of ``value``), ``none``.
 

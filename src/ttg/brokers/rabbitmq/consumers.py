@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ttg.brokers.rabbitmq.connection import Channel, Connection
+from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel
 from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.clock import loop_time
 from ttg.errors import BrokerError
@@ -29,7 +29,7 @@ SHORTEST_WAIT_SECONDS = 0.05  # deliveries follow a round trip after consuming b
 class Received:
     """A message as delivered. ``before`` counts deliveries before this one, ``redelivered`` if its holder was lost."""
 
-    leases: Leases
+    consumers: Consumers
     tag: int
     consumer: str
     body: bytes
@@ -44,7 +44,7 @@ class Received:
     @property
     def held(self) -> bool:
         """Whether it is still ours."""
-        return self.leases.channel.closed is None and self.tag in self.leases.outstanding
+        return self.consumers.channel.closed is None and self.tag in self.consumers.outstanding
 
     def again(self, queue: str) -> Outgoing:
         """The same message, to be published once more, with its history."""
@@ -52,10 +52,10 @@ class Received:
         return Outgoing(queue, self.body, "task", headers | {"deliveries": self.before})
 
 
-class Leases:
+class Consumers:
     """Consumers of one queue on one channel, and what they hold."""
 
-    def __init__(self, channel: Channel, queue: str, consumer: str, give_back: Callable[[Leases], None]) -> None:
+    def __init__(self, channel: Channel, queue: str, consumer: str, give_back: Callable[[Consumers], None]) -> None:
         self.channel = channel
         self.outstanding: dict[int, Received] = {}
         self._queue = queue
@@ -74,8 +74,10 @@ class Leases:
         channel.raw.add_on_cancel_callback(self._on_cancelled_by_broker)
 
     @classmethod
-    async def on(cls, connection: Connection, queue: str, consumer: str, give_back: Callable[[Leases], None]) -> Leases:
-        """Leases of ``queue`` on a new channel; ``give_back`` is called when tasks arrived that nobody asks for."""
+    async def on(
+        cls, connection: AmqpConnection, queue: str, consumer: str, give_back: Callable[[Consumers], None]
+    ) -> Consumers:
+        """Consumers of ``queue`` on a new channel; ``give_back`` is called when tasks arrived that nobody asks for."""
         return cls(await connection.channel(), queue, consumer, give_back)
 
     async def take(self, limit: int, wait_seconds: float) -> list[Received]:

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
-from ttg.brokers.rabbitmq.connection import Connection
+from ttg.brokers.rabbitmq.connection import AmqpConnection
 from ttg.brokers.rabbitmq.publisher import Outgoing
-from ttg.brokers.rabbitmq.streams import Entry, StreamReader, last_offset
+from ttg.brokers.rabbitmq.streams import StreamEntry, StreamReader, last_offset
 from ttg.clock import loop_time
 from ttg.errors import BrokerUnavailable, MessageError
 from ttg.messages import RunRecord, decode, encode
@@ -60,7 +60,7 @@ class RunLog:
         self._reading = asyncio.Lock()
 
     @classmethod
-    async def attach(cls, connection: Connection, stream: str) -> RunLog:
+    async def attach(cls, connection: AmqpConnection, stream: str) -> RunLog:
         """The log of ``stream``, read from its beginning to its present end."""
         newest = await last_offset(connection, stream)
         log = cls(await StreamReader.attach(connection, stream, None))
@@ -122,7 +122,7 @@ class RunLog:
 
     # -- folding
 
-    def _fold(self, entries: list[Entry]) -> None:
+    def _fold(self, entries: list[StreamEntry]) -> None:
         for entry in entries:
             self._offset = entry.offset
             self._bytes += len(entry.body)
@@ -131,7 +131,7 @@ class RunLog:
             if change in self._awaited:
                 self._counted[change] = counts
 
-    def _apply(self, entry: Entry) -> bool:
+    def _apply(self, entry: StreamEntry) -> bool:
         run, identity = str(entry.headers.get("run")), str(entry.headers.get("identity", ""))
         known = self._known.get(run)
         if entry.headers.get("status") == "removed":
@@ -169,7 +169,7 @@ class RunRegistry:
     """The run verbs of the contract over a :class:`RunLog`, which is attached again when its channel is lost."""
 
     def __init__(
-        self, stream: Callable[[], str], connect: Callable[[], Awaitable[Connection]], publish: Publish
+        self, stream: Callable[[], str], connect: Callable[[], Awaitable[AmqpConnection]], publish: Publish
     ) -> None:
         self._stream = stream
         self._connect = connect
