@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runs import eventually
+from ttg.run import local_workers
 from ttg.run.local_workers import MAX_QUICK_DEATHS, LocalWorkers, WorkerCommand, log_tail
 
 
@@ -21,7 +22,8 @@ def doomed(tmp_path: Path) -> Iterator[LocalWorkers]:
     workers.kill()
 
 
-def test_they_are_given_up_after_a_few_quick_deaths(doomed: LocalWorkers) -> None:
+def test_they_are_given_up_after_a_few_quick_deaths(doomed: LocalWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_workers, "QUICK_DEATH_SECONDS", 60.0)  # whatever else this machine has to do
     codes: list[int] = []
 
     def hopeless() -> bool:

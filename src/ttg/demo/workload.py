@@ -34,13 +34,6 @@ def simulate_10ms(i: int) -> float:
     return value_of(i)
 
 
-def simulate_with_poison(i: int) -> float:
-    """As :func:`simulate`, but every hundredth parameter fails, so that retries and dead letters can be seen."""
-    if i % 100 == 99:
-        raise ValueError(f"parameter {i} is poisoned")
-    return simulate(i)
-
-
 @dataclass(frozen=True, slots=True)
 class Scale:
     """A size of demonstration. ``chunk_size`` ``None``: automatic. ``work_ms`` per parameter."""

@@ -119,21 +119,27 @@ def _sample_request(request: RunRequest, picked: Sequence[int], out: Path) -> Ru
 
 
 class _Watch(Silent):
-    """Remembers the largest child that a heartbeat told of, and ends the sample when its time is over."""
+    """Remembers the largest child that a heartbeat told of, and ends the sample when its time is over. That begins with
+    the first worker, however long the machine took to start it."""
 
     def __init__(self) -> None:
         self.child_bytes = 0
         self._running: Running | None = None
+        self._ends: asyncio.TimerHandle | None = None
 
     def begin(self, running: Running) -> None:
         """The run has started."""
         self._running = running
-        asyncio.get_running_loop().call_later(SAMPLE_SECONDS, running.coordinator.stop)
 
     def __call__(self, progress: Progress) -> None:
-        beats = self._running.coordinator.fleet.beats.values() if self._running else ()
+        if self._running is None:
+            return
+        beats = self._running.coordinator.fleet.beats.values()
         seen = (slot.memory_bytes for _, beat in beats for slot in beat.slots)
         self.child_bytes = max(self.child_bytes, *seen, 0)
+        if self._ends is None and beats:
+            stop = self._running.coordinator.stop
+            self._ends = asyncio.get_running_loop().call_later(SAMPLE_SECONDS, stop)
 
 
 def _extrapolate(request: RunRequest, folder: RunFolder, child_bytes: int) -> Forecast:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Columns = Mapping[str, Sequence[Any]]
-Arrays = Mapping[str, "NDArray[Any]"]
 
 ROWS_AT_ONCE = 1024
 
