@@ -6,10 +6,14 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from rabbitmq_server import SecureRabbitMQ
 
 WIDE = ("module", "session")
+
+settings.register_profile("ttg", deadline=None)  # how long an example takes is a matter of the machine
+settings.load_profile("ttg")
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import asyncio
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
@@ -24,6 +24,12 @@ from ttg.brokers.base import Broker, BrokerConfig
 from ttg.brokers.memory import MemoryServer
 
 VICTIM = Path(__file__).parent / "victim.py"
+LEASE_SECONDS = 1.0
+
+
+class Clients(Protocol):
+    def __call__(self, consumer: str, lease_seconds: float = ...) -> Awaitable[Broker]:
+        """An opened client, closed after the test."""
 
 
 class Backend(ABC):

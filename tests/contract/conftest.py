@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import pytest
-from backends import Backend, MemoryBackend, RabbitMQBackend, RedisBackend
+from backends import LEASE_SECONDS, Backend, Clients, MemoryBackend, RabbitMQBackend, RedisBackend
 
 from servers import redis_program, valkey_program
 from tools import BROKERS, need_broker
 from ttg.brokers.base import Broker, BrokerConfig
-
-LEASE_SECONDS = 1.0
-
-
-class Clients(Protocol):
-    def __call__(self, consumer: str, lease_seconds: float = ...) -> Awaitable[Broker]:
-        """An opened client, closed after the test."""
 
 
 @pytest.fixture(scope="session", params=BROKERS)

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from backends import Backend, RabbitMQBackend
-from conftest import Clients
+from backends import Backend, Clients, RabbitMQBackend
 from making import task
 
 from rabbitmq_server import RabbitMQServer

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from backends import Backend
-from conftest import Clients
+from backends import Backend, Clients
 from making import done, tasks
 
 from ttg.brokers.base import Broker, Delivery

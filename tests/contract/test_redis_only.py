@@ -13,7 +13,7 @@ from making import died, done, task, tasks
 
 from servers import RedisServer, valkey_program
 from ttg.brokers import connect
-from ttg.brokers.base import Broker, BrokerConfig
+from ttg.brokers.base import Broker, BrokerConfig, Delivery
 from ttg.errors import BrokerFull, BrokerRefused, SettingsError
 from waiting import eventually
 
@@ -104,7 +104,7 @@ async def test_a_worker_whose_connection_was_cut_is_known_again(worker: Broker, 
     await other.close()
 
 
-async def _renewed(worker: Broker, deliveries: list) -> bool:
+async def _renewed(worker: Broker, deliveries: list[Delivery]) -> bool:
     try:
         return not await worker.renew(deliveries)
     except Exception:

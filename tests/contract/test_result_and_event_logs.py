@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from conftest import Clients
+from backends import Clients
 from making import done, tasks
 
 from ttg.brokers.base import Broker, ResultMessage

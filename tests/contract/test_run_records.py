@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import Clients
+from backends import Clients
 from making import died, done, tasks
 
 from ttg.brokers.base import Broker

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from backends import Backend
-from conftest import Clients
+from backends import Backend, Clients
 from looking import dead_letters
 from making import died, done, header, task, tasks
 

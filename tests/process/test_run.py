@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from workloads import value
@@ -132,7 +133,7 @@ def test_an_error_while_the_function_is_loaded_ends_the_run_with_its_words(ttg: 
     assert "no_such_library" in ttg.said()
 
 
-def _results(ttg: TtgRun, form: str) -> list[dict[str, object]]:
+def _results(ttg: TtgRun, form: str) -> list[dict[str, Any]]:
     run = TtgRun(ttg.folder, ttg.home)
     before = len(ttg.said())
     assert run.start("results", str(ttg.folder), "--format", form).wait() == 0, run.said()

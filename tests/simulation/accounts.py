@@ -29,7 +29,7 @@ class Fate(enum.Enum):
     GIVEN_BACK = "dropped: its worker gave the task back"
 
 
-LEASE_KINDS = {
+LEASE_KINDS: set[Kind | Poison] = {
     Kind.FREEZE_WORKER,
     Kind.DROP_CONNECTION,
     Kind.STOP_BROKER,

@@ -15,7 +15,8 @@ from simulation.world import World
 from ttg.results.collector import Collector
 from ttg.results.dataset import open_ledger
 from ttg.results.folder import RunFolder
-from ttg.run.coordinator import Coordinator, RunOptions
+from ttg.run.coordinator import Coordinator
+from ttg.run.options import RunOptions
 from ttg.space import grid, range_
 
 HEAD_START_SECONDS = 5.0

@@ -29,7 +29,8 @@ from ttg.messages import RunStatus, Task, decode, encode
 from ttg.results.collector import Collector
 from ttg.results.dataset import open_ledger
 from ttg.results.folder import RunFolder
-from ttg.run.coordinator import Coordinator, RunOptions
+from ttg.run.coordinator import Coordinator
+from ttg.run.options import RunOptions
 from ttg.space import grid, range_, space_to_json
 from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec
 from ttg.worker.config import WorkerConfig
@@ -128,7 +129,9 @@ class World:
         self._over = True
         for task in self._background:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        for ended in await asyncio.gather(*self._background, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended  # a misfortune that did not happen tests nothing
         for name in list(self.members):
             self.kill_worker(name)
         await asyncio.gather(*(member.task for member in self._hired if member.task), return_exceptions=True)
@@ -397,7 +400,7 @@ class World:
 
     def _replay(self, here: Namespace) -> None:
         for entry in list(here.results.entries):
-            here.results.append(entry.body, entry.run, entry.payload)
+            here.results.append(entry.body, entry.identity, entry.payload)
         for body in [task.body for task in here.tasks.values()]:
             self._put_task(here, body)
         self._put_task(here, encode(Task(RUN, "again", ((0, self.scenario.size),))))

@@ -18,6 +18,7 @@ from ttg.messages import ranges_of
 from ttg.results import collector as collector_module
 from ttg.results import dataset, reading
 from ttg.results.dataset import load_ledger, open_ledger, part_paths
+from ttg.results.folder import publish_file
 from ttg.space import grid
 
 
@@ -219,7 +220,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     run.add(((0, 3),), dead=[3])
     batch = run.collector.take()
     assert batch is not None
-    publish = dataset.publish_file
+    publish = publish_file
 
     def full(temporary: Path, path: Path) -> None:
         if path.parent.name == "dead":
@@ -258,9 +259,9 @@ def test_a_crash_at_any_step_loses_and_doubles_nothing(
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(dataset, "publish_file", stumble(dataset.publish_file))
+        patched.setattr(dataset, "publish_file", stumble(publish_file))
         patched.setattr(dataset, "_write_file", stumble(dataset._write_file))
-        patched.setattr(collector_module, "write_part", stumble(collector_module.write_part))
+        patched.setattr(collector_module, "write_part", stumble(dataset.write_part))
         try:
             for message in messages:
                 run.collector.add(message)

@@ -70,7 +70,7 @@ def test_limit_and_tail(run: Run) -> None:
 
 
 def test_only_the_row_groups_with_wanted_rows_are_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[tuple[str, list[int]]] = []
+    read: list[tuple[int, list[int]]] = []
     original = pq.ParquetFile.read_row_groups
 
     def watched(file: Any, groups: list[int], names: list[str]) -> pa.Table:

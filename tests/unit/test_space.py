@@ -224,7 +224,7 @@ def test_rows_of_a_data_frame() -> None:
         (lambda: sample(8, "sobol", **{f"x{i}": uniform(0, 1) for i in range(22)}), "at most 21"),
         (lambda: rows([]), "no rows"),
         (lambda: rows([{"x": 1}, {"y": 1}]), "row 1: expected a dict with the keys x"),
-        (lambda: rows([(1, 2)]), "row 0: expected a dict"),
+        (lambda: rows([(1, 2)]), "row 0: expected a dict"),  # type: ignore[list-item]
         (lambda: space_from_json({"space": "cube"}), "expected the JSON form"),
         (lambda: space_from_json({"space": "zip", "axes": {}, "more": 1}), "unknown field"),
         (lambda: space_from_json({"space": "product", "factors": []}), "empty product"),

@@ -54,7 +54,7 @@ def test_functions(text: str, expected: Any) -> None:
     ],
 )
 def test_lists(text: str, values: list[Any]) -> None:
-    axis = parse_axis(text)
+    axis: Any = parse_axis(text)
     assert [(type(value), value) for value in axis.slice(0, len(axis))] == [(type(value), value) for value in values]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
@@ -141,14 +141,14 @@ def test_arrays_are_the_functions_own_and_hold_what_scalar_calls_get(name: str) 
     space = SPACES[name]
     work, task = loaded(print, space), Task("run", "c", ((0, len(space)),))
 
-    first = work.columns_of(task, 0, len(space))
+    first: Sequence[Any] = work.columns_of(task, 0, len(space))
     assert [column.tolist() for column in first] == [list(column) for column in space.columns(0, len(space)).values()]
     for place, column in enumerate(first):
         assert column.flags.writeable
         assert not any(np.shares_memory(column, other) for other in first[:place])
         column[:] = column[0]
 
-    again = work.columns_of(task, 0, len(space))
+    again: Sequence[Any] = work.columns_of(task, 0, len(space))
     assert [column.tolist() for column in again] == [list(column) for column in space.columns(0, len(space)).values()]
 
 
@@ -192,7 +192,7 @@ A, B = np.array([1.0, np.nan, 3.0]), np.array([1, 2, 3])
         {"a": A.tolist(), "b": B.tolist()},
         Pair(A, B),
         PairClass(A, B),
-        np.rec.fromarrays([A, B], names="a,b"),
+        np.rec.fromarrays([A, B], names="a,b"),  # type: ignore[call-overload]
         pd.DataFrame({"a": A, "b": B}),
         pa.table({"a": A, "b": B}),
         {"a": pd.Series(A, index=[7, 8, 9]), "b": pa.array(B)},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ FROM_CHILD = [
 
 @given(st.lists(st.integers(1, 400), min_size=1))
 @pytest.mark.parametrize(("kind", "messages"), [(ToChild, TO_CHILD), (FromChild, FROM_CHILD)])
-def test_a_stream_cut_anywhere_gives_the_same_messages(kind: object, messages: list, cuts: list[int]) -> None:
+def test_a_stream_cut_anywhere_gives_the_same_messages(kind: object, messages: list[Any], cuts: list[int]) -> None:
     stream = b"".join(frame(message, bulk) for message, bulk in messages)
     reader, received = FrameReader(kind), []
     while stream:

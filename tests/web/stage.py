@@ -20,7 +20,7 @@ from ttg.monitor.web.access import Access
 from ttg.monitor.web.app import make_app
 from ttg.monitor.web.results import Column, Page
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {
         "index": index,
         "length": 0.1 + (index // 40) * 0.1,
