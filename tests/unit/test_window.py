@@ -85,3 +85,39 @@ def test_starting_over_submits_exactly_what_is_missing() -> None:
     wide.start_over()
     again = [index for _, ranges in wide.cut(slots=1, left=50) for index in indices_of(ranges)]
     assert again == list(range(50, 100))
+
+
+def test_what_was_submitted_is_counted_and_named_in_order() -> None:
+    wide, _ = window(25, 10)
+    assert wide.submitted == 0
+    assert [name for name, _ in wide.cut(slots=1, left=25)] == ["0", "1", "2"]
+    assert wide.submitted == 25
+
+
+def test_no_more_is_cut_than_is_left_for_nobody() -> None:
+    wide, _ = window(10**6, 10)
+    assert sum(stop - start for _, ((start, stop),) in wide.cut(slots=8, left=25)) in range(25, 35)
+
+
+def test_a_last_parameter_that_is_out_keeps_its_chunk_out() -> None:
+    wide, _ = window(10**6, 10)
+    name, ((start, stop),) = wide.cut(slots=1, left=10**6)[0]
+    wide.saw(header(name, ((start, stop - 1),)))
+    assert wide.out[name] == 1
+
+
+def test_a_retry_of_a_chunk_that_is_out_says_nothing_of_what_is_out() -> None:
+    wide, _ = window(10**6, 10)
+    name, ((start, stop),) = wide.cut(slots=1, left=10**6)[0]
+    wide.saw(header(name, ((start, stop - 5),), failed=1))
+    assert wide.out[name] == 4
+    wide.saw(header(f"{name}.r", ((stop - 5, stop - 4),), attempt=2))
+    assert wide.out[name] == 4
+
+
+def test_starting_over_makes_room_for_all_that_the_window_allows() -> None:
+    wide, _ = window(10**6, 1)
+    wide.cut(slots=1, left=10**6)
+    wide.start_over()
+    assert wide.in_flight == 0
+    assert len(wide.cut(slots=1, left=10**6)) == wide.planner.window(1)

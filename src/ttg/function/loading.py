@@ -105,7 +105,7 @@ def _run_file(source: Source, ref: FunctionRef) -> ModuleType:
     sys.modules[name] = module
     try:
         # The text that was fingerprinted is what runs: no stale byte code, no race with an editor.
-        exec(compile(source.text, str(source.path), "exec"), module.__dict__)
+        exec(compile(source.text, str(source.path), "exec"), module.__dict__)  # noqa: S102 - that is loading a function
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _import_failed(ref, error) from error
