@@ -442,10 +442,10 @@ def test_many_that_are_small_are_too_much_too() -> None:
 def test_a_task_that_may_take_the_worker_along_is_its_only_one() -> None:
     leases = Leases(2)
     plain, exclusive, another = delivery_of(1), delivery_of(2, exclusive=True), delivery_of(3, exclusive=True)
-    kept, unwanted = leases.admit([plain, exclusive, another])
+    kept, declined = leases.admit([plain, exclusive, another])
     assert [lease.delivery for lease in kept] == [exclusive]
-    assert [lease.delivery for lease in unwanted] == [plain, another]
-    for lease in unwanted:
+    assert [lease.delivery for lease in declined] == [plain, another]
+    for lease in declined:
         complete(leases, lease)
         leases.settle(lease, True)
     leases.assign(kept[0], run_named("r"), 0)
@@ -461,8 +461,8 @@ def test_a_busy_worker_takes_no_such_task_and_becomes_idle_first() -> None:
     (busy,), _ = leases.admit([delivery_of(1)])
     leases.assign(busy, run_named("r"), 0)
     assert leases.room(0.0) > 0
-    kept, unwanted = leases.admit([delivery_of(2, exclusive=True)])
+    kept, declined = leases.admit([delivery_of(2, exclusive=True)])
     assert not kept
-    complete(leases, unwanted[0])
-    leases.settle(unwanted[0], True)
+    complete(leases, declined[0])
+    leases.settle(declined[0], True)
     assert leases.room(0.0) == 0, "or it would get it again and again"

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from ttg.backoff import Backoff
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.memory import MemoryBroker, MemoryServer
@@ -30,7 +28,8 @@ class Stage:
 
     def __init__(self) -> None:
         self.broker = MemoryBroker(BrokerConfig("memory://"), "w", MemoryServer())
-        self.run = KnownRun(RunSpec("r", FunctionRef("module", "m", "f"), SPACE, 1000, ("i",)), b"", RunRecord(run="r"))
+        spec = RunSpec("r", FunctionRef("module", "m", "f"), SPACE, 1000, ("i",))
+        self.run = KnownRun(spec, b"", RunRecord(run="r"))
         self.leases = Leases(1)
         self.changed = asyncio.Event()
         self.batches: list[list[Lease]] = []
@@ -88,7 +87,7 @@ async def test_small_ones_are_settled_many_at_a_time_but_not_all() -> None:
 async def test_tasks_of_a_run_that_is_over_leave_the_queue_and_no_rows() -> None:
     stage = Stage()
     leases = await stage.lease(2)
-    stage.run.record = msgspec.structs.replace(stage.run.record, status=RunStatus.CANCELLED)
+    stage.run.record = RunRecord(run="r", status=RunStatus.CANCELLED)
     await stage.end(leases, b"rows")
 
     assert (await stage.broker.stats()).queue("tasks").messages == 0

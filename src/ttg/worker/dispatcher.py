@@ -44,8 +44,8 @@ class Dispatcher:
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
         """Find out what to do with tasks that were just leased, and do it."""
-        kept, unwanted = self.leases.admit(deliveries)
-        self.give_back(unwanted)
+        kept, declined = self.leases.admit(deliveries)
+        self.give_back(declined)
         for lease in kept:
             self.settler.observe("leased", delivery=lease.delivery)
             await self.dispatch(lease)
