@@ -17,7 +17,7 @@ from ttg.messages import Failure, indices_of, split_ranges
 from ttg.results.encode import encode_rows
 from ttg.worker.execution import without
 from ttg.worker.process import ChildOwner, Exit
-from ttg.worker.protocol import Announced, Assignment, Ready, Report, SetUp, Setup, StopEarly, ToChild
+from ttg.worker.protocol import Announced, Execute, Ready, Report, SetUp, Setup, StopEarly, ToChild
 
 CHECKPOINT_SECONDS = 0.5
 FOREVER = 1e9
@@ -101,10 +101,10 @@ class SimulatedChild:
             message = await self._inbox.get()
             if isinstance(message, Setup):
                 self.owner.on_message(SetUp(message.run), b"")
-            elif isinstance(message, Assignment):
+            elif isinstance(message, Execute):
                 await self._execute(message)
 
-    async def _execute(self, assignment: Assignment) -> None:
+    async def _execute(self, assignment: Execute) -> None:
         """Slice by slice, until the end, the checkpoint, or a request to stop."""
         task, began, position = assignment.task, loop_time(), 0
         failures: list[Failure] = []
@@ -125,7 +125,7 @@ class SimulatedChild:
         self.fate.reported(self)
         self.owner.on_message(report, payload)
 
-    async def _call(self, index: int, assignment: Assignment, failures: list[Failure]) -> None:
+    async def _call(self, index: int, assignment: Execute, failures: list[Failure]) -> None:
         await asyncio.sleep(self.fate.call_begins(index, assignment.task.id, self))
         poison = self.fate.poison(index)
         if poison in (Poison.FAILS, Poison.FAILS_ONCE):

@@ -15,8 +15,8 @@ from simulation.world import World
 from ttg.results.collector import Collector
 from ttg.results.dataset import open_ledger
 from ttg.results.folder import RunFolder
+from ttg.run.config import CoordinatorConfig
 from ttg.run.coordinator import Coordinator
-from ttg.run.options import RunOptions
 from ttg.space import grid, range_
 
 HEAD_START_SECONDS = 5.0
@@ -67,6 +67,6 @@ def _coordinator(world: World, folder: Path, name: str, priority: int) -> Coordi
     run_folder = RunFolder.create(folder / name, spec)
     space = grid(i=range_(0, world.scenario.size))
     collector = Collector(run_folder, spec, space, open_ledger(run_folder))
-    options = RunOptions(chunk_size=world.scenario.chunk_size, expected_slots=world.scenario.workers)
+    options = CoordinatorConfig(chunk_size=world.scenario.chunk_size, expected_slots=world.scenario.workers)
     broker = SimulatedBroker(world.config, f"coordinator-{name}", world.server, world.accounts)
     return Coordinator(spec, space, collector, broker, options)

@@ -15,7 +15,7 @@ from simulation.scenario import Scenario
 from simulation.virtual_time import VirtualLoop, run_virtually
 from simulation.world import World
 from ttg.errors import RunStopped
-from ttg.run.options import RunOptions
+from ttg.run.config import CoordinatorConfig
 
 PLAIN = Scenario(
     seed=0, size=60, chunk_size=5, workers=2, slots=1, call_seconds=0.01, slice_size=4, start_seconds=0.05,
@@ -29,7 +29,7 @@ class OneCoordinator(World):
 
     max_failures: int | None = None
 
-    def _options(self) -> RunOptions:
+    def _options(self) -> CoordinatorConfig:
         return replace(super()._options(), max_failures=self.max_failures)
 
     async def _coordinate(self) -> None:

@@ -29,8 +29,8 @@ from ttg.messages import RunStatus, Task, decode, encode
 from ttg.results.collector import Collector
 from ttg.results.dataset import open_ledger
 from ttg.results.folder import RunFolder
+from ttg.run.config import CoordinatorConfig
 from ttg.run.coordinator import Coordinator
-from ttg.run.options import RunOptions
 from ttg.space import grid, range_, space_to_json
 from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec
 from ttg.worker.config import WorkerConfig
@@ -174,8 +174,8 @@ class World:
             finally:
                 self.coordinator = None
 
-    def _options(self) -> RunOptions:
-        return RunOptions(
+    def _options(self) -> CoordinatorConfig:
+        return CoordinatorConfig(
             chunk_size=self.scenario.chunk_size,
             keep_result_bytes=self.scenario.keep_result_bytes,
             lost_after_seconds=2.0,

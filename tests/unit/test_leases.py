@@ -25,7 +25,7 @@ from ttg.worker.dispatcher import Dispatcher
 from ttg.worker.event_buffer import EventBuffer
 from ttg.worker.leases import HELD, MAX_UNSETTLED, MAX_UNSETTLED_BYTES, Lease, Leases, State
 from ttg.worker.process import Exit
-from ttg.worker.protocol import Announced, Assignment, Ready, Refused, Report, SetUp, Setup, StopEarly
+from ttg.worker.protocol import Announced, Execute, Ready, Refused, Report, SetUp, Setup, StopEarly
 from ttg.worker.run_cache import KnownRun, RunCache
 from ttg.worker.settler import Settler
 from ttg.worker.slot import Phase, Slot
@@ -52,14 +52,14 @@ class ScriptedChild:
     pid = 1
 
     def __init__(self) -> None:
-        self.inbox: list[Setup | Assignment] = []
+        self.inbox: list[Setup | Execute] = []
         self.stopped: set[int] = set()
         self.loaded: set[str] = set()
 
     def send(self, message: Any, bulk: bytes = b"") -> None:
         if isinstance(message, StopEarly):
             self.stopped.update(message.numbers)
-        elif isinstance(message, (Setup, Assignment)):
+        elif isinstance(message, (Setup, Execute)):
             self.inbox.append(message)
         else:
             self.loaded.discard(message.run)
@@ -265,13 +265,13 @@ class World:
 
     def announce(self, slot: int) -> None:
         first = self.children[slot].inbox[0]
-        assert isinstance(first, Assignment)
+        assert isinstance(first, Execute)
         self.slots[slot].on_message(Announced(first.number, 0, 1, 0.0), b"")
 
     def report(self, slot: int, payload: bytes = b"rows") -> None:
         child = self.children[slot]
         first = child.inbox.pop(0)
-        assert isinstance(first, Assignment)
+        assert isinstance(first, Execute)
         works = first.number not in child.stopped and first.task.life in child.loaded
         done, rest = (first.task.ranges, ()) if works else ((), first.task.ranges)
         self.slots[slot].on_message(Report(first.number, done, (), rest, 0.0, 0.0), payload if works else b"")
@@ -290,9 +290,7 @@ class World:
                 assert self.gone.setdefault(number, lease.state) is lease.state
         for slot in self.slots:
             if slot.phase is Phase.UP:
-                inbox = [
-                    message.number for message in self.children[slot.number].inbox if isinstance(message, Assignment)
-                ]
+                inbox = [message.number for message in self.children[slot.number].inbox if isinstance(message, Execute)]
                 assert [assignment.number for assignment in self.leases.slots[slot.number].queue] == inbox
 
     def conclude(self) -> None:

@@ -12,7 +12,7 @@ from ttg.errors import MessageError
 from ttg.messages import Failure, Task
 from ttg.worker.protocol import (
     Announced,
-    Assignment,
+    Execute,
     FrameReader,
     FromChild,
     Ready,
@@ -25,7 +25,7 @@ from ttg.worker.protocol import (
 
 TO_CHILD = [
     (Setup("run", b"secret"), b'{"spec": 1}'),
-    (Assignment(1, Task("run", "c1", ((0, 2),), rows=({"a": 1.5}, {"a": None}))), b""),
+    (Execute(1, Task("run", "c1", ((0, 2),), rows=({"a": 1.5}, {"a": None}))), b""),
     (StopEarly((1, 2)), b""),
 ]
 FROM_CHILD = [

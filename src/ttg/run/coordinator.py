@@ -38,10 +38,10 @@ from ttg.messages import (
 )
 from ttg.planner import weight_among
 from ttg.results.collector import Collector
+from ttg.run.config import CoordinatorConfig
 from ttg.run.fleet import Fleet
 from ttg.run.leadership import Leadership, Standing
 from ttg.run.local_workers import LocalWorkers, log_tail
-from ttg.run.options import RunOptions
 from ttg.run.progress import Progress, Throughput
 from ttg.run.result_consumer import ResultConsumer
 from ttg.run.submission import Submission
@@ -74,7 +74,7 @@ class Coordinator:
     space: Space
     collector: Collector
     broker: Broker
-    options: RunOptions
+    options: CoordinatorConfig
     report: Callable[[Progress], None] = lambda progress: None
     workers: LocalWorkers | None = None
     restart_broker: Callable[[], Awaitable[None]] | None = None

@@ -15,7 +15,7 @@ from ttg.clock import unix_time
 from ttg.errors import FunctionError, RunConflictError, SpaceError
 from ttg.options import DEFAULTS, Options
 from ttg.results.folder import RunFolder, find_run
-from ttg.run.options import RunOptions
+from ttg.run.config import CoordinatorConfig
 from ttg.settings import Settings
 from ttg.space import Space, space_to_json
 from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec, new_identity
@@ -37,7 +37,7 @@ class RunRequest:
     workers: int
     slots: int = 1
     replace_workers: bool = True
-    options: RunOptions = field(default_factory=RunOptions)
+    options: CoordinatorConfig = field(default_factory=CoordinatorConfig)
     resume: bool = False
     force: bool = False
     retry_dead: Iterable[int] = ()
@@ -97,7 +97,7 @@ def _request(
         workers=_cores() if chosen.workers is None else chosen.workers,
         slots=chosen.slots,
         replace_workers=chosen.replace,
-        options=RunOptions(chunk_size=chosen.chunk_size, max_failures=most, keep_result_bytes=keep),
+        options=CoordinatorConfig(chunk_size=chosen.chunk_size, max_failures=most, keep_result_bytes=keep),
         resume=resume,
         force=chosen.force,
         retry_dead=chosen.retry_dead,

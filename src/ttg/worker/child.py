@@ -26,7 +26,7 @@ from ttg.worker.limits import die_with_parent, limit_memory
 from ttg.worker.loading import Loaded, load_run
 from ttg.worker.protocol import (
     Announced,
-    Assignment,
+    Execute,
     Forget,
     FrameReader,
     FromChild,
@@ -44,7 +44,7 @@ RECEIVE_BYTES = 1 << 18
 EXIT_LOST_SUPERVISOR = 70
 
 
-class Channel:
+class SupervisorConnection:
     """The child's end of the socket. ``StopEarly`` takes effect when it arrives, ahead of the queue."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -82,7 +82,7 @@ class Channel:
 class Child:
     """Answers the supervisor's messages, one after the other."""
 
-    channel: Channel
+    channel: SupervisorConnection
     runs: dict[str, Loaded] = field(default_factory=dict)
     memory_bytes: int | None = None
 
@@ -94,7 +94,7 @@ class Child:
             self._answer(message, bulk)
 
     def _answer(self, message: ToChild, bulk: bytes) -> None:
-        if isinstance(message, Assignment):
+        if isinstance(message, Execute):
             self._execute(message)
         elif isinstance(message, Setup):
             self._set_up(message, bulk)
@@ -113,7 +113,7 @@ class Child:
         else:
             self.channel.send(SetUp(setup.run))
 
-    def _execute(self, assignment: Assignment) -> None:
+    def _execute(self, assignment: Execute) -> None:
         number, task = assignment.number, assignment.task
         loaded = self.runs.get(task.life)
         if loaded is None:
@@ -148,7 +148,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with socket.socket(fileno=connection_fd) as connection:
-        _serve(Child(Channel(connection)))
+        _serve(Child(SupervisorConnection(connection)))
 
 
 def _serve(child: Child) -> None:

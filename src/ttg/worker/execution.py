@@ -18,7 +18,7 @@ from ttg.results.plain import Unencodable
 from ttg.worker.failures import failure_of, readable
 from ttg.worker.loading import Columns, Loaded
 from ttg.worker.protocol import Report
-from ttg.worker.values import Values
+from ttg.worker.scalars import ScalarResults
 
 if TYPE_CHECKING:
     from ttg.worker.batches import Batches
@@ -42,7 +42,7 @@ class Execution:
     work: Loaded
     vectorized: bool = False
     executed: int = 0
-    results: Values | Batches = field(init=False)
+    results: ScalarResults | Batches = field(init=False)
     seconds: list[float] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
@@ -50,7 +50,7 @@ class Execution:
 
     def __post_init__(self) -> None:
         packs = self.task.rows is None
-        self.values = Values(packs=packs)
+        self.values = ScalarResults(packs=packs)
         self.batches = _batches(packs) if self.vectorized else None
         self.results = self.batches or self.values
 

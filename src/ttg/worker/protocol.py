@@ -28,7 +28,7 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     secret: bytes | None = None
 
 
-class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
+class Execute(msgspec.Struct, frozen=True, tag="execute"):
     """Execute a task; answered by exactly one :class:`Report`, in order. ``number`` counts up over a child's life."""
 
     number: int
@@ -92,7 +92,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     call_seconds: float
 
 
-ToChild = Setup | Assignment | StopEarly | Forget
+ToChild = Setup | Execute | StopEarly | Forget
 FromChild = Ready | SetUp | Refused | Announced | Report
 
 _encoder = msgspec.msgpack.Encoder()

@@ -8,7 +8,7 @@ from typing import Any
 from ttg.results.plain import Numbers
 
 
-class Values:
+class ScalarResults:
     """``items`` are for the caller to append to; after each block of calls, plain numbers among them are packed.
 
     ``packs`` says whether they may be: not where parameters travel with the rows.

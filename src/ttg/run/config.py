@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
+class CoordinatorConfig:
     """How a coordinator goes about it; nothing here changes the table.
 
     ``max_failures`` ends the run (resumably) when more parameters than that are dead. ``keep_result_bytes`` is how much
