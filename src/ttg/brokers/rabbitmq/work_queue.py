@@ -1,0 +1,206 @@
+"""The task queue of one client: what it consumes, how tasks are settled, and what goes back unasked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from ttg.brokers.base import BrokerConfig, Delivery, Settlement
+from ttg.brokers.rabbitmq import encoding
+from ttg.brokers.rabbitmq.consumers import Consumers, Received
+from ttg.brokers.rabbitmq.holders import find_holder
+from ttg.brokers.rabbitmq.pool import Connections
+from ttg.brokers.rabbitmq.publisher import Outgoing
+from ttg.brokers.rabbitmq.run_log import RunRegistry
+from ttg.brokers.rabbitmq.sending import Sender
+from ttg.brokers.rabbitmq.topology import Topology
+from ttg.clock import loop_time, unix_time
+from ttg.errors import BrokerError, MessageError
+from ttg.messages import AnyEvent, MessageQuarantined, Task, WorkerLost, decode
+
+
+class Chores:
+    """Things to do beside what was asked for; that the broker is away is no reason to tell anybody."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, chore: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Do it in the background."""
+
+        async def run() -> None:
+            try:
+                await chore(*arguments)
+            except BrokerError:
+                return
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        """Leave undone what is not done."""
+        for task in list(self._tasks):
+            task.cancel()
+
+
+class WorkQueue:
+    """``<namespace>.tasks`` as ``consumer`` uses it. ``publish_events`` tells of what happened by the way."""
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        consumer: str,
+        connections: Connections,
+        topology: Topology,
+        sender: Sender,
+        runs: RunRegistry,
+        chores: Chores,
+        publish_events: Callable[[Iterable[AnyEvent]], Awaitable[None]],
+    ) -> None:
+        self._config, self._consumer = config, consumer
+        self._connections, self._topology, self._sender = connections, topology, sender
+        self._runs, self._chores, self._publish_events = runs, chores, publish_events
+        self._names = topology.names
+        self._consumers: Consumers | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def held(self) -> int:
+        """How many tasks this client holds."""
+        return len(self._consumers.outstanding) if self._consumers else 0
+
+    async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
+        """As :meth:`Broker.lease`."""
+        deadline = loop_time() + wait_seconds
+        while True:
+
+            async def take() -> list[Received]:
+                return await (await self._consuming()).take(limit, deadline - loop_time())
+
+            received = await self._sender.with_queues(take)
+            deliveries = await self._accept(received)
+            if deliveries or loop_time() >= deadline:
+                return deliveries
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """As :meth:`Broker.settle`."""
+        held = [self._is_ours(settlement.delivery) for settlement in settlements]
+        owned = [settlement for settlement, ours in zip(settlements, held, strict=True) if ours]
+        await self._sender.publisher()  # a broker that is down is said to be, even when nothing is ours any more
+        await self._sender.publish(
+            [message for settlement in owned for message in await self._outcome_messages(settlement)]
+        )
+        _acknowledge(settlement.delivery.token for settlement in owned)
+        return held
+
+    async def pause(self) -> None:
+        """Give back what arrived without being asked for; consuming goes on with the next lease."""
+        if self._consumers is not None and self._consumers.channel.closed is None:
+            await self._return_unclaimed(self._consumers)
+
+    def drop(self, identity: str) -> None:
+        """Remove the tasks of a run that we hold; other workers drop theirs when they hear of the removal."""
+        if self._consumers is not None:
+            held = list(self._consumers.outstanding.values())
+            self._consumers.acknowledge([task for task in held if encoding.identity_of("task", task) == identity])
+
+    def forget_everything(self) -> None:
+        """The queue was deleted with what we held."""
+        if self._consumers is not None:
+            self._consumers.forget_everything()
+
+    def reset(self) -> None:
+        """The connection is closed."""
+        self._consumers = None
+
+    # -- leasing
+
+    async def _consuming(self) -> Consumers:
+        async with self._opening:
+            if self._consumers is None or self._consumers.channel.closed is not None:
+                await self._sender.publisher()  # declares the queues, should the broker have lost them
+                await self._runs.log()
+                connection = await self._connections.get("consume")
+                self._consumers = await Consumers.on(connection, self._names.tasks, self._consumer, self._on_unclaimed)
+            return self._consumers
+
+    async def _accept(self, received: list[Received]) -> list[Delivery]:
+        """What can be worked on; the rest is removed: undecodable messages, tasks of runs that were removed."""
+        deliveries = []
+        for message in received:
+            try:
+                task: Task = decode(message.body, Task)
+            except MessageError as error:
+                await self._quarantine(message, error)
+                continue
+            if self._runs.is_removed(task.identity):
+                message.consumers.acknowledge([message])
+                continue
+            deliveries.append(Delivery(task, message, message.before + 1))
+        if taken_over := [delivery for delivery in deliveries if delivery.token.redelivered]:
+            self._chores.start(self._report_lost_workers, taken_over)
+        return deliveries
+
+    async def _quarantine(self, message: Received, error: MessageError) -> None:
+        await self._sender.publish([encoding.quarantine_message(self._names.dlq, message.body, str(error))])
+        message.consumers.acknowledge([message])
+        event = MessageQuarantined(at=unix_time(), source=self._consumer, queue=self._names.tasks, reason=str(error))
+        await self._publish_events([event])
+
+    def _on_unclaimed(self, consumers: Consumers) -> None:
+        self._chores.start(self._return_unclaimed, consumers)
+
+    async def _return_unclaimed(self, consumers: Consumers) -> None:
+        """Published again, then acknowledged: what the broker itself returns looks like a lost worker's."""
+        held = [message for message in await consumers.stop() if message.held]
+        try:
+            await self._sender.publish([message.again(self._names.tasks) for message in held])
+        except BrokerError:
+            consumers.hand_back(held)
+            raise
+        consumers.acknowledge(held)
+
+    async def _report_lost_workers(self, taken_over: list[Delivery]) -> None:
+        """Say whose tasks these were. After the broker itself was away, redeliveries mean nothing."""
+        if loop_time() - self._connections.regained_at < self._config.lease_seconds:
+            return
+        tasks = {delivery.task.key for delivery in taken_over}
+        connection = await self._connections.get("read")
+        since = unix_time() - 2 * self._config.heartbeat_seconds
+        worker, last_heard = await find_holder(connection, self._names.events, tasks, since, besides=self._consumer)
+        now = unix_time()
+        lost = WorkerLost(
+            at=now,
+            source=self._consumer,
+            worker=worker,
+            tasks=len(taken_over),
+            after_seconds=max(now - last_heard, 0.0) if last_heard else 0.0,
+            how="redelivered",
+        )
+        await self._publish_events([lost])
+
+    # -- settling
+
+    def _is_ours(self, delivery: Delivery) -> bool:
+        """Whether it can be settled: still leased, and its run was not removed (then the task is dropped)."""
+        if self._runs.is_removed(delivery.task.identity):
+            _acknowledge([delivery.token])
+        return bool(delivery.token.held)
+
+    async def _outcome_messages(self, settlement: Settlement) -> list[Outgoing]:
+        outcome, names = settlement.outcome, self._names
+        retry = await self._retry_queue(outcome.retry_delay_ms) if outcome.retries else ""
+        return list(encoding.outcome_messages(outcome, names.results, retry, names.dlq, names.tasks))
+
+    async def _retry_queue(self, delay_ms: int) -> str:
+        known = self._topology.known_retry_queue(delay_ms)
+        return known or await self._topology.retry_queue(await self._connections.get("publish"), delay_ms)
+
+
+def _acknowledge(messages: Iterable[Received]) -> None:
+    by_consumers: dict[Consumers, list[Received]] = {}
+    for message in messages:
+        by_consumers.setdefault(message.consumers, []).append(message)
+    for consumers, theirs in by_consumers.items():
+        consumers.acknowledge(theirs)
