@@ -2,7 +2,7 @@
 
 Made from :class:`Options`: the arguments of the command line (``ttg.cli.arguments``), the keyword options of
 ``ttg.run`` and ``ttg.resume``, what a coordinator in a cluster is told, and what people read about all that
-(``ttg.reference``). Imports nothing heavy: ``ttg --help`` needs it.
+(``ttg.run.reference``). Imports nothing heavy: ``ttg --help`` needs it.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ variable                    default              meaning
 ``TTG_CA_FILE``             –                    CA bundle for ``rediss://`` and ``amqps://``
 ``TTG_SECRET``              –                    shared secret that signs functions sent through a broker
 ``TTG_HOME``                ``~/.local/state/ttg`` where runs are registered
+``TTG_RUN_IDENTITY``        – (made up)          identity of a new run, for whoever starts one and may start it again
 ``LOG_LEVEL``               ``INFO``             also ``LOG_FORMAT``: ``text`` or ``json``
 =========================== ==================== ==========================================================
 
@@ -50,6 +51,7 @@ class Settings:
     ca_file: str | None
     secret: str | None
     home: Path
+    run_identity: str | None
     otlp_endpoint: str | None
     log_level: str
     log_format: str
@@ -78,6 +80,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         ca_file=env.get("TTG_CA_FILE") or None,
         secret=env.get("TTG_SECRET") or None,
         home=_home(env),
+        run_identity=env.get("TTG_RUN_IDENTITY") or None,
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         log_level=_choice(env, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
         log_format=_choice(env, "LOG_FORMAT", ("text", "json")),

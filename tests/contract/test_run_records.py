@@ -11,6 +11,7 @@ import pytest
 from backends import Clients
 from making import died, done, tasks
 
+from ttg.brokers import base
 from ttg.brokers.base import Broker
 from ttg.clock import unix_time
 from ttg.errors import RunConflictError
@@ -119,7 +120,8 @@ async def test_a_cancelled_run_is_not_renewed_back_to_life(broker: Broker) -> No
     assert seen.status is RunStatus.CANCELLED
 
 
-async def test_what_is_over_leaves_and_what_is_not_stays(clients: Clients) -> None:
+async def test_what_is_over_leaves_and_what_is_not_stays(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "RESULTS_KEPT_BYTES", 200)
     broker = await clients("worker", lease_seconds=60.0)
     now = unix_time()
     for number in range(5):
@@ -132,13 +134,13 @@ async def test_what_is_over_leaves_and_what_is_not_stays(clients: Clients) -> No
         if number < 4:
             over = partial(ended, mine=mine, status=RunStatus.FINISHED, now=now - 10 + number, kept_bytes=100)
             await broker.change_run(run, over)
-    assert await broker.retire_runs(keep_bytes=200, keep_seconds=3600.0) == ["r1", "r0"]
+    assert await broker.retire_runs(keep_seconds=3600.0) == ["r1", "r0"]
     assert sorted(found.run for found in await eventually(broker.list_runs, lambda runs: len(runs) == 3)) == [
         "r2",
         "r3",
         "r4",
     ]
-    assert await broker.retire_runs(keep_bytes=200, keep_seconds=5.0) == ["r3", "r2"]
+    assert await broker.retire_runs(keep_seconds=5.0) == ["r3", "r2"]
     assert [found.run for found in await eventually(broker.list_runs, lambda runs: len(runs) == 1)] == ["r4"]
     assert await broker.read_results(None, 10, 0.5, "r4")
 
@@ -174,3 +176,16 @@ async def test_a_new_run_starts_reading_where_it_began(clients: Clients) -> None
         message.header.task
         for message in await eventually(lambda: broker.read_results(end, 10, 1.0), lambda page: len(page) == 2)
     } == {"t0", "t1"}
+
+
+async def test_a_run_that_somebody_took_up_meanwhile_is_not_forgotten(broker: Broker) -> None:
+    mine = await claim(broker, record())
+    over = await broker.change_run("daily", partial(ended, mine=mine, status=RunStatus.FAILED, now=1.0, kept_bytes=0))
+    assert over is not None
+    resumed = await claim(broker, record(coordinator="again"))
+    await broker.submit(tasks(1, "aaaa"))
+    await broker.forget_run(over)
+    assert await broker.find_run("daily", fresh=True) == resumed
+    assert await broker.find_spec(resumed) == SPEC
+    (delivery,) = await broker.lease(1, 5.0)
+    assert await broker.settle([done(delivery)]) == [True]

@@ -104,17 +104,17 @@ def record(identity: str = "", **fields: Any) -> RunRecord:
 
 def test_a_run_whose_coordinator_let_its_lease_run_out_is_abandoned() -> None:
     snapshot = folded(started(), progress(BEGAN + 2, done=20))
-    snapshot.fold_records([record()])
+    snapshot.fold_records([record(revision=1)], BEGAN + 2)
     assert snapshot.at(BEGAN + 10).runs[0].status is RunStatus.ACTIVE
     run = snapshot.at(BEGAN + 42).runs[0]
     assert (run.status, run.stale, run.rate, run.silent_seconds) == (RunStatus.ABANDONED, True, 0.0, 40.0)
-    snapshot.fold_records([record(renewed=BEGAN + 41)])
+    snapshot.fold_records([record(revision=2)], BEGAN + 41)
     assert snapshot.at(BEGAN + 42).runs[0].status is RunStatus.ACTIVE
 
 
 def test_a_run_that_said_nothing_lately_is_known_from_its_record() -> None:
     snapshot = folded()
-    snapshot.fold_records([record(status=RunStatus.INTERRUPTED)])
+    snapshot.fold_records([record(status=RunStatus.INTERRUPTED)], BEGAN + 50)
     (run,) = snapshot.at(BEGAN + 50).runs
     assert (run.run, run.function, run.size, run.status) == ("r", "f.py:f", 100, RunStatus.INTERRUPTED)
 

@@ -33,6 +33,7 @@ from ttg.messages import AnyEvent, Outcome, ResultHeader, RunRecord, RunStatus, 
 
 MOST_RACES = 20
 RUNS_KEPT = 50
+RESULTS_KEPT_BYTES = 64 << 20
 LETTERS_KEPT = 10_000
 LETTERS_KEPT_SECONDS = 7 * 86_400.0
 
@@ -168,10 +169,10 @@ class Broker(ABC):
                 return wanted
         raise BrokerUnavailable(f"the record of run {run} changes all the time: is somebody starting it in a loop?")
 
-    async def retire_runs(self, keep_bytes: int, keep_seconds: float) -> list[str]:
+    async def retire_runs(self, keep_seconds: float) -> list[str]:
         """Let what is over leave the broker: results, letters and records of runs that ended (or were abandoned) more
-        than ``keep_seconds`` ago, and the oldest of those whose results take more than ``keep_bytes`` together, or are
-        more than :data:`RUNS_KEPT`. The run that ended last always stays, to be looked at. Returns the ids."""
+        than ``keep_seconds`` ago; of finished ones also the oldest beyond :data:`RUNS_KEPT`, and beyond
+        :data:`RESULTS_KEPT_BYTES` of results together, but for the one that ended last. Returns the ids."""
         now = unix_time()
         over = [record for record in await self.list_runs() if record.status_at(now) is not RunStatus.ACTIVE]
         over.sort(key=lambda record: record.ended or record.renewed, reverse=True)
@@ -179,7 +180,7 @@ class Broker(ABC):
         for place, record in enumerate(over):
             kept += record.kept_bytes
             old = now - (record.ended or record.renewed) > keep_seconds
-            if old or (place and record.status.is_finished and (kept > keep_bytes or place >= RUNS_KEPT)):
+            if old or (place and record.status.is_finished and (kept > RESULTS_KEPT_BYTES or place >= RUNS_KEPT)):
                 await self.forget_run(record)
                 retired.append(record.run)
         return retired
@@ -204,7 +205,8 @@ class Broker(ABC):
 
     @abstractmethod
     async def forget_run(self, record: RunRecord) -> None:
-        """Remove the record of a run that is over and all of its messages that do not leave by themselves."""
+        """Remove the record of a run that is over and all of its messages that do not leave by themselves; nothing at
+        all if the record has changed since (by its revision): then somebody has taken the run up."""
 
     # -- tasks
 

@@ -81,7 +81,7 @@ async def _execute(config: DemoConfig, request: RunRequest, show: Show) -> Finis
     finally:
         await show.leave()
         _let_go_of_signals()
-    if not finished.status.startswith("finished"):
+    if not finished.status.is_finished:
         raise RunStopped(
             f"the demonstration was {finished.status}: {finished.done:,} of {finished.size:,} parameters are settled "
             f"and kept; `ttg resume {finished.run}` goes on"

@@ -29,8 +29,13 @@ METRICS_PORT = 9464
 BAD_INPUT, FINISHED_WITH_DEAD_LETTERS, DRAINED = 2, 5, 75  # exit codes of `ttg`, see its --help
 DAY_SECONDS = 24 * 3600
 
-# A run that was begun is resumed, whatever ended the coordinator before: its pod may come back at any moment.
-COORDINATOR_SCRIPT = 'if [ -e "$0/run.json" ]; then exec ttg resume "$0" {resume}; else exec ttg run "$@"; fi'
+# A run that was begun is resumed, whatever ended the coordinator before: its pod may come back at any moment. What
+# another run left under the same id is left alone.
+COORDINATOR_SCRIPT = (
+    'if [ ! -e "$0/run.json" ]; then exec ttg run "$@"; fi; '
+    'if grep -q "$TTG_RUN_IDENTITY" "$0/run.json"; then exec ttg resume "$0" {resume}; fi; '
+    'echo "ttg: $0 on the data claim holds another run with this id: choose another --run-id" >&2; exit 2'
+)
 
 
 def run_folder(run: str) -> str:
@@ -80,7 +85,9 @@ def worker_job(cluster: Cluster, sweep: Sweep) -> Object:
         "template": {
             "metadata": {"labels": marks},
             "spec": {
-                **_worker_pod(cluster, sweep, ["--until-run", sweep.run, "--allow", sweep.target]),
+                **_worker_pod(
+                    cluster, sweep, ["--until-run", f"{sweep.run}@{sweep.identity}", "--allow", sweep.target]
+                ),
                 "restartPolicy": "Never",
             },
         },
@@ -180,7 +187,10 @@ def _coordinator_pod(cluster: Cluster, sweep: Sweep) -> Object:
         "coordinator",
         cluster.image,
         command=["sh", "-c", script, folder, *run],
-        env=[*broker_env(cluster), *env({"HOME": "/tmp", "TTG_HOME": "/data/.ttg"})],
+        env=[
+            *broker_env(cluster),
+            *env({"HOME": "/tmp", "TTG_HOME": "/data/.ttg", "TTG_RUN_IDENTITY": sweep.identity}),
+        ],
         resources=resources("500m", "1Gi"),
         volumeMounts=[mount("data", "/data"), mount("temporary", "/tmp"), *_code_mounts(sweep)],
     )

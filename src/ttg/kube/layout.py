@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ BACKENDS = ("redis", "rabbitmq")
 SUPERVISOR_MIB = 192
 LEAST_CHILD_MIB = 64
 POD_MIB = 1024
+IDENTITY_DIGITS = 16
 WORKERS = 3
 
 
@@ -56,6 +58,14 @@ class Sweep:
         least = SUPERVISOR_MIB + self.slots * (self._memory_mib or LEAST_CHILD_MIB)
         if self.pod_mib < least:
             raise InputError(f"--pod-memory: expected at least {least}M for {self.slots} slots, got {self.pod_mib}M")
+
+    @property
+    def identity(self) -> str:
+        """The identity of the run: the same command, with the same files, is the same run, and goes on with it."""
+        told = hashlib.sha256(repr((self.run, self.words)).encode())
+        for name in sorted(self.files):
+            told.update(name.encode() + b"\0" + self.files[name].read_bytes())
+        return told.hexdigest()[:IDENTITY_DIGITS]
 
     @property
     def workers(self) -> int:

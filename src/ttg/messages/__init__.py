@@ -32,7 +32,7 @@ from ttg.messages.events import (
 )
 from ttg.messages.ranges import Ranges, check_ranges, count_indices, indices_of, ranges_of, split_ranges
 from ttg.messages.records import RunRecord, RunStatus
-from ttg.messages.tasks import DeadLetter, Failure, Outcome, ResultHeader, Task
+from ttg.messages.tasks import DeadLetter, Failure, Outcome, ResultHeader, Task, identity_of_key
 
 __all__ = [
     "AnyEvent",
@@ -67,6 +67,7 @@ __all__ = [
     "decode",
     "decode_event",
     "encode",
+    "identity_of_key",
     "indices_of",
     "ranges_of",
     "split_ranges",

@@ -50,6 +50,11 @@ class Task(Message, frozen=True):
         return f"{self.run}/{self.identity}/{self.id}"
 
 
+def identity_of_key(key: str) -> str:
+    """The identity in a :attr:`Task.key`; nothing if it is none."""
+    return key.split("/")[1] if key.count("/") >= 2 else ""
+
+
 class Failure(Message, frozen=True):
     """Why one parameter failed in one attempt.
 

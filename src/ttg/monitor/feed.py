@@ -65,7 +65,7 @@ class Feed:
         """Fold the queues and the run records as they are now."""
         stats, records = await self.broker.stats(), await self.broker.list_runs()
         self.snapshot.fold_stats(stats, unix_time())
-        self.snapshot.fold_records(records)
+        self.snapshot.fold_records(records, unix_time())
 
     async def _watch_stats(self) -> None:
         await self.read_stats()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -39,6 +40,8 @@ class RunState:
     heard: float = 0.0
     told: float | None = None
     record: RunRecord | None = None
+    renewed: float = 0.0
+    """When its record was last seen to change, on the monitor's clock: clocks differ."""
 
     @property
     def active(self) -> bool:
@@ -46,7 +49,8 @@ class RunState:
 
     def status_at(self, now: float) -> RunStatus:
         """As told last, unless the record shows that its coordinator is gone."""
-        gone = self.active and self.record is not None and self.record.status_at(now) is RunStatus.ABANDONED
+        lease_seconds = self.record.lease_seconds if self.record is not None else math.inf
+        gone = self.active and now - max(self.renewed, self.heard) > lease_seconds
         return RunStatus.ABANDONED if gone else self.status
 
     def at(self, now: float) -> RunView:
@@ -108,15 +112,17 @@ class Runs:
         settled = event.done + event.dead - state.settled_before
         state.rate = settled / event.seconds if event.seconds > 0 else 0.0
 
-    def on_records(self, records: Iterable[RunRecord]) -> None:
+    def on_records(self, records: Iterable[RunRecord], now: float) -> None:
         """What the broker knows: who leads which run, also of those that have not said anything lately."""
         for record in records:
             state = self.states.get(record.run)
             if state is None or (state.identity != record.identity and record.started > state.started):
                 state = self._state(record.run, record.identity, record.started)
                 state.function, state.size, state.status = record.function, record.size, record.status
-                state.heard = record.renewed
+                state.heard = min(record.renewed, now)
             if state.identity == record.identity:
+                if state.record is None or state.record.revision != record.revision:
+                    state.renewed = now if state.record is not None else min(record.renewed, now)
                 state.record = record
 
     def any_active(self, now: float) -> bool:

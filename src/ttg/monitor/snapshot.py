@@ -83,9 +83,9 @@ class Snapshot:
         for queue in stats.queues:
             self._depths.setdefault(queue.name, History()).add(at, queue.messages)
 
-    def fold_records(self, records: Iterable[RunRecord]) -> None:
+    def fold_records(self, records: Iterable[RunRecord], at: float) -> None:
         """The broker's records of runs as they are now."""
-        self.runs.on_records(records)
+        self.runs.on_records(records, at)
 
     def fold_outage(self, text: str) -> None:
         """The broker did not answer, because of ``text``; the figures stay, and grow old."""

@@ -56,7 +56,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``finished``, ``finished_with_dead_letters``, ``interrupted``, ``cancelled``, ``failed`` or ``active``."""
+        """How it stands: a :class:`~ttg.messages.RunStatus`, which is a text such as ``finished`` or ``abandoned``."""
         return self.folder.status
 
     def table(self, columns: list[str] | None = None, indices: Indices | None = None) -> Table:

@@ -18,7 +18,7 @@ from functools import partial
 from ttg.brokers.base import Broker
 from ttg.clock import loop_time, unix_time
 from ttg.errors import InputError, RunConflictError
-from ttg.messages import AnyEvent, RunEnded, RunRecord, RunStatus, WorkerHeartbeat, WorkerStopped
+from ttg.messages import AnyEvent, RunEnded, RunRecord, RunStatus, WorkerHeartbeat, WorkerStopped, identity_of_key
 from ttg.messages.records import cancelled
 from ttg.results.folder import RunFolder
 
@@ -38,7 +38,7 @@ class Participants:
         if isinstance(event, RunEnded) and event.identity == self.run.identity:
             self.coordinated = False
         elif isinstance(event, WorkerHeartbeat):
-            holds = any(key.split("/")[1] == self.run.identity for key in event.holding)
+            holds = any(identity_of_key(key) == self.run.identity for key in event.holding)
             (self.busy.add if holds else self.busy.discard)(event.worker)
         elif isinstance(event, WorkerStopped):
             self.busy.discard(event.worker)

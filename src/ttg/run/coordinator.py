@@ -57,7 +57,7 @@ CANCEL_AGAIN_SECONDS = 0.2
 FIRST_CONTACT_SECONDS = 1.0
 
 
-def _nothing() -> None:
+def _nothing(epoch: int) -> None:
     """What happens at a renewal, unless somebody says otherwise."""
 
 
@@ -81,7 +81,7 @@ class Coordinator:
     epoch: int = 1
     retried: tuple[int, ...] = ()
     force: bool = False
-    on_renewal: Callable[[], None] = _nothing
+    on_renewal: Callable[[int], None] = _nothing
 
     leadership: Leadership = field(init=False)
     submission: Submission = field(init=False)
@@ -124,7 +124,6 @@ class Coordinator:
             await self._announce()
             await self._work()
             if self.status is RunStatus.ACTIVE:
-                await self.consumer.flush()  # patiently: a disk that is full now is no reason to call the run failed
                 dead = self.collector.dead_count
                 self.status = RunStatus.FINISHED_WITH_DEAD_LETTERS if dead else RunStatus.FINISHED
         except asyncio.CancelledError:
@@ -146,10 +145,10 @@ class Coordinator:
     async def _announce(self) -> None:
         await self._first_contact()
         record = await self._backoff.call(self.leadership.claim)
-        self.on_renewal()
+        self.on_renewal(record.epoch)
         self.submission.begin(record.epoch)
         self.consumer.cursor = record.results_from or None
-        await self._backoff.call(partial(self.broker.retire_runs, *self._retention()))
+        await self._backoff.call(partial(self.broker.retire_runs, self.options.keep_seconds))
         if self.retried:
             await self._backoff.call(partial(self.broker.take_dead_letters, self.spec.identity, self.retried))
         await self._publish(
@@ -162,9 +161,6 @@ class Coordinator:
                 names=self.spec.names,
             )
         )
-
-    def _retention(self) -> tuple[int, float]:
-        return self.options.keep_result_bytes, self.options.keep_seconds
 
     async def _first_contact(self) -> None:
         """A broker that is only just up may refuse for a moment; one that is not there is reported soon."""
@@ -182,16 +178,26 @@ class Coordinator:
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(loop(), name=loop.__name__) for loop in (self.submission.run, self._tick)]
-                others = [group.create_task(loop(), name=loop.__name__) for loop in (self._consume_events, self._renew)]
+                others = [group.create_task(self._beside(loop)) for loop in (self._consume_events, self._renew)]
                 collecting = group.create_task(self._collect(), name="_collect")
                 stopping = group.create_task(self._stop.wait(), name="_stop")
                 await asyncio.wait({collecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 await _cancel(*helpers, stopping)  # nobody submits or replaces workers any more; the lease is renewed
                 if not collecting.done():
                     await self._drain(collecting)
+                elif self.status is RunStatus.ACTIVE:
+                    await self.consumer.flush()  # patiently, whatever the disk says: the lease is renewed meanwhile
                 await _cancel(*others)
         except BaseExceptionGroup as group_of_errors:
             raise _first(group_of_errors) from None
+
+    async def _beside(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """A loop that goes on during a drain, which its trouble with the broker must not cut short."""
+        try:
+            await loop()
+        except BrokerError:
+            if not self._stop.is_set():
+                raise
 
     async def _drain(self, collecting: asyncio.Task[None]) -> None:
         """Local workers settle what they have; what reaches the log by then is still collected."""
@@ -206,9 +212,9 @@ class Coordinator:
 
     async def _leave(self) -> None:
         self._backoff.exhausted = True
+        if not self.leadership.leads:
+            return  # the folder is not ours
         await self.consumer.flush()
-        if not self.leadership.is_claimed:
-            return
         ended = RunEnded(
             **self._signed(),
             status=self.status,
@@ -220,7 +226,7 @@ class Coordinator:
             await self.leadership.end(self.status, self.consumer.kept_bytes)
             await self._publish_progress(self.progress())
             await self.broker.publish_events([ended])
-            await self.broker.retire_runs(*self._retention())
+            await self.broker.retire_runs(self.options.keep_seconds)
         except BrokerError as error:
             log.debug("the broker did not hear of the end: %s", error)
         self.report(self.progress())
@@ -274,7 +280,7 @@ class Coordinator:
         while True:
             await asyncio.sleep(self.leadership.renewal_seconds)
             await self._backoff.call(self.leadership.renew)  # what became of the run, the next tick sees
-            self.on_renewal()
+            self.on_renewal(self.leadership.record.epoch)
 
     async def _tick(self) -> None:
         while True:
@@ -306,6 +312,7 @@ class Coordinator:
             self.stop(RunStatus.CANCELLED)
         elif standing is Standing.SUPERSEDED:
             assert record is not None
+            self.leadership.leads = False
             raise RunConflictError(
                 f"run {record.run} is led by another coordinator now ({record.leader}, epoch {record.epoch}): this one "
                 "leaves it alone"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ttg.messages import AnyEvent, WorkerHeartbeat, WorkerStopped
+from ttg.messages import AnyEvent, WorkerHeartbeat, WorkerStopped, identity_of_key
 
 SILENT_HEARTBEATS = 3.0
 
@@ -42,4 +42,4 @@ class Fleet:
 
     def holds(self, identity: str) -> bool:
         """Whether somebody holds a task of this run."""
-        return any(key.split("/")[1] == identity for _, beat in self.beats.values() for key in beat.holding)
+        return any(identity_of_key(key) == identity for _, beat in self.beats.values() for key in beat.holding)

@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.allocation import keep_freed_memory
@@ -82,23 +81,13 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
     hooks.on_begin(signals.on_signal)
     try:
         with folder.lock() as lock:
-            return await _execute_or_forget(request, folder, lock, reporter, hooks, signals)
+            return await _execute(request, folder, lock, reporter, hooks, signals)
     except asyncio.CancelledError:
         if signals.presses and folder.info.state is RunStatus.ACTIVE:
             folder.update(state=RunStatus.INTERRUPTED)
         if signals.presses != 1:
             raise
         raise RunStopped(f"stopped before it began; `ttg resume {request.out}` starts it") from None
-
-
-async def _execute_or_forget(request: RunRequest, folder: RunFolder, *more: Any) -> Finished:
-    """A new run that never began leaves nothing: its folder is free again."""
-    try:
-        return await _execute(request, folder, *more)
-    except (FunctionError, BrokerError, RunConflictError):
-        if not request.resume and not folder.info.done + folder.info.dead:
-            forget_run(folder, request.settings.home, delete=True)
-        raise
 
 
 def _folder(request: RunRequest) -> RunFolder:
@@ -115,22 +104,28 @@ def _folder(request: RunRequest) -> RunFolder:
 async def _execute(
     request: RunRequest, folder: RunFolder, lock: RunLock, reporter: Any, hooks: Hooks, signals: _Signals
 ) -> Finished:
-    folder.update(spec=request.spec, state=RunStatus.ACTIVE, epoch=folder.info.epoch + 1)
-    async with _broker(request, folder) as (broker, server, workers):
-        coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
-        coordinator.on_renewal = partial(_confirm, folder, lock, request.settings.home)
-        hooks.on_start(Running(coordinator, broker, server, workers))
-        async with _services(request, broker, hooks):
-            await _run(coordinator, folder, reporter)
-            if hooks.before_end is not None:
-                await hooks.before_end()
+    try:
+        async with _broker(request, folder) as (broker, server, workers):
+            coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
+            coordinator.on_renewal = partial(_confirm, request, folder, lock)
+            hooks.on_start(Running(coordinator, broker, server, workers))
+            async with _services(request, broker, hooks):
+                await _run(coordinator, folder, reporter)
+                if hooks.before_end is not None:
+                    await hooks.before_end()
+    except (FunctionError, BrokerError, RunConflictError):
+        if not request.resume and not any(folder.results.iterdir()) and not any(folder.dead.iterdir()):
+            forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
+        raise
     return Finished.of(folder)
 
 
-def _confirm(folder: RunFolder, lock: RunLock, home: Path) -> None:
-    """The run is ours: show that we live, and let it be found by its id."""
+def _confirm(request: RunRequest, folder: RunFolder, lock: RunLock, epoch: int) -> None:
+    """The run is ours: say so on disk, show that we live, and let it be found by its id."""
+    if (folder.info.epoch, folder.info.state) != (epoch, RunStatus.ACTIVE):
+        folder.update(spec=request.spec, state=RunStatus.ACTIVE, epoch=epoch)
     lock.touch()
-    link_run(folder, home)
+    link_run(folder, request.settings.home)
 
 
 @asynccontextmanager
@@ -242,7 +237,7 @@ def _coordinator(
         report=reporter,
         workers=workers,
         restart_broker=server.ensure if server else None,
-        epoch=folder.info.epoch,
+        epoch=folder.info.epoch + 1,
         retried=tuple(request.retry_dead),
         force=request.force,
     )
@@ -272,16 +267,15 @@ async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> Ru
     finally:
         reporter.close()
         seconds = folder.info.seconds + asyncio.get_running_loop().time() - started
-        collector, on_disk = coordinator.collector, coordinator.collector.ledger
-        if on_disk.complete:
-            await asyncio.to_thread(collector.finalise)
-        folder.update(
-            state=coordinator.status,
-            epoch=coordinator.leadership.record.epoch,
-            seconds=seconds,
-            done=on_disk.done_count,
-            dead=on_disk.dead_count,
-        )
+        if coordinator.leadership.leads:  # otherwise the folder is as another coordinator, or none, has left it
+            await _record_end(coordinator, folder, seconds)
+
+
+async def _record_end(coordinator: Coordinator, folder: RunFolder, seconds: float) -> None:
+    collector, on_disk = coordinator.collector, coordinator.collector.ledger
+    if on_disk.complete:
+        await asyncio.to_thread(collector.finalise)
+    folder.update(state=coordinator.status, seconds=seconds, done=on_disk.done_count, dead=on_disk.dead_count)
 
 
 class _Signals:

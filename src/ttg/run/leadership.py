@@ -45,7 +45,7 @@ class Leadership:
         self._spec = encode_spec(spec)
         self._force = force
         now = unix_time()
-        self.is_claimed = False
+        self.leads = False
         self.record = RunRecord(
             run=spec.run,
             identity=spec.identity,
@@ -72,15 +72,13 @@ class Leadership:
         """Publish the run, as its newest coordinator. ``RunConflictError`` when its id is in use."""
         current = await self._broker.find_run(self.record.run, fresh=True)
         if current is not None and current.identity != self.record.identity:
-            await self._watch(current)
+            await self._take_id(current)
         results_from = await self._broker.results_end()
         wanted = msgspec.structs.replace(self.record, renewed=unix_time(), results_from=results_from)
         change = partial(claimed, wanted=wanted, force=self._force)
         record = await self._broker.change_run(self.record.run, change, self._spec)
         assert record is not None
-        self.record, self.is_claimed = record, True
-        if current is not None and current.identity != record.identity:
-            await self._broker.forget_run(current)  # its id is ours: nobody could name what it left
+        self.record, self.leads = record, True
         return record
 
     async def look(self) -> tuple[Standing, RunRecord | None]:
@@ -106,10 +104,20 @@ class Leadership:
             return Standing.CANCELLED, current
         return Standing.LEADS, current
 
+    async def _take_id(self, current: RunRecord) -> None:
+        """Another run has the id. If nobody leads it, it leaves first: nobody could name afterwards what it left.
+
+        Clocks may differ: of one that is active and looks abandoned, or renewed in the future, we see for ourselves."""
+        now = unix_time()
+        free = not current.is_active
+        if current.is_active and not 0.0 <= now - current.renewed <= current.lease_seconds:
+            await self._watch(current)
+            free = True
+        if free:
+            await self._broker.forget_run(current)
+
     async def _watch(self, current: RunRecord) -> None:
-        """Another run has the id and looks abandoned: clocks may differ, so see whether its leader shows up."""
-        if current.status_at(unix_time()) is not RunStatus.ABANDONED:
-            return
+        """Whether its leader shows up: ``RunConflictError`` if so."""
         left = current.lease_seconds / RENEWALS_PER_LEASE + 1.0
         while left > 0:
             await asyncio.sleep(WATCH_SECONDS)

@@ -65,7 +65,7 @@ def new_request(function: FunctionRef, space: Space, settings: Settings, chosen:
         vectorized=chosen.vectorized or is_marked(function),
         priority=chosen.priority,
         created=unix_time(),
-        identity=new_identity(),
+        identity=settings.run_identity or new_identity(),
     )
     return _request(spec, space, settings, chosen, chosen.out or Path("ttg-runs") / spec.run)
 

@@ -68,7 +68,7 @@ class EventBuffer:
     def _add_failure(self, task: Task, failure: Failure, dead: bool) -> None:
         cause = (task.run, task.identity, failure.kind, failure.error, failure.place)
         if cause not in self._causes and len(self._causes) >= MAX_CAUSES:
-            cause = next(iter(self._causes))
+            cause = next((known for known in self._causes if known[:2] == cause[:2]), cause)
         tally = self._causes.setdefault(cause, Tally(failure))
         tally.count += 1
         tally.dead += dead

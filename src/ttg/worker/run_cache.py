@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ttg.space import Space
 
 STALE_KEPT = 1_000
+GONE_LOOKS = 10
 NO_SPEC = RunSpec("", FunctionRef("", "", ""), {}, 0, ())
 
 
@@ -39,7 +40,7 @@ class KnownRun:
     @property
     def name(self) -> str:
         """The run's id."""
-        return self.spec.run
+        return self.record.run
 
     @property
     def is_active(self) -> bool:
@@ -140,7 +141,23 @@ class RunCache:
         return run
 
 
-def is_over(record: RunRecord | None, until: str) -> bool:
-    """Whether the run that a worker was started for, ``RUN`` or ``RUN@IDENTITY``, is over."""
-    _, _, identity = until.partition("@")
-    return record is not None and not record.is_active and identity in ("", record.identity)
+class AwaitedRun:
+    """The run that a worker was started for: ``RUN``, or ``RUN@IDENTITY``. Without an identity it is the one that goes
+    by the id when the worker first sees it.
+
+    It is over when its record says that nothing will follow; one that was interrupted, or whose coordinator is gone,
+    may go on. A record that was there and is missing, or another run's, for :data:`GONE_LOOKS` looks was removed.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.run, _, self._identity = text.partition("@")
+        self._seen = False
+        self._gone = 0
+
+    def is_over(self, record: RunRecord | None) -> bool:
+        """What ``record``, the present one of the id, says. Ask once a second."""
+        if record is None or self._identity not in ("", record.identity):
+            self._gone += 1
+            return self._seen and self._gone >= GONE_LOOKS
+        self._identity, self._seen, self._gone = record.identity, True, 0
+        return record.status.is_finished or record.status in (RunStatus.CANCELLED, RunStatus.FAILED)

@@ -38,7 +38,7 @@ from ttg.worker.launching import Launched
 from ttg.worker.leases import HELD, Leases, State
 from ttg.worker.limits import resident_bytes
 from ttg.worker.process import ChildOwner, ChildProcess, Spawn
-from ttg.worker.run_cache import RunCache, is_over
+from ttg.worker.run_cache import AwaitedRun, RunCache
 from ttg.worker.settler import Observer, Settler
 from ttg.worker.slot import Slot
 
@@ -90,6 +90,7 @@ class Worker:
         self.slots = self._dispatcher.slots
         for number in range(config.slots):
             self.slots.append(Slot(number, self._dispatcher, self.leases, spawn, secret))
+        self._awaited = AwaitedRun(config.until_run_done) if config.until_run_done else None
         self._observe = observer
         self._reason = Reason.GAVE_UP
         self._started, self._started_unix = loop_time(), unix_time()
@@ -216,11 +217,9 @@ class Worker:
             await self._check_run_done()
 
     async def _check_run_done(self) -> None:
-        name = self.config.until_run_done
-        if name is not None:
-            record = await self.backoff.call(lambda: self.broker.find_run(name.partition("@")[0]))
-            if is_over(record, name):
-                self._finish(Reason.FINISHED)
+        awaited = self._awaited
+        if awaited is not None and awaited.is_over(await self.backoff.call(lambda: self.broker.find_run(awaited.run))):
+            self._finish(Reason.FINISHED)
 
     async def _tick(self) -> None:
         while True:

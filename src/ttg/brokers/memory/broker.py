@@ -129,7 +129,9 @@ class MemoryBroker(Broker):
         return swapped
 
     async def forget_run(self, record: RunRecord) -> None:
-        await self.purge(record)
+        async with self._call("forget_run") as here:
+            if here.record(record.run) == record:
+                here.purge(record, dry_run=False)
 
     # -- tasks
 

@@ -86,7 +86,7 @@ class RabbitMQBroker(Broker):
         return await self._sender.with_queues(lambda: self._runs.swap(old, new, spec))
 
     async def forget_run(self, record: RunRecord) -> None:
-        await self._runs.forget(record)
+        await self._runs.forget(record, always=False)
 
     # -- tasks
 
@@ -168,7 +168,7 @@ class RabbitMQBroker(Broker):
         current = await self.find_run(record.run, fresh=True)
         counts = {"runs": int(current is not None and current.identity == record.identity)}
         if not dry_run:
-            await self.forget_run(record)
+            await self._runs.forget(record, always=True)
             self._queue.drop(record.identity)
         counts |= await self._cleaner.purge_run(record, dry_run=dry_run)
         await self.find_run(record.run, fresh=True)

@@ -3,7 +3,8 @@
 The order of the log is what makes compare-and-set possible without a lock: a change says which revision it has ``seen``
 and counts only if that is what the log says at its place, so that everybody who reads the log agrees on who was first;
 its writer reads on until it meets its own change. The stream forgets its oldest entries. Whoever starts to read in the
-middle takes the first record it meets of a run for true until a later one contradicts it.
+middle takes the first record it meets of a run for true until a later one contradicts it; and nobody remembers a record
+for longer than those who begin later could know it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ BATCH = 1_000
 SPEC_AGAIN_BYTES = 2 << 20
 """After so much of the stream has passed, a record is published with its specification again, lest it be forgotten."""
 
+FORGOTTEN_BYTES = 8 << 20
+"""A record that was not changed for so long is forgotten: well before the stream, which keeps 16 MiB, drops it."""
+
+REMOVED_KEPT = 10_000
+
 
 def record_message(stream: str, seen: int, record: RunRecord, spec: bytes | None, change: str) -> Outgoing:
     """A change of a run's record: the record as JSON, and in a second line the specification, if it is published."""
@@ -33,17 +39,30 @@ def record_message(stream: str, seen: int, record: RunRecord, spec: bytes | None
     return Outgoing(stream, body, "run", headers | {"seen": seen, "change": change})
 
 
-def removal_message(stream: str, record: RunRecord) -> Outgoing:
-    """The message that makes everybody forget a run; workers then drop its tasks."""
-    return Outgoing(stream, b"", "run", {"run": record.run, "identity": record.identity, "status": "removed"})
+def removal_message(stream: str, record: RunRecord, *, always: bool) -> Outgoing:
+    """The message that makes everybody forget a run, ``always`` or only as it was seen; workers then drop its tasks."""
+    headers = {"run": record.run, "identity": record.identity, "status": "removed"}
+    return Outgoing(stream, b"", "run", headers if always else headers | {"seen": record.revision})
 
 
 @dataclass(slots=True)
 class _Known:
-    """A record, and whether the log was seen to lead up to it."""
+    """What is known of a run: its record, or that there is none; whether that is ``certain``, because the log was seen
+    to lead up to it; and how much of the log had been read then, in bytes."""
 
-    record: RunRecord
+    record: RunRecord | None
     certain: bool
+    at: int
+
+    @property
+    def revision(self) -> int:
+        """Of the record; 0 if there is none."""
+        return self.record.revision if self.record else 0
+
+    @property
+    def identity(self) -> str | None:
+        """Of the record."""
+        return self.record.identity if self.record else None
 
 
 class RunLog:
@@ -53,10 +72,11 @@ class RunLog:
         self._reader = reader
         self._known: dict[str, _Known] = {}
         self._specs: dict[str, tuple[bytes, int]] = {}
-        self._removed: set[str] = set()
+        self._removed: dict[str, None] = {}
         self._counted: dict[str, bool] = {}
         self._awaited: set[str] = set()
         self._offset, self._bytes = -1, 0
+        self._from_beginning = True
         self._reading = asyncio.Lock()
 
     @classmethod
@@ -76,7 +96,7 @@ class RunLog:
     def records(self) -> dict[str, RunRecord]:
         """The newest record of each run, as far as it has arrived."""
         self._fold(self._reader.arrived(BATCH))
-        return {run: known.record for run, known in self._known.items()}
+        return {run: known.record for run, known in self._known.items() if known.record is not None}
 
     def is_removed(self, identity: str) -> bool:
         """Whether somebody removed this run, as far as we have heard."""
@@ -124,39 +144,66 @@ class RunLog:
 
     def _fold(self, entries: list[StreamEntry]) -> None:
         for entry in entries:
+            if self._offset < 0:
+                self._from_beginning = entry.offset == 0
             self._offset = entry.offset
             self._bytes += len(entry.body)
+            self._forget_old()
             counts = self._apply(entry)
             change = str(entry.headers.get("change"))
             if change in self._awaited:
                 self._counted[change] = counts
 
+    def _forget_old(self) -> None:
+        """Everybody forgets a record at the same place of the log, before the stream does for those who come later."""
+        while self._known:
+            run, known = next(iter(self._known.items()))
+            if self._bytes - known.at <= FORGOTTEN_BYTES:
+                return
+            del self._known[run]
+
+    def _of(self, run: str) -> _Known:
+        """What is known of a run: nothing at all only near where one began to read in the middle."""
+        complete = self._from_beginning or self._bytes > FORGOTTEN_BYTES
+        return self._known.get(run) or _Known(None, certain=complete, at=0)
+
     def _apply(self, entry: StreamEntry) -> bool:
-        run, identity = str(entry.headers.get("run")), str(entry.headers.get("identity", ""))
-        known = self._known.get(run)
+        run, seen = str(entry.headers.get("run")), entry.headers.get("seen")
+        known = self._of(run)
         if entry.headers.get("status") == "removed":
-            return self._remove(run, identity)
-        seen, present = entry.headers.get("seen", 0), known.record.revision if known else 0
-        if seen != present and known and known.certain:
-            return False
-        head, _, spec = entry.body.partition(b"\n")
+            after = self._removed_from(known, str(entry.headers.get("identity", "")), seen)
+        else:
+            after = self._changed_from(known, entry.body, seen or 0)
+        if after is not None:
+            self._known.pop(run, None)  # the order is that of the changes, for those that are forgotten
+            self._known[run] = after
+        return after is not None
+
+    def _changed_from(self, known: _Known, body: bytes, seen: int) -> _Known | None:
+        """What is known after a change; ``None`` if it does not count."""
+        if known.certain and seen != known.revision:
+            return None
+        head, _, spec = body.partition(b"\n")
         try:
             record: RunRecord = decode(head, RunRecord)
         except MessageError:
-            return False
-        self._known[run] = _Known(record, certain=seen == present)
-        self._removed.discard(identity)
+            return None
+        self._removed.pop(record.identity, None)
         self._keep_spec(record, spec)
-        return True
+        return _Known(record, certain=seen == known.revision, at=self._bytes)
 
-    def _remove(self, run: str, identity: str) -> bool:
-        self._removed.add(identity)
+    def _removed_from(self, known: _Known, identity: str, seen: int | None) -> _Known | None:
+        """What is known after a removal; ``None`` if it does not count. ``seen`` ``None``: whatever the record is."""
+        is_another = known.record is not None and known.identity != identity
+        if seen is not None and (is_another or (known.certain and seen != known.revision)):
+            return None
+        self._removed[identity] = None
+        if len(self._removed) > REMOVED_KEPT:
+            del self._removed[next(iter(self._removed))]
         self._specs.pop(identity, None)
-        known = self._known.get(run)
-        if known is None or known.record.identity != identity:
-            return False
-        del self._known[run]
-        return True
+        if is_another:
+            return None
+        return _Known(None, certain=seen in (None, known.revision), at=self._bytes)
 
     def _keep_spec(self, record: RunRecord, spec: bytes) -> None:
         if not record.is_active:
@@ -215,10 +262,10 @@ class RunRegistry:
         await self._publish([record_message(self._stream(), old.revision if old else 0, new, spec, change)])
         return await log.counted(change)
 
-    async def forget(self, record: RunRecord) -> None:
-        """Let everybody forget a run."""
+    async def forget(self, record: RunRecord, *, always: bool) -> None:
+        """Let everybody forget a run, ``always`` or only if its record has not changed."""
         self._own_specs.pop(record.identity, None)
-        await self._publish([removal_message(self._stream(), record)])
+        await self._publish([removal_message(self._stream(), record, always=always)])
 
 
 Publish = Callable[[list[Outgoing]], Awaitable[None]]

@@ -25,6 +25,7 @@ SHORTEST_WAIT_SECONDS = 0.2  # entries follow a round trip after attaching
 IDLE_READERS = 8
 BURST_SECONDS = 0.01  # the entries of one chunk arrive together
 MOST_READS_OF_LAST_CHUNK = 100
+MOST_LOOKS_FOR_LAST = 20
 
 NEW_ONLY = "$"
 
@@ -160,7 +161,19 @@ async def last_offset(connection: AmqpConnection, stream: str) -> int:
 
     Asked with a reader of the last chunk: the message count of a stream is up to five seconds behind.
     """
-    return await _newest(await StreamReader.attach_at(connection, stream, "last"))
+    for _ in range(MOST_LOOKS_FOR_LAST):
+        offset = await _newest(await StreamReader.attach_at(connection, stream, "last"))
+        if offset >= 0 or not await _has_entries(connection, stream):
+            break
+    return offset
+
+
+async def _has_entries(connection: AmqpConnection, stream: str) -> bool:
+    """Whether the broker counts entries, seconds late: then a reader that got none in time must try again."""
+    channel = await connection.channel()
+    answer = await channel.call("queue_declare", stream, passive=True)
+    await channel.close()
+    return bool(answer.method.message_count)
 
 
 async def stream_length(connection: AmqpConnection, stream: str) -> int:

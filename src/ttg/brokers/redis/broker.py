@@ -109,7 +109,9 @@ class RedisBroker(Broker):
         return bool(await self._pool.script("swap_run", (self._keys.runs, self._keys.specs), words))
 
     async def forget_run(self, record: RunRecord) -> None:
-        await cleaning.purge_run(self._pool, self._keys, record, dry_run=False)
+        keys, words = (self._keys.runs, self._keys.specs), (record.run, record.identity, 0, record.revision)
+        if await self._pool.script("forget_run", keys, words):
+            await cleaning.purge_run(self._pool, self._keys, record, dry_run=False)
 
     # -- tasks
 

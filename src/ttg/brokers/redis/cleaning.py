@@ -72,7 +72,7 @@ async def purge_run(pool: Pool, keys: Keys, record: RunRecord, *, dry_run: bool)
         keys.retry: await pool.script("purge_retries", (keys.retry,), (f"{identity} ", only_count)),
         keys.letters: await _purge_log(pool, keys.letters, identity, only_count),
         keys.results: await _purge_log(pool, keys.results, identity, only_count, start=record.results_from),
-        keys.runs: await pool.script("forget_run", (keys.runs, keys.specs), (record.run, identity, only_count)),
+        keys.runs: await pool.script("forget_run", (keys.runs, keys.specs), (record.run, identity, only_count, "")),
     }
     return _told(keys, {key: count for key, count in counts.items() if count})
 

@@ -122,6 +122,7 @@ class Membership:
     async def _reclaim_dead(self, registrations: Mapping[bytes, bytes]) -> list[WorkerLost]:
         """Take over everything from consumers whose connection is gone."""
         others = {owner: entry for owner, entry in registrations.items() if owner.decode() != self._consumer}
+        await self._forget_silent(others)
         living = await self._living(others)
         lost = []
         for owner, registration in others.items():
@@ -129,6 +130,14 @@ class Membership:
                 taken = await self.give_back(owner.decode(), registration=registration, forget=True)
                 lost.append(self._lost(owner.decode(), taken, "connection"))
         return [event for event in lost if event.tasks]
+
+    async def _forget_silent(self, registrations: Mapping[bytes, bytes]) -> None:
+        """Those of an earlier life of the server that hold nothing that was renewed since: a living one registers
+        again as soon as it is connected again."""
+        lease_ms = int(self._config.lease_seconds * 1000)
+        for owner, registration in registrations.items():
+            if registration.split(b" ", 2)[1] != self._server_run_id.encode():
+                await self.give_back(owner.decode(), idle_ms=lease_ms, registration=registration, forget=True)
 
     async def _living(self, registrations: Mapping[bytes, bytes]) -> set[bytes]:
         """Those consumers whose connection exists, or of which this server cannot tell."""
