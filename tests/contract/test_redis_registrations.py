@@ -87,3 +87,26 @@ async def test_one_that_was_replaced_meanwhile_frees_nothing(
     assert freed == 1
     assert await owner.renew([delivery]) == [delivery]
     await caretaker.own.close()
+
+
+async def test_nothing_of_a_worker_that_left_stays(owner: Broker, other: Broker, server: RedisServer) -> None:
+    """Workers come and go for a year under ever new names."""
+    await owner.submit([task(0), task(1)])
+    (held,) = await owner.lease(1, 5.0)
+    await owner.renew([held])
+    await owner.settle([done(held)])
+    with redis.Redis.from_url(server.url) as stranger:
+        assert _traces(stranger) == {"owner"}
+        await other.open()
+        await other.lease(1, 5.0)
+        await owner.close()
+        assert _traces(stranger) == {"other"}
+
+
+def _traces(stranger: redis.Redis) -> set[str]:
+    """The names under which the server knows workers, in any of its keys."""
+    consumers = {entry["name"] for entry in stranger.xinfo_consumers("ttg.tasks", "ttg-workers")}
+    return {
+        name.decode()
+        for name in (*consumers, *stranger.hkeys("ttg.workers"), *stranger.zrange("ttg.workers.seen", 0, -1))
+    }
