@@ -64,6 +64,27 @@ async def test_one_of_an_earlier_life_of_the_server_frees_nothing(
     assert await eventually(lambda: _settled(owner, delivery)) == [True]
 
 
+async def test_one_of_an_earlier_life_that_never_comes_back_is_forgotten(
+    config: BrokerConfig, other: Broker, server: RedisServer
+) -> None:
+    """Otherwise the registrations of a server that is restarted now and then grow for ever."""
+    gone = connect(config, "gone")
+    await gone.open()
+    assert await gone.lease(1, 0.1) == []
+    server.kill()
+    server.start()
+    await other.open()
+    with redis.Redis.from_url(server.url) as stranger:
+        assert stranger.hexists("ttg.workers", "gone")
+
+        async def is_forgotten() -> bool:
+            await other.lease(1, 0.3)
+            return not stranger.hexists("ttg.workers", "gone")
+
+        await eventually(is_forgotten)
+    await gone.close()
+
+
 async def _settled(owner: Broker, delivery: object) -> list[bool]:
     try:
         return await owner.settle([done(delivery)])  # type: ignore[arg-type]

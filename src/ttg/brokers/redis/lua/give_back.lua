@@ -47,7 +47,9 @@ else
     requeue_all(held(ARGV[i], ARGV[i], 1))
   end
 end
-if ARGV[6] == '1' and #held('-', '+', 1) == 0 then
+-- Deleting a consumer drops what it holds: only one that holds nothing at all, however fresh, is deleted.
+local left = redis.pcall('XPENDING', KEYS[1], group, '-', '+', 1, owner)
+if ARGV[6] == '1' and (left.err or #left == 0) then
   redis.pcall('XGROUP', 'DELCONSUMER', KEYS[1], group, owner)
   redis.call('HDEL', KEYS[2], owner)
   redis.call('ZREM', KEYS[3], owner)
