@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from rabbitmq_server import SecureRabbitMQ
@@ -175,20 +176,40 @@ def test_what_a_ghost_left_is_neither_executed_nor_collected_by_another_run(day:
     apply_oracle(ghost.folder, SIZE, expected("plus"), dead=set())
 
 
-def test_an_older_coordinator_of_a_run_leaves_it_to_the_newer(day: Day, url: str, namespace: str) -> None:
+async def supersede(broker: Broker) -> None:
+    """Somebody else takes the run up, somewhere else."""
+
+    def newer(current: RunRecord | None) -> RunRecord:
+        assert current is not None
+        return msgspec.structs.replace(current, epoch=current.epoch + 1, coordinator="newer", host="elsewhere")
+
+    await broker.change_run("daily", newer)
+
+
+@pytest.mark.parametrize("with_rows", [True, False], ids=["with rows", "without"])
+def test_an_older_coordinator_of_a_run_leaves_it_and_its_folder_to_the_newer(
+    day: Day, url: str, namespace: str, with_rows: bool
+) -> None:
     first = start(day("first"), "slow_plus", size=2_000)
-    eventually(has_rows(first), "the first is under way")
-
-    async def supersede(broker: Broker) -> None:
-        def newer(current: RunRecord | None) -> RunRecord:
-            assert current is not None
-            import msgspec
-
-            return msgspec.structs.replace(current, epoch=current.epoch + 1, coordinator="newer", host="elsewhere")
-
-        await broker.change_run("daily", newer)
-
+    if with_rows:
+        eventually(has_rows(first), "the first is under way")
+    else:
+        eventually(lambda: look(url, namespace, status_of("daily")) == "active", "the run is claimed")
     look(url, namespace, supersede)
+    before = first.info()
     assert first.wait() == 2, first.said()
     assert "led by another coordinator now (process" in first.said()
     assert "elsewhere" in first.said()
+    assert first.info() == before, "its folder is the newer one's"
+
+
+def test_a_finished_run_whose_resumption_is_refused_stays_finished(day: Day) -> None:
+    monday = start(day("monday"), "plus")
+    assert monday.wait() == 0, monday.said()
+    before = monday.info()
+    tuesday = start(day("tuesday"), "slow_plus", size=2_000)
+    eventually(lambda: "%" in tuesday.said(), "the other run is under way")
+    again = day("monday").start("resume", str(monday.folder), "--workers", "1")
+    assert again.wait() == 2, again.said()
+    assert "'daily' is in use" in again.said()
+    assert monday.info() == before

@@ -109,6 +109,11 @@ class RunFolder:
         return self.info.updated
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the run is on disk, neither results nor dead letters."""
+        return not any(self.results.iterdir()) and not any(self.dead.iterdir())
+
+    @property
     def results(self) -> Path:
         """Folder of the result parts."""
         return self.path / "results"

@@ -113,8 +113,9 @@ async def _execute(
                 await _run(coordinator, folder, reporter)
                 if hooks.before_end is not None:
                     await hooks.before_end()
-    except (FunctionError, BrokerError, RunConflictError):
-        if not request.resume and not any(folder.results.iterdir()) and not any(folder.dead.iterdir()):
+    except (FunctionError, BrokerError, RunConflictError) as error:
+        superseded = isinstance(error, RunConflictError) and bool(folder.info.epoch)
+        if not request.resume and not superseded and folder.is_empty:
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
         raise
     return Finished.of(folder)
