@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from runs import TtgRun, apply_oracle, eventually
-from servers import RedisServer, valkey_program
+from servers import RedisServer, ask, valkey_program
 from ttg.messages import RunEnded, RunRecord, RunStatus, WorkerHeartbeat
 from ttg.run.cancel import Participants
 
@@ -102,7 +102,9 @@ def test_cancelling_one_of_two_runs_leaves_the_other_alone(ttg: TtgRun, valkey: 
     for run, name, workers in ((ttg, "doomed", "2"), (other, "lucky", "1")):
         arguments = ("i=range(0,400)", "--run-id", name, "--workers", workers, "--out", str(run.folder), *common)
         run.start("run", f"{WORKLOADS}:slow", *arguments)
-    eventually(lambda: any((ttg.folder / "logs").glob("*.log")) and len(ttg.slots()) == 2, "the run is going on")
+    for run, name in ((ttg, "doomed"), (other, "lucky")):
+        eventually(lambda name=name: ask(valkey.url, "HEXISTS", "ttg.runs", name), f"{name} is known: {run.said()}")
+    eventually(lambda: len(ttg.slots()) == 2, "the run is going on")
     code, said = ttg_says(ttg, "cancel", "doomed", "--broker", valkey.url)
     assert code == 0, said
     assert ttg.wait(10) == 4, ttg.said()
