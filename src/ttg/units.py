@@ -144,6 +144,8 @@ def run_id(value: Any) -> str:
     """A name that can be part of file names, message ids and commands."""
     if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]{0,99}", value):
         raise ValueError(f"expected up to 100 letters, digits, '-', '_' and '.', got {value!r}")
+    if value == "last":
+        raise ValueError("expected a name of its own, got 'last', which means the run before")
     return value
 
 

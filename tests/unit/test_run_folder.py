@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -97,3 +98,12 @@ def test_runs_are_found_by_id_prefix_path_and_last(tmp_path: Path) -> None:
 def test_the_version_recorded_is_that_of_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert ttg.__version__ == project["version"]
+
+
+def test_a_link_to_a_folder_that_another_run_has_by_now_is_no_run(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    first = RunFolder.create(tmp_path / "o", spec_of(4, run="first"), home)
+    shutil.rmtree(first.path)
+    RunFolder.create(tmp_path / "o", spec_of(4, run="second"), home)
+    assert [folder.spec.run for folder in list_runs(home)] == ["second"]
+    assert find_run("second", home).spec.run == "second"

@@ -22,7 +22,11 @@ _GIVEN = "option:"  # an option and a positional argument may have one name
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with a command, like every other error of ours."""
+    """Says in one line what is wrong with a command, like every other error of ours. Options are written out: what is
+    short for one of them today is another one tomorrow."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (`{self.prog} --help` shows what there is)\n")

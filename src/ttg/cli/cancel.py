@@ -37,10 +37,18 @@ def cancel(args: argparse.Namespace) -> int:
         return _interrupt(arguments.find(args.run))
     import asyncio
 
-    counts = asyncio.run(_cancel_at(url, args.run, settings))
+    run = _id_of(args.run)
+    counts = asyncio.run(_cancel_at(url, run, settings))
     removed = ", ".join(f"{name}: {count}" for name, count in sorted(counts.items()) if count) or "nothing was left"
-    arguments.say(f"run {args.run} is cancelled; removed {removed}")
+    arguments.say(f"run {run} is cancelled; removed {removed}")
     return 0
+
+
+def _id_of(text: str) -> str:
+    """The id of the run that a person means; the broker may know runs of other machines, by their ids."""
+    from pathlib import Path
+
+    return arguments.find(text).spec.run if text == "last" or Path(text).is_dir() else text
 
 
 async def _cancel_at(url: str, run: str, settings: Any) -> Mapping[str, int]:

@@ -124,6 +124,8 @@ class Runs:
                 if state.record is None or state.record.revision != record.revision:
                     state.renewed = now if state.record is not None else min(record.renewed, now)
                 state.record = record
+                if state.active and not record.is_active:
+                    state.status = record.status
 
     def any_active(self, now: float) -> bool:
         """Whether some run is under way and its coordinator was heard of lately."""

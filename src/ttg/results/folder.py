@@ -278,11 +278,13 @@ def link_run(folder: RunFolder, home: Path) -> None:
 
 def list_runs(home: Path) -> list[RunFolder]:
     """The runs known under ``home`` that still exist, oldest first."""
-    found = []
+    found: dict[Path, RunFolder] = {}
     for link in sorted((home / "runs").glob("[!.]*")):
         with contextlib.suppress(InputError, StorageError):
-            found.append(RunFolder.open(link.resolve()))
-    return sorted(found, key=lambda folder: folder.info.created)
+            folder = RunFolder.open(link.resolve())
+            if folder.spec.run == link.name:  # otherwise another run has been given that folder since
+                found[folder.path] = folder
+    return sorted(found.values(), key=lambda folder: folder.info.created)
 
 
 def find_run(text: str | Path, home: Path) -> RunFolder:

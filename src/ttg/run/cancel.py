@@ -61,7 +61,14 @@ async def cancel(broker: Broker, run: str) -> Counter[str]:
     record = await broker.change_run(run, partial(cancelled, now=unix_time()))
     led = before.status_at(unix_time()) is RunStatus.ACTIVE
     await _wait_for_everybody(broker, Participants(record or before, coordinated=led))
-    return Counter(await broker.purge(record or before))
+    counts = Counter(await broker.purge(record or before))
+    await broker.change_run(run, partial(_remembered, record or before))
+    return counts
+
+
+def _remembered(gone: RunRecord, current: RunRecord | None) -> RunRecord:
+    """A cancelled run stays known as such: to a coordinator that was out of reach, and to those who watch."""
+    return gone if current is None else current
 
 
 async def _wait_for_everybody(broker: Broker, participants: Participants) -> None:

@@ -279,8 +279,8 @@ class Coordinator:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self.leadership.renewal_seconds)
-            await self._backoff.call(self.leadership.renew)  # what became of the run, the next tick sees
-            self.on_renewal(self.leadership.record.epoch)
+            if await self._backoff.call(self.leadership.renew) is Standing.LEADS:  # otherwise: the next tick's matter
+                self.on_renewal(self.leadership.record.epoch)
 
     async def _tick(self) -> None:
         while True:
@@ -313,9 +313,9 @@ class Coordinator:
         elif standing is Standing.SUPERSEDED:
             assert record is not None
             self.leadership.leads = False
+            who = "another coordinator" if record.identity == self.spec.identity else "another run of that id"
             raise RunConflictError(
-                f"run {record.run} is led by another coordinator now ({record.leader}, epoch {record.epoch}): this one "
-                "leaves it alone"
+                f"run {record.run} is led by {who} now ({record.leader}, epoch {record.epoch}): leaving it alone"
             )
 
     async def _check_lost(self) -> None:

@@ -59,6 +59,11 @@ class Finished:
         """Parameters per second."""
         return (self.done + self.dead) / self.seconds if self.seconds > 0 else 0.0
 
+    @property
+    def standing(self) -> dict[str, Any]:
+        """How the run stands now, in the words of ``run.json``, which a killed coordinator did not write."""
+        return {"state": str(self.status), "done": self.done, "dead": self.dead}
+
     def as_json(self) -> str:
         """One JSON object."""
         return json.dumps({**asdict(self), "folder": str(self.folder), "parameters_per_second": round(self.rate, 1)})
