@@ -35,16 +35,16 @@ class RabbitMQServer(LocalRabbitMQ):
 
     async def kill(self) -> None:
         """SIGKILL, without being started again: the supervisor is killed, and the kernel kills its server with it."""
-        for process in self._keepers:
+        for process in self._supervisors:
             process.kill()
             process.wait()
         await self._wait_until_gone()
         await self.stop()
 
     async def _wait_until_gone(self) -> None:
-        self._keepers, keepers = [], self._keepers
+        self._supervisors, supervisors = [], self._supervisors
         await self._wait_until(lambda: not self._answers(), "did not go away")
-        self._keepers = keepers
+        self._supervisors = supervisors
 
     def close(self) -> None:
         """End it and remove its folder."""

@@ -99,7 +99,7 @@ ID = Kind("ID", units.run_id)
 URL = Kind("URL", _url)
 ADDRESS = Kind("ADDRESS", units.text)
 INDICES = Kind("INDICES", units.indices)
-TARGETS = Kind("TARGET", units.texts)
+FUNCTIONS = Kind("FUNCTION", units.texts)
 
 VECTORIZED = "the function takes columns (NumPy arrays) and returns columns; the default if it is @ttg.vectorized"
 WORKERS = "local worker processes (default: one per core), or a cluster's pods (default: 3); 0: none, others join"
@@ -262,7 +262,7 @@ class Options:
 
     run: str | None = _worker(RUN, "help this run of this machine, which uses an embedded broker")
     name: str | None = _worker(NAME, "name in logs and views (default: host-pid)")
-    allow: tuple[str, ...] = _worker(TARGETS, ALLOWED, ())
+    allow: tuple[str, ...] = _worker(FUNCTIONS, ALLOWED, ())
     until_run: str | None = _worker(RUN, "exit when this run is finished")
     exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task")
     grace: float = _worker(DELAY, "time to drain after SIGTERM", 8.0)

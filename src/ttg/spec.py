@@ -95,7 +95,7 @@ def decode_spec(data: bytes | msgspec.Raw) -> RunSpec:
 
 
 def fingerprint(spec: RunSpec) -> str:
-    """SHA-256 over what decides the table: target code, function, space and seed; not the policies, not the run id."""
+    """SHA-256 over what decides the table: function, code, space and seed; not the policies, not the run id."""
     parts = {
         "function": spec.function.name,
         "code": spec.function.code,

@@ -43,7 +43,7 @@ class Site(Protocol):
     def fill(self) -> None:
         """It takes no more data."""
 
-    def relieve(self) -> None:
+    def make_room(self) -> None:
         """It does again."""
 
     def strew(self, namespace: str, bodies: tuple[bytes, ...]) -> None:
@@ -88,7 +88,7 @@ class ValkeySite:
     def fill(self) -> None:
         self._ask("CONFIG", "SET", "maxmemory", "1")
 
-    def relieve(self) -> None:
+    def make_room(self) -> None:
         self._ask("CONFIG", "SET", "maxmemory", "0")
 
     def strew(self, namespace: str, bodies: tuple[bytes, ...]) -> None:
@@ -140,7 +140,7 @@ class RabbitMQSite:
     def fill(self) -> None:
         self._control("set_vm_memory_high_watermark", "absolute", "1")
 
-    def relieve(self) -> None:
+    def make_room(self) -> None:
         self._control("set_vm_memory_high_watermark", "0.4")
 
     def _control(self, *words: str) -> None:

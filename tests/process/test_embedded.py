@@ -29,7 +29,7 @@ from ttg.brokers.embedded import EmbeddedServer
 async def main():
     server = EmbeddedServer(pathlib.Path(sys.argv[1]))
     await server.start()
-    print(server.pid, server._keeper.pid, server.url.removeprefix("unix://"), flush=True)
+    print(server.pid, server._supervisor.pid, server.url.removeprefix("unix://"), flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -105,27 +105,27 @@ async def test_a_killed_server_is_started_again_with_its_data(server: EmbeddedSe
     assert server.pid != killed
 
 
-async def test_a_killed_keeper_takes_the_server_with_it_and_ensure_brings_both_back(server: EmbeddedServer) -> None:
+async def test_a_killed_supervisor_takes_the_server_with_it_and_ensure_brings_both_back(server: EmbeddedServer) -> None:
     await submit(server, 1)
     pid, url = server.pid, server.url
-    keeper = _keeper_of(pid)
-    os.kill(keeper, signal.SIGKILL)
+    supervisor = _supervisor_of(pid)
+    os.kill(supervisor, signal.SIGKILL)
     ended(pid)
     await server.ensure()
     assert (await tasks_in(server), server.url) == (1, url)
 
 
-def _keeper_of(pid: int) -> int:
+def _supervisor_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
 
 
 def test_nothing_outlives_a_killed_owner(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
-        server_pid, keeper_pid, socket = owner.stdout.readline().decode().split()
+        server_pid, supervisor_pid, socket = owner.stdout.readline().decode().split()
         owner.kill()
     ended(int(server_pid))
-    ended(int(keeper_pid))
+    ended(int(supervisor_pid))
     assert not Path(socket).parent.exists()
 
 

@@ -200,7 +200,7 @@ def test_the_broker_is_full_for_a_while(fleet: Fleet) -> None:
     try:
         eventually(lambda: _somebody_waits(fleet), f"somebody notices: {fleet.story()}")
     finally:
-        fleet.site.relieve()
+        fleet.site.make_room()
     fleet.finish().note("broker full", began)
 
 

@@ -47,7 +47,7 @@ class EmbeddedServer:
         self.parent_pipe_fd = -1
         self._parent_pipe_end = -1
         self._socket = Path()
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._supervisor: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -75,17 +75,17 @@ class EmbeddedServer:
         self._parent_pipe_end, self.parent_pipe_fd = os.pipe()
         self._socket = Path(_private_folder()) / "valkey.sock"
         (self.folder / URL_FILE).write_text(self.url, encoding="utf-8")
-        await self._start_keeper(program)
+        await self._start_supervisor(program)
 
     async def ready(self) -> None:
         """Wait until the server answers. Raises ``BrokerUnavailable`` when it does not come up."""
-        assert self._keeper is not None
-        await self._wait_until_ready(self._keeper)
+        assert self._supervisor is not None
+        await self._wait_until_ready(self._supervisor)
 
     async def ensure(self) -> None:
         """Start supervisor and server again if they are gone. (The supervisor restarts a dead server.)"""
-        if self._keeper is not None and self._keeper.poll() is not None:
-            await self._start_keeper(find_server())
+        if self._supervisor is not None and self._supervisor.poll() is not None:
+            await self._start_supervisor(find_server())
             await self.ready()
 
     async def stop(self, *, discard: bool = False) -> None:
@@ -97,18 +97,18 @@ class EmbeddedServer:
             if end >= 0:
                 os.close(end)
         self.parent_pipe_fd = self._parent_pipe_end = -1
-        if self._keeper is not None:
-            await _see_end(self._keeper)
+        if self._supervisor is not None:
+            await _see_end(self._supervisor)
             shutil.rmtree(self._socket.parent, ignore_errors=True)
             (self.folder / URL_FILE).unlink(missing_ok=True)
-        self._keeper = None
+        self._supervisor = None
         if discard:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    async def _start_keeper(self, program: str) -> None:
+    async def _start_supervisor(self, program: str) -> None:
         lock = await _locked(self.folder / "lock")
         try:
-            self._keeper = self._spawn(program, lock)
+            self._supervisor = self._spawn(program, lock)
         finally:
             os.close(lock)
 
@@ -142,10 +142,10 @@ class EmbeddedServer:
         }
         return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
-    async def _wait_until_ready(self, keeper_process: subprocess.Popen[bytes]) -> None:
+    async def _wait_until_ready(self, supervisor_process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not (answer := _ping(self._socket)).startswith(b"+PONG"):
-            if keeper_process.poll() is not None:
+            if supervisor_process.poll() is not None:
                 raise BrokerUnavailable(f"the embedded Valkey did not start: {self._last_words()}")
             # Reading a long append-only file back takes as long as it takes.
             if time.monotonic() > deadline and not answer.startswith(b"-LOADING"):
@@ -192,7 +192,7 @@ def _private_folder() -> str:
 
 
 async def _locked(path: Path) -> int:
-    """A descriptor that holds the lock; waits while an earlier keeper or server has it."""
+    """A descriptor that holds the lock; waits while an earlier supervisor or server has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         free = await _wait_for(lambda: _try_lock(descriptor), PREDECESSOR_SECONDS)

@@ -5,7 +5,7 @@ Run as a script by :mod:`ttg.brokers.embedded`:
 It imports only what starts in milliseconds. The coordinator and its local workers hold the write end of the parent
 pipe; when the last of them is gone, however it died, the pipe ends and so does the server. :data:`DISCARD` in the pipe
 says that nothing in the server is of use any more: it is killed at once. On Linux the kernel kills the server when the
-keeper itself dies.
+supervisor itself dies.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def _wakeup_on_child_death() -> int:
 
 
 def _start(command: list[str], pid_file: str) -> int:
-    keeper = os.getpid()
+    supervisor = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            _die_with(keeper)
+            _die_with(supervisor)
             os.execv(command[0], command)
         finally:
             os._exit(127)
@@ -72,13 +72,13 @@ def _start(command: list[str], pid_file: str) -> int:
     return pid
 
 
-def _die_with(keeper: int) -> None:
+def _die_with(supervisor: int) -> None:
     if sys.platform != "linux":
         return
     import ctypes
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != keeper:
+    if os.getppid() != supervisor:
         os._exit(1)
 
 

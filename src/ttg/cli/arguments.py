@@ -95,7 +95,7 @@ def chosen(args: argparse.Namespace, entry: EntryPoint) -> Options:
 
 def add_sweep(parser: Parser) -> None:
     """The function and the axes of its space."""
-    parser.add_argument("target", metavar="TARGET", help="file.py:function or package.module:function")
+    parser.add_argument("function", metavar="FUNCTION", help="file.py:function or package.module:function")
     parser.add_argument("axes", nargs="*", metavar="NAME=EXPRESSION", help="axes of the space; see `ttg run --help`")
 
 

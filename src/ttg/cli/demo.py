@@ -163,9 +163,9 @@ def _own_function(args: argparse.Namespace) -> OwnFunction | None:
     from ttg.function import function_from_text
     from ttg.space.expressions import parse_space
 
-    target, *axes = args.target_function
+    function, *axes = args.target_function
     space = parse_space(axes)
-    return OwnFunction(function_from_text(target, space.names), space)
+    return OwnFunction(function_from_text(function, space.names), space)
 
 
 def _conclude(results: list[DemoResult], config: DemoConfig) -> None:

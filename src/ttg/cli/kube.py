@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ttg.kube.layout import Cluster
 
 RUN_DESCRIPTION = """\
-Run TARGET on the cluster and bring its dataset back: `ttg run --on kubernetes`.
+Run FUNCTION on the cluster and bring its dataset back: `ttg run --on kubernetes`.
 
   ttg kube run --workers 50 --out prices sim.py:price spot='linspace(80,120,1000)' vol=0.1,0.2 --seed 7
 
-A target in a local file, and a file given with --params, are sent along; a target in a module must be in the image.
+A function in a local file, and a file given with --params, are sent along; a function in a module must be in the image.
 The same --run-id again follows a run that is under way.
 """
 
@@ -86,8 +86,8 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     from ttg.kube.layout import Sweep
     from ttg.run.request import made_up_id
 
-    run = chosen.run_id or made_up_id(args.target.rpartition(":")[2])
-    sweep = Sweep(run, args.target, tuple(args.axes), chosen)
+    run = chosen.run_id or made_up_id(args.function.rpartition(":")[2])
+    sweep = Sweep(run, args.function, tuple(args.axes), chosen)
     out = chosen.out or Path("ttg-runs") / run
     tell = _only_trouble if chosen.quiet or chosen.json else say
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ttg.run.request import RunRequest
 
 DESCRIPTION = """\
-Run TARGET over every combination of the given axes. An axis is NAME=EXPRESSION:
+Run FUNCTION over every combination of the given axes. An axis is NAME=EXPRESSION:
 
   spot='linspace(80,120,1000)'   vol=0.1,0.2,0.3   n='range(0,50)'   tol='logspace(-6,-2,5)'
   model=heston,sabr              fast=true,false   rate=0.01
@@ -58,7 +58,7 @@ def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:
         method=chosen.method,
         seed=chosen.seed,
     )
-    return new_request(function_from_text(args.target, space.names), space, settings, chosen)
+    return new_request(function_from_text(args.function, space.names), space, settings, chosen)
 
 
 def carry_out(request: RunRequest, chosen: Options) -> int:

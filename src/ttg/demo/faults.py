@@ -87,7 +87,7 @@ def _kill_child(victims: Victims) -> Harm:
 def _kill_broker(victims: Victims) -> Harm:
     assert victims.kill_broker is not None, "checked before the start"
     victims.kill_broker()
-    return Harm("", "SIGKILL to the broker; its keeper starts it again")
+    return Harm("", "SIGKILL to the broker; its supervisor starts it again")
 
 
 def _cut_network(victims: Victims) -> Harm:

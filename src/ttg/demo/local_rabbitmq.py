@@ -61,7 +61,7 @@ class LocalRabbitMQ:
         self.port = self.management_port = self._epmd_port = self._distribution_port = 0
         self._scripts: Path | None = None
         self._parent_pipe = -1
-        self._keepers: list[subprocess.Popen[bytes]] = []
+        self._supervisors: list[subprocess.Popen[bytes]] = []
 
     @property
     def url(self) -> str:
@@ -110,14 +110,14 @@ class LocalRabbitMQ:
         if self._parent_pipe >= 0:
             os.close(self._parent_pipe)
             self._parent_pipe = -1
-        for process in self._keepers:
+        for process in self._supervisors:
             await asyncio.to_thread(_see_end, process)
-        if self._keepers and self._scripts is None:
+        if self._supervisors and self._scripts is None:
             await asyncio.to_thread(self._docker, "rm", "--force", self._container)
-        self._keepers = []
+        self._supervisors = []
 
     def crash(self) -> None:
-        """Kill the server (SIGKILL); its keeper starts it again."""
+        """Kill the server (SIGKILL); its supervisor starts it again."""
         if self._scripts is None:
             self._docker("kill", self._container)
         else:
@@ -227,7 +227,7 @@ class LocalRabbitMQ:
                 stdout=log,
                 stderr=log,
             )
-        self._keepers.append(process)
+        self._supervisors.append(process)
 
     async def _wait_until_ready(self) -> None:
         try:
@@ -239,7 +239,7 @@ class LocalRabbitMQ:
     async def _wait_until(self, condition: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not condition():
-            ended = [process for process in self._keepers if process.poll() is not None]
+            ended = [process for process in self._supervisors if process.poll() is not None]
             if ended or time.monotonic() > deadline:
                 raise BrokerUnavailable(
                     f"the private RabbitMQ node {'ended' if ended else complaint}: see {self.folder / 'server.log'}"

@@ -80,7 +80,7 @@ def load(ref: FunctionRef, *, secret: Secret = None, cwd: Path | None = None) ->
     if ref.kind == "pickled":
         return _checked(unpickled(ref, secret), ref)
     if ref.kind not in ("file", "module"):
-        raise FunctionError(f"{ref}: unknown kind of target {ref.kind!r}: expected file, module or pickled")
+        raise FunctionError(f"{ref}: unknown kind of reference {ref.kind!r}: expected file, module or pickled")
     folder = (cwd or Path.cwd()).resolve()
     source = source_of(ref.kind, ref.location, folder)
     if ref.code and (source is None or source.code != ref.code):

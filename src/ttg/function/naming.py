@@ -80,7 +80,7 @@ def function_from_callable(
     secret: Secret = None,
     cwd: Path | None = None,
 ) -> FunctionRef:
-    """The target of a function object: its module or file if a worker can import it from there, otherwise
+    """The reference of a function object: its module or file if a worker can import it from there, otherwise
     (``__main__``, a notebook, a lambda, nested, partial) the function itself, pickled and signed with ``secret``.
     """
     if not callable(function):
@@ -126,7 +126,7 @@ def is_installed(path: Path) -> bool:
 
 
 def refreshed(ref: FunctionRef, *, cwd: Path | None = None) -> FunctionRef:
-    """The same target with the fingerprint its source has now."""
+    """The same reference with the fingerprint its source has now."""
     if ref.kind == "pickled":
         return ref
     source = source_of(ref.kind, ref.location, (cwd or Path.cwd()).resolve())

@@ -18,7 +18,7 @@ Secret = str | bytes | None
 
 
 def pickled_reference(function: Callable[..., Any], location: str, name: str, secret: Secret) -> FunctionRef:
-    """A target that carries its function, signed with ``secret``."""
+    """A reference that carries its function, signed with ``secret``."""
     import cloudpickle
 
     key = _key(secret, f"{location}:{name}")

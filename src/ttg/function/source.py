@@ -86,7 +86,7 @@ def read_source(path: Path, label: str) -> Source:
 
 
 def file_of(location: str, cwd: Path) -> Path:
-    """Where a file target lies: relative to the current folder unless absolute."""
+    """Where the file of a function lies: relative to the current folder unless absolute."""
     return (cwd / location).resolve()
 
 

@@ -19,15 +19,15 @@ MOST_BYTES = 1_000_000  # Kubernetes takes 1 MiB with everything around it
 def with_files(sweep: Sweep) -> Sweep:
     """The sweep as it is inside the pods, where the local files that it names lie in the working folder.
 
-    A target in a local file and the files that options name go along; a target in a module must be in the image.
+    A function in a local file and the files that options name go along; a function in a module must be in the image.
     """
-    files, target = dict[str, Path](), sweep.target
-    path, _, function = target.rpartition(":")
+    files, function = dict[str, Path](), sweep.function
+    path, _, name = function.rpartition(":")
     if path.endswith(".py"):
-        target = f"{_take(Path(path), files)}:{function}"
+        function = f"{_take(Path(path), files)}:{name}"
     named = {option.name: getattr(sweep.chosen, option.name) for option in every_option() if option.kind is FILE}
     inside = {name: Path(_take(path, files)) for name, path in named.items() if path is not None}
-    return replace(sweep, target=target, chosen=sweep.chosen.but(**inside), files=files)
+    return replace(sweep, function=function, chosen=sweep.chosen.but(**inside), files=files)
 
 
 def _take(path: Path, files: dict[str, Path]) -> str:

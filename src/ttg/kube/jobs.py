@@ -86,7 +86,7 @@ def worker_job(cluster: Cluster, sweep: Sweep) -> Object:
             "metadata": {"labels": marks},
             "spec": {
                 **_worker_pod(
-                    cluster, sweep, ["--until-run", f"{sweep.run}@{sweep.identity}", "--allow", sweep.target]
+                    cluster, sweep, ["--until-run", f"{sweep.run}@{sweep.identity}", "--allow", sweep.function]
                 ),
                 "restartPolicy": "Never",
             },

@@ -48,7 +48,7 @@ class Sweep:
     """
 
     run: str
-    target: str
+    function: str
     axes: tuple[str, ...] = ()
     chosen: Options = DEFAULTS
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Sweep:
         """What the coordinator's ``ttg run`` is told of it. A child without a limit of its own has its share of what
         the supervisor leaves."""
         limit = self.chosen.memory or (self.pod_mib - SUPERVISOR_MIB) // self.slots << 20
-        return [self.target, *self.axes, *as_words(self.chosen.but(memory=limit), EntryPoint.RUN)]
+        return [self.function, *self.axes, *as_words(self.chosen.but(memory=limit), EntryPoint.RUN)]
 
     @property
     def words_to_resume(self) -> list[str]:

@@ -184,8 +184,8 @@ class Collector:
             self._buffered_since = None
             return False
         self._buffered_since = now if self._buffered_since is None else self._buffered_since
-        patience = max(PART_AGE_SECONDS, PART_AGE_SHARE * (now - self._began))
-        return self._bytes >= self._part_bytes() or now - self._buffered_since >= patience
+        longest = max(PART_AGE_SECONDS, PART_AGE_SHARE * (now - self._began))
+        return self._bytes >= self._part_bytes() or now - self._buffered_since >= longest
 
     def _part_bytes(self) -> int:
         """A part is not larger than what is still to come: near the end they shrink, and the last is soon written."""

@@ -172,9 +172,9 @@ def run(
     chosen = choose(EntryPoint.API_RUN, options)
     settings = _with_secret(read_settings())
     points = _space(space)
-    target = _target(function, points, settings)
+    ref = _reference(function, points, settings)
     chosen = chosen.but(vectorized=chosen.vectorized or is_vectorized(function))
-    return _carry_out(new_request(target, points, settings, chosen), progress)
+    return _carry_out(new_request(ref, points, settings, chosen), progress)
 
 
 def resume(run: str | Path = "last", *, progress: bool = True, **options: Any) -> Run:
@@ -198,7 +198,7 @@ def _space(space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Sp
     return grid(**space) if isinstance(space, Mapping) else rows(space)
 
 
-def _target(function: Callable[..., Any] | str, space: Space, settings: Settings) -> Any:
+def _reference(function: Callable[..., Any] | str, space: Space, settings: Settings) -> Any:
     from ttg.function import function_from_callable, function_from_text
 
     if isinstance(function, str):

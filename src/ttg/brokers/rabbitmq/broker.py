@@ -53,7 +53,7 @@ class RabbitMQBroker(Broker):
     # -- lifecycle
 
     async def open(self) -> None:
-        await self._connections.get("publish", patience_seconds=0.0)
+        await self._connections.get("publish", timeout_seconds=0.0)
         await self._sender.publisher()
 
     async def close(self) -> None:

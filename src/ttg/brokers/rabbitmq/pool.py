@@ -35,15 +35,15 @@ class Connections:
         self._known = False
         self.regained_at = float("-inf")
 
-    async def get(self, purpose: str, patience_seconds: float | None = None) -> AmqpConnection:
-        """The open connection for ``purpose``; tries for ``patience_seconds`` (default: the configured timeout)."""
+    async def get(self, purpose: str, timeout_seconds: float | None = None) -> AmqpConnection:
+        """The open connection for ``purpose``; tries for ``timeout_seconds`` (default: the configured timeout)."""
         connection = self._connections.get(purpose)
         if connection is not None and connection.closed is None:
             return connection
         async with self._locks.setdefault(purpose, asyncio.Lock()):
             connection = self._connections.get(purpose)
             if connection is None or connection.closed is not None:
-                connection = self._connections[purpose] = await self._connect(purpose, patience_seconds)
+                connection = self._connections[purpose] = await self._connect(purpose, timeout_seconds)
         return connection
 
     async def close(self) -> None:
@@ -51,9 +51,9 @@ class Connections:
         links, self._connections = list(self._connections.values()), {}
         await asyncio.gather(*(connection.close() for connection in links))
 
-    async def _connect(self, purpose: str, patience_seconds: float | None) -> AmqpConnection:
-        patience = self._config.connect_timeout_seconds if patience_seconds is None else patience_seconds
-        deadline, pause = loop_time() + patience, FIRST_PAUSE_SECONDS
+    async def _connect(self, purpose: str, timeout_seconds: float | None) -> AmqpConnection:
+        timeout = self._config.connect_timeout_seconds if timeout_seconds is None else timeout_seconds
+        deadline, pause = loop_time() + timeout, FIRST_PAUSE_SECONDS
         parameters = connection_parameters(self._config, purpose, self._consumer)
         if purpose in self._connections:
             self._note_lost(str(self._connections[purpose].closed))

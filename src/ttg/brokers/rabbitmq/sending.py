@@ -31,7 +31,7 @@ class Sender:
         """A publisher whose channel is open; every queue is declared by then."""
         async with self._opening:
             if self._publisher is None or not self._publisher.usable:
-                connection = await self._topology.declare_patiently(lambda: self._connections.get("publish"))
+                connection = await self._topology.declare_retrying(lambda: self._connections.get("publish"))
                 self._publisher = await Publisher.on(connection)
             return self._publisher
 

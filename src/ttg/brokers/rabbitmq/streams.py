@@ -188,12 +188,12 @@ async def stream_length(connection: AmqpConnection, stream: str) -> int:
 
 
 async def _newest(reader: StreamReader) -> int:
-    offset, patience = -1, SHORTEST_WAIT_SECONDS
+    offset, longest = -1, SHORTEST_WAIT_SECONDS
     for _ in range(MOST_READS_OF_LAST_CHUNK):
-        entries = await reader.take(PREFETCH, patience)
+        entries = await reader.take(PREFETCH, longest)
         if not entries:
             break
-        offset, patience = entries[-1].offset, BURST_SECONDS
+        offset, longest = entries[-1].offset, BURST_SECONDS
     reader.detach()
     return offset
 

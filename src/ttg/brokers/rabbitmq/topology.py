@@ -38,7 +38,7 @@ RESULTS_KEPT = "1D"
 RESULTS_SEGMENT_BYTES = 64 * 2**20
 EVENT_BYTES = 400  # a typical event, to turn a number of events into a size
 RUNS_KEPT_BYTES = 16 * 2**20
-DOWN_PATIENCE_SECONDS = 8.0  # streams come back within a second after a restart, or never
+LONGEST_DOWN_SECONDS = 8.0  # streams come back within a second after a restart, or never
 DOWN_POLL_SECONDS = 0.2
 
 log = logging.getLogger("ttg.broker")
@@ -124,10 +124,10 @@ class Topology:
         for delay_ms in others:
             await self.retry_queue(connection, delay_ms)
 
-    async def declare_patiently(self, connect: Callable[[], Awaitable[AmqpConnection]]) -> AmqpConnection:
+    async def declare_retrying(self, connect: Callable[[], Awaitable[AmqpConnection]]) -> AmqpConnection:
         """As :meth:`declare`; returns the connection. RabbitMQ ends a connection that asks for a stream whose creation
         by somebody else has only just begun: a moment later all is well."""
-        deadline = loop_time() + DOWN_PATIENCE_SECONDS
+        deadline = loop_time() + LONGEST_DOWN_SECONDS
         while True:
             connection = await connect()
             try:
@@ -184,7 +184,7 @@ class Topology:
         """Declare a stream, or find its newest successor; returns the name to use."""
         while await inspect_queue(connection, _successor(name)) is not None:
             name = _successor(name)
-        deadline = loop_time() + DOWN_PATIENCE_SECONDS
+        deadline = loop_time() + LONGEST_DOWN_SECONDS
         while True:
             try:
                 await self._declare(connection, name, arguments)
