@@ -52,6 +52,12 @@ def on(*names: str) -> pytest.MarkDecorator:
 rounds = pytest.mark.parametrize("turn", ROUNDS)
 
 
+def by_silent(fleet: Fleet, pids: list[int]) -> list[int] | None:
+    """Whose calls are repeated when a worker falls silent: its own. RabbitMQ does not say in time what somebody holds,
+    so there its tasks may be taken for lost, and be submitted again besides."""
+    return pids if fleet.site.name.startswith("valkey") else None
+
+
 # ---------------------------------------------------------------------------------------------- processes
 
 
@@ -101,7 +107,7 @@ def test_a_zombie_is_counted_once(fleet: Fleet) -> None:
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
-    fleet.finish(repeats_of=frozen).note("worker frozen beyond its lease", began)
+    fleet.finish(repeats_of=by_silent(fleet, frozen)).note("worker frozen beyond its lease", began)
 
 
 @on(*BOTH)
@@ -133,7 +139,7 @@ def test_a_half_open_network_is_taken_over_by_lease(fleet: Fleet) -> None:
         fleet.join(1, url=fleet.site.url_through(proxy)).wait_for_calls(100)
         began, cut_off = time.time(), fleet.slots_of(fleet.workers[1])
         proxy.freeze()
-        fleet.finish(repeats_of=cut_off).note("half-open network", began)
+        fleet.finish(repeats_of=by_silent(fleet, cut_off)).note("half-open network", began)
         proxy.thaw()
     finally:
         fleet.retire()

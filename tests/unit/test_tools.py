@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,9 @@ def test_a_missing_program_is_a_failure_unless_tools_may_be_missing(
     monkeypatch.setenv("TTG_TEST_TOOLS", "skip")
     with pytest.raises(pytest.skip.Exception, match="expected chrome"):
         need_program("chrome", "chromium", install="chromium")
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """They lie in no package, so pytest would import only the first."""
+    names = Counter(path.name for path in Path(__file__).parents[1].rglob("test_*.py"))
+    assert not [name for name, count in names.items() if count > 1]
