@@ -122,6 +122,9 @@ class Show:
         while coordinator.settled < wanted:  # noqa: ASYNC110 - progress is polled, as any onlooker would
             await asyncio.sleep(POLL_SECONDS)
         assert self._observer is not None
+        deadline = asyncio.get_running_loop().time() + LATE_NEWS_SECONDS
+        while not self._victims(running).workers and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(POLL_SECONDS)
         share = coordinator.settled / coordinator.spec.size
         harm = inject(fault, self._victims(running))
         self._observer.fault_injected(fault, harm.victim, share, harm.text)

@@ -24,7 +24,7 @@ ROTATED_AT_ONCE = 200
 RESTORING_POLL_SECONDS = 0.005
 RESTORING_POLLS = 200
 TURN_SECONDS = 0.02
-QUIET_SECONDS = 1.0  # the queue is shorter than it said, or somebody else consumes it
+QUIET_SECONDS = 5.0  # the queue is shorter than it said, or somebody else consumes it; a busy server may need a second
 
 
 @dataclass(frozen=True, slots=True)
