@@ -65,8 +65,8 @@ def _of_arrow(values: pa.Array | pa.ChunkedArray) -> tuple[Number, Number, Numbe
     import pyarrow.compute as pc  # takes as long to import as the rest of pyarrow, and most runs do not need it
 
     found = pc.min_max(values).as_py()
-    wide = pa.types.is_integer(values.type) and _is_wide(len(values), found["min"], found["max"])
-    total: Number = pc.sum(values.cast(pa.float64()) if wide else values).as_py()
+    wide = pa.types.is_integer(values.type) and _is_wide(len(values) - values.null_count, found["min"], found["max"])
+    total: Number = pc.sum(values.cast(pa.float64(), safe=False) if wide else values).as_py()
     return total, found["min"], found["max"]
 
 
