@@ -131,3 +131,27 @@ def _traces(stranger: redis.Redis) -> set[str]:
         name.decode()
         for name in (*consumers, *stranger.hkeys("ttg.workers"), *stranger.zrange("ttg.workers.seen", 0, -1))
     }
+
+
+async def test_asking_for_work_and_renewing_are_signs_of_life(owner: Broker, server: RedisServer) -> None:
+    """By them the server knows for how long a worker that it cannot ask has been silent."""
+    await owner.submit([task()])
+    (held,) = await owner.lease(1, 5.0)
+    with redis.Redis.from_url(server.url) as stranger:
+
+        def forget() -> None:
+            stranger.zadd("ttg.workers.seen", {"owner": 0.0})
+
+        def seen() -> bool:
+            return (stranger.zscore("ttg.workers.seen", "owner") or 0.0) > 0.0
+
+        forget()
+        await owner.renew([held])
+        assert seen()
+
+        async def asks() -> bool:
+            await owner.lease(1, 0.1)
+            return seen()
+
+        forget()
+        await eventually(asks)
