@@ -122,9 +122,6 @@ class Show:
         while coordinator.settled < wanted:  # noqa: ASYNC110 - progress is polled, as any onlooker would
             await asyncio.sleep(POLL_SECONDS)
         assert self._observer is not None
-        deadline = asyncio.get_running_loop().time() + LATE_NEWS_SECONDS
-        while not self._victims(running).workers and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(POLL_SECONDS)
         share = coordinator.settled / coordinator.spec.size
         harm = inject(fault, self._victims(running))
         self._observer.fault_injected(fault, harm.victim, share, harm.text)
@@ -140,14 +137,13 @@ class Show:
         self._distant.start()
 
     def _victims(self, running: Running) -> Victims:
-        ours = {process.pid for process in running.workers.processes.values()} if running.workers else set()
-        heard = {name: beat.pid for name, (_, beat) in running.coordinator.fleet.beats.items()}
-        distant = {process.pid for process in self._distant.processes.values()} if self._distant else set()
+        ours = running.workers.pids if running.workers else {}
+        distant = list(self._distant.pids) if self._distant else []
         return Victims(
-            workers={name: pid for name, pid in heard.items() if pid in ours},
+            workers={name: ours[name] for name in running.coordinator.fleet.beats if name in ours} or ours,
             kill_broker=self._broker.node.crash if self._broker.node else _killer(running.server),
             cut_network=self._proxy.cut if self._proxy else None,
-            distant=next((name for name, pid in heard.items() if pid in distant), ""),
+            distant=distant[0] if distant else "",
         )
 
     def _on_recovery(self, seconds: float) -> None:

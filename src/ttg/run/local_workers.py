@@ -62,6 +62,7 @@ class LocalWorkers:
     def _start_one(self, number: int) -> None:
         assert self._parent_pipe is not None
         parent_pipe = self._parent_pipe[0]
+        self.lives[number] += 1
         command = [sys.executable, "-m", "ttg", "worker", *self.command.arguments, "--parent-pipe-fd", str(parent_pipe)]
         with self._log(number) as log:
             self.processes[number] = subprocess.Popen(
@@ -77,7 +78,6 @@ class LocalWorkers:
 
     def _name(self, number: int) -> str:
         """``w1-3f2a``; ``w1.2-3f2a`` for its replacement. A name is a consumer of the broker, and never used again."""
-        self.lives[number] += 1
         life = f".{self.lives[number]}" if self.lives[number] > 1 else ""
         return f"w{number}{life}-{self.tag}"
 
@@ -101,6 +101,11 @@ class LocalWorkers:
     def _count_death(self, number: int) -> None:
         quick = monotonic() - self.started_at[number] < QUICK_DEATH_SECONDS
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by the names of the workers."""
+        return {self._name(number): process.pid for number, process in self.processes.items()}
 
     @property
     def alive(self) -> int:
