@@ -13,6 +13,15 @@ from ttg.errors import BrokerUnavailable
 from waiting import eventually
 
 
+async def results(broker: Broker) -> set[str]:
+    """Of which tasks there are results. One reading gives what is there soonest, which need not be all."""
+    found, cursor = set[str](), None
+    while messages := await broker.read_results(cursor, 1000, 0.5):
+        found.update(message.header.task for message in messages)
+        cursor = messages[-1].cursor
+    return found
+
+
 async def settle_everything(broker: Broker, held: list[Delivery]) -> int:
     """Work off what is on the queue; returns how many results there are. What the broker did not take stays ``held``
     and is settled again, as a worker does."""
@@ -20,7 +29,7 @@ async def settle_everything(broker: Broker, held: list[Delivery]) -> int:
         held += await broker.lease(100, 0.2)
         await broker.settle([done(delivery) for delivery in held])
         held.clear()
-        return len({message.header.task for message in await broker.read_results(None, 1000, 0)})
+        return len(await results(broker))
     except BrokerUnavailable:
         return -1
 
