@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ttg.brokers.base import Broker
+from ttg.brokers.base import Broker, ResultMessage
 from ttg.brokers.memory import MemoryBroker
 from ttg.brokers.rabbitmq import RabbitMQBroker
 from ttg.brokers.rabbitmq.rotation import peek
@@ -29,3 +29,17 @@ async def _bodies(broker: Broker) -> list[bytes]:
     assert isinstance(broker, RabbitMQBroker)
     connection, names = await broker._connections.get("read"), broker._names
     return [seen.body for seen in await peek(connection, names.dlq, lambda seen: seen.kind == "dead letter", MOST)]
+
+
+async def read_all(broker: Broker, run: str | None = None, after: str | None = None) -> list[ResultMessage]:
+    """The results log, page by page: one reading gives what is there soonest, which need not be all."""
+    found: list[ResultMessage] = []
+    while page := await broker.read_results(found[-1].cursor if found else after, 3, 0.5, run):
+        assert len(page) <= 3
+        found += page
+    return found
+
+
+def task_ids(messages: list[ResultMessage]) -> set[str]:
+    """Of which tasks these are."""
+    return {message.header.task for message in messages}

@@ -6,20 +6,12 @@ import asyncio
 
 import pytest
 from backends import Backend, Clients
+from looking import read_all, task_ids
 from making import done, tasks
 
 from ttg.brokers.base import Broker, Delivery
 from ttg.errors import BrokerUnavailable
 from waiting import eventually
-
-
-async def results(broker: Broker) -> set[str]:
-    """Of which tasks there are results. One reading gives what is there soonest, which need not be all."""
-    found, cursor = set[str](), None
-    while messages := await broker.read_results(cursor, 1000, 0.5):
-        found.update(message.header.task for message in messages)
-        cursor = messages[-1].cursor
-    return found
 
 
 async def settle_everything(broker: Broker, held: list[Delivery]) -> int:
@@ -29,7 +21,7 @@ async def settle_everything(broker: Broker, held: list[Delivery]) -> int:
         held += await broker.lease(100, 0.2)
         await broker.settle([done(delivery) for delivery in held])
         held.clear()
-        return len(await results(broker))
+        return len(task_ids(await read_all(broker)))
     except BrokerUnavailable:
         return -1
 

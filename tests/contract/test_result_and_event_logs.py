@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from backends import Clients
+from looking import read_all, task_ids
 from making import done, tasks
 
-from ttg.brokers.base import Broker, ResultMessage
+from ttg.brokers.base import Broker
 from ttg.messages import BrokerTrouble, Event
 from waiting import eventually
 
@@ -19,18 +20,6 @@ async def settle_some(broker: Broker, count: int, run: str = "r", payload: bytes
         deliveries = await broker.lease(left, 5.0)
         assert all(await broker.settle([done(delivery, payload) for delivery in deliveries]))
         left -= len(deliveries)
-
-
-async def read_all(broker: Broker, run: str | None = None, after: str | None = None) -> list[ResultMessage]:
-    found: list[ResultMessage] = []
-    while page := await broker.read_results(found[-1].cursor if found else after, 3, 0.5, run):
-        assert len(page) <= 3
-        found += page
-    return found
-
-
-def task_ids(messages: list[ResultMessage]) -> set[str]:
-    return {message.header.task for message in messages}
 
 
 def trouble(text: str) -> Event:

@@ -119,7 +119,7 @@ def claimed(current: RunRecord | None, wanted: RunRecord, *, force: bool = False
     if current is None:
         return wanted
     if current.identity != wanted.identity:
-        if current.is_active and current.status_at(wanted.renewed) is RunStatus.ACTIVE:
+        if current.status_at(wanted.renewed) is RunStatus.ACTIVE:
             raise RunConflictError(
                 f"run id {current.run!r} is in use: {current.function}, {current.size:,} parameters, led by "
                 f"{current.leader} since {_clock(current.started)}: choose another --run-id, or wait for it to end"

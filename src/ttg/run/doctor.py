@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 from ttg.brokers import connect
 from ttg.brokers.base import BrokerConfig
 from ttg.errors import BrokerError, SettingsError
+from ttg.run.request import usable_cores
 from ttg.settings import Settings
 
 LEAST_FREE_BYTES = 1 << 30
@@ -50,8 +50,7 @@ def _python() -> Finding:
 
 
 def _cores() -> Finding:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Finding("good", "cores", f"{count} usable; `ttg run` starts as many workers unless told otherwise")
+    return Finding("good", "cores", f"{usable_cores()} usable; `ttg run` starts as many workers unless told otherwise")
 
 
 def _extras() -> list[Finding]:

@@ -108,13 +108,11 @@ class Leadership:
         """Another run has the id. If nobody leads it, it leaves first: nobody could name afterwards what it left.
 
         Clocks may differ: of one that is active and looks abandoned, or renewed in the future, we see for ourselves."""
-        now = unix_time()
-        free = not current.is_active
-        if current.is_active and not 0.0 <= now - current.renewed <= current.lease_seconds:
+        if current.is_active:
+            if 0.0 <= unix_time() - current.renewed <= current.lease_seconds:
+                return
             await self._watch(current)
-            free = True
-        if free:
-            await self._broker.forget_run(current)
+        await self._broker.forget_run(current)
 
     async def _watch(self, current: RunRecord) -> None:
         """Whether its leader shows up: ``RunConflictError`` if so."""

@@ -94,7 +94,7 @@ def _request(
         settings=replace(settings, namespace=chosen.namespace or settings.namespace),
         out=out,
         broker_url=url,
-        workers=_cores() if chosen.workers is None else chosen.workers,
+        workers=usable_cores() if chosen.workers is None else chosen.workers,
         slots=chosen.slots,
         replace_workers=chosen.replace,
         options=CoordinatorConfig(chunk_size=chosen.chunk_size, max_failures=most, keep_result_bytes=keep),
@@ -123,7 +123,8 @@ def _same_function(folder: RunFolder, *, force: bool) -> RunSpec:
     return changed
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -113,7 +113,7 @@ class RunCache:
         changed = []
         for name, run in list(self._runs.items()):
             record = await self._broker.find_run(name)
-            if record is not None and record.identity == run.record.identity and record.epoch == run.record.epoch:
+            if record is not None and record.life == run.life:
                 run.record = record
             else:
                 run.record = msgspec.structs.replace(run.record, status=RunStatus.ABANDONED)

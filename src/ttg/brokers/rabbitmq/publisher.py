@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,9 @@ class Outgoing:
     kind: str
     headers: dict[str, Any] | None = None
     content_type: str = "application/json"
+
+
+Publish = Callable[[list[Outgoing]], Awaitable[None]]
 
 
 @dataclass(slots=True, eq=False)

@@ -9,13 +9,13 @@ lose one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel
-from ttg.brokers.rabbitmq.publisher import Outgoing
+from ttg.brokers.rabbitmq.publisher import Outgoing, Publish
 from ttg.brokers.rabbitmq.topology import inspect_queue
 from ttg.errors import BrokerError
 
@@ -41,9 +41,6 @@ class Seen:
         """The same message, to be published once more."""
         headers = {name: value for name, value in self.headers.items() if not name.startswith("x-")}
         return Outgoing(queue, self.body, self.kind, headers, self.content_type)
-
-
-Publish = Callable[[list[Outgoing]], Awaitable[None]]
 
 
 @asynccontextmanager

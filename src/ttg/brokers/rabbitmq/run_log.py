@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from ttg.brokers.rabbitmq.connection import AmqpConnection
-from ttg.brokers.rabbitmq.publisher import Outgoing
+from ttg.brokers.rabbitmq.publisher import Outgoing, Publish
 from ttg.brokers.rabbitmq.streams import StreamEntry, StreamReader, last_offset
 from ttg.clock import loop_time
 from ttg.errors import BrokerUnavailable, MessageError
@@ -266,6 +266,3 @@ class RunRegistry:
         """Let everybody forget a run, ``always`` or only if its record has not changed."""
         self._own_specs.pop(record.identity, None)
         await self._publish([removal_message(self._stream(), record, always=always)])
-
-
-Publish = Callable[[list[Outgoing]], Awaitable[None]]
