@@ -195,6 +195,7 @@ def test_an_older_coordinator_of_a_run_leaves_it_and_its_folder_to_the_newer(
         eventually(has_rows(first), "the first is under way")
     else:
         eventually(lambda: look(url, namespace, status_of("daily")) == "active", "the run is claimed")
+        eventually(lambda: first.info()["epoch"] == 1, "its folder says so")
     look(url, namespace, supersede)
     before = first.info()
     assert first.wait() == 2, first.said()
