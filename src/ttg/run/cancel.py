@@ -18,9 +18,10 @@ from functools import partial
 from ttg.brokers.base import Broker
 from ttg.clock import loop_time, unix_time
 from ttg.errors import InputError, RunConflictError
-from ttg.messages import AnyEvent, RunEnded, RunRecord, RunStatus, WorkerHeartbeat, WorkerStopped, identity_of_key
+from ttg.messages import AnyEvent, RunEnded, RunRecord, RunStatus
 from ttg.messages.records import cancelled
 from ttg.results.folder import RunFolder
+from ttg.run.fleet import Fleet
 
 AT_MOST_SECONDS = 15.0
 
@@ -31,22 +32,18 @@ class Participants:
 
     run: RunRecord
     coordinated: bool
-    busy: set[str] = field(default_factory=set)
+    fleet: Fleet = field(default_factory=Fleet)
 
     def saw(self, event: AnyEvent) -> None:
         """One event."""
+        self.fleet.saw(event, event.at)
         if isinstance(event, RunEnded) and event.identity == self.run.identity:
             self.coordinated = False
-        elif isinstance(event, WorkerHeartbeat):
-            holds = any(identity_of_key(key) == self.run.identity for key in event.holding)
-            (self.busy.add if holds else self.busy.discard)(event.worker)
-        elif isinstance(event, WorkerStopped):
-            self.busy.discard(event.worker)
 
     @property
     def are_gone(self) -> bool:
         """The coordinator has left or was not there, and no worker is known to hold a task."""
-        return not self.coordinated and not self.busy
+        return not self.coordinated and not self.fleet.holds(self.run.identity)
 
 
 async def cancel(broker: Broker, run: str) -> Counter[str]:
