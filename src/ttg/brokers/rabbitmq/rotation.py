@@ -24,7 +24,7 @@ ROTATED_AT_ONCE = 200
 RESTORING_POLL_SECONDS = 0.005
 RESTORING_POLLS = 200
 TURN_SECONDS = 0.02
-QUIET_SECONDS = 5.0  # the queue is shorter than it said, or somebody else consumes it; a busy server may need a second
+QUIET_SECONDS = 1.0  # the queue is shorter than it said, or somebody else consumes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ async def turn(connection: AmqpConnection, queue: str) -> AsyncIterator[None]:
 async def peek(connection: AmqpConnection, queue: str, wanted: Callable[[Seen], bool], limit: int) -> list[Seen]:
     """Up to ``limit`` messages that are ``wanted``, oldest first; all of them stay where they are."""
     found: list[Seen] = []
-    ready, _ = await inspect_queue(connection, queue) or (0, 0)
+    ready, others = await inspect_queue(connection, queue) or (0, 0)
     if not ready:
         return found
     left = min(ready, LARGEST_PREFETCH)
@@ -72,15 +72,16 @@ async def peek(connection: AmqpConnection, queue: str, wanted: Callable[[Seen], 
             left -= 1
             if wanted(seen):
                 found.append(seen)
-    await _wait_until_restored(connection, queue, ready)
+    if not others:
+        await _wait_until_restored(connection, queue, ready)
     return found
 
 
 async def _wait_until_restored(connection: AmqpConnection, queue: str, ready: int) -> None:
-    """The broker gives messages back some time after it closed a channel."""
+    """The broker gives messages back some time after it closed a channel, and counts our consumer until then."""
     for _ in range(RESTORING_POLLS):
-        now, consumers = await inspect_queue(connection, queue) or (ready, 0)
-        if consumers or now >= ready:
+        now, _ = await inspect_queue(connection, queue) or (ready, 0)
+        if now >= ready:
             return
         await asyncio.sleep(RESTORING_POLL_SECONDS)
 
