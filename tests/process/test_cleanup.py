@@ -107,6 +107,28 @@ def test_an_active_run_is_pointed_out(redis: RedisServer, capsys: Capture) -> No
     assert "ACTIVE: run busy" in capsys.readouterr().out
 
 
+def test_one_run_goes_from_the_broker_and_its_neighbours_stay(redis: RedisServer, capsys: Capture) -> None:
+    async def put() -> None:
+        broker = connect(read_settings().broker_config(redis.url), "test")
+        await broker.open()
+        for run, renewed in (("over", 1.0), ("next", 1.0), ("busy", unix_time())):
+            record = RunRecord(run=run, identity=f"of-{run}", renewed=renewed)
+            await broker.change_run(run, lambda _, record=record: record)  # type: ignore[misc]
+            await broker.submit([Task(run=run, identity=f"of-{run}", id=f"t-{run}", ranges=((0, 10),))])
+        await broker.close()
+
+    asyncio.run(put())
+    assert main(["cleanup", "over", "--broker", redis.url, "--dry-run"]) == 0
+    assert "would remove: run over in redis" in capsys.readouterr().out
+    assert main(["cleanup", "over", "--broker", redis.url, "--force"]) == 0
+    assert ask(redis.url, "HKEYS", "ttg.runs") == [b"next", b"busy"]
+    assert ask(redis.url, "XLEN", "ttg.tasks") == 2
+    assert main(["cleanup", "busy", "--broker", redis.url, "--force"]) == 2
+    assert "run busy goes on, led by" in capsys.readouterr().err
+    assert main(["cleanup", "over", "--broker", redis.url]) == 2
+    assert "no run 'over'" in capsys.readouterr().err
+
+
 def queue_names(server: RabbitMQServer) -> dict[str, str]:
     rows = json.loads(asyncio.run(server.control("list_queues", "name", "messages", "--formatter", "json", "--quiet")))
     return {row["name"]: row["messages"] for row in rows}

@@ -13,7 +13,7 @@ from results_fakes import spec_of
 
 import ttg
 from ttg.errors import InputError, RunConflictError, StorageError
-from ttg.results.folder import RunFolder, find_run, forget_run, list_runs
+from ttg.results.folder import RunFolder, find_run, forget_run, list_runs, list_runs_of
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
@@ -86,6 +86,10 @@ def test_runs_are_found_by_id_prefix_path_and_last(tmp_path: Path) -> None:
     assert find_run(str(tmp_path / "a"), home).path == first.path
     with pytest.raises(InputError, match="alpha-1, alpha-2"):
         find_run("alp", home)
+    with pytest.raises(InputError, match="did you mean alpha-1"):
+        find_run("alhpa-1", home)
+    with pytest.raises(InputError, match="no run 'xx"):
+        find_run("x" * 5000, home)
     with pytest.raises(InputError, match="ttg runs"):
         find_run("beta", home)
     forget_run(second, home, delete=True)
@@ -93,6 +97,26 @@ def test_runs_are_found_by_id_prefix_path_and_last(tmp_path: Path) -> None:
     assert not second.path.exists()
     with pytest.raises(InputError, match="no runs are known"):
         find_run("last", tmp_path / "nowhere")
+
+
+def test_last_is_the_last_of_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, here, elsewhere = tmp_path / "home", tmp_path / "here", tmp_path / "elsewhere"
+    for folder in (here, elsewhere):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    started_here = RunFolder.create(elsewhere / "out", spec_of(5, "a"), home)
+    monkeypatch.chdir(elsewhere)
+    lies_here = RunFolder.create(here / "out", spec_of(5, "b"), home)
+    other = RunFolder.create(tmp_path / "c", spec_of(5, "c"), home)
+    assert find_run("last", home).path == other.path
+    monkeypatch.chdir(here)
+    assert [run.path for run in list_runs_of(here, home)] == [started_here.path, lies_here.path]
+    assert find_run("last", home).path == lies_here.path
+    assert [run.spec.run for run in list_runs_of(tmp_path, home)] == ["a", "b", "c"], "those below, too"
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(InputError, match=r"in this folder or below: `ttg runs --all` .* last c"):
+        find_run("last", home)
 
 
 def test_the_version_recorded_is_that_of_the_package() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
+from ttg.errors import InputError
 from ttg.options import EntryPoint
 
 if TYPE_CHECKING:
@@ -46,9 +47,12 @@ def cancel(args: argparse.Namespace) -> int:
 
 def _id_of(text: str) -> str:
     """The id of the run that a person means; the broker may know runs of other machines, by their ids."""
-    from pathlib import Path
-
-    return arguments.find(text).spec.run if text == "last" or Path(text).is_dir() else text
+    try:
+        return arguments.find(text).spec.run
+    except InputError:
+        if text == "last":
+            raise
+        return text
 
 
 async def _cancel_at(url: str, run: str, settings: Any) -> Mapping[str, int]:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
-from ttg.errors import BrokerError, SettingsError, TTGError
+from ttg.errors import BrokerError, InputError, RunConflictError, SettingsError, TTGError
 from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
+    from ttg.results.folder import RunFolder
     from ttg.run.cleanup import Removal
     from ttg.settings import Settings
 
 DESCRIPTION = """\
-List what TTG left behind, ask, and remove exactly that: queues and keys of TTG's namespace, pods and other resources
-with the label ttg.io/project=distributed-compute, run folders registered on this machine. Foreign keys, queues, pods
-and folders are never touched. Which broker: --broker, or the environment (TTG_BROKER, REDIS_*, RABBITMQ_*).
+List what TTG left behind, ask, and remove exactly that.
+
+With RUN it is that run: its folder with the table, and what the broker (--broker, or the environment's) still has of
+it. Else it is what the options say: queues and keys of TTG's namespace, pods and other resources with the label
+ttg.io/project=distributed-compute, run folders registered on this machine. Foreign keys, queues, pods and folders
+are never touched. Which broker: --broker, or the environment (TTG_BROKER, REDIS_*, RABBITMQ_*).
 """
 
 
@@ -27,11 +32,12 @@ def add(subparsers: Subparsers) -> None:
     parser = arguments.add_command(
         subparsers, "cleanup", cleanup, "remove what TTG left behind, and nothing else", DESCRIPTION
     )
+    parser.add_argument("run", nargs="*", metavar="RUN", help=f"only these runs: {arguments.RUN_HELP}")
     arguments.add_flag(parser, "--all", "everything below")
     arguments.add_flag(parser, "--pods", "resources of the Kubernetes cluster kubectl talks to")
     arguments.add_flag(parser, "--redis", "TTG's keys in the Redis or Valkey of the environment")
     arguments.add_flag(parser, "--rabbitmq", "TTG's queues in the RabbitMQ of the environment")
-    arguments.add_flag(parser, "--runs", "run folders of this machine, with their tables")
+    arguments.add_flag(parser, "--runs", "all run folders of this machine, with their tables")
     arguments.add_flag(parser, "--dry-run", "only list")
     arguments.add_flag(parser, "--force", "do not ask")
     arguments.add_options(parser, EntryPoint.CLEANUP)
@@ -44,9 +50,17 @@ def cleanup(args: argparse.Namespace) -> int:
     from ttg.run.cleanup import carry_out
 
     chosen = arguments.chosen(args, EntryPoint.CLEANUP)
-    if not (args.all or args.pods or args.redis or args.rabbitmq or args.runs or chosen.broker):
-        raise SettingsError("nothing chosen: expected --all, or some of --pods --redis --rabbitmq --runs --broker URL")
-    removals, refusals = asyncio.run(_find(args, chosen, arguments.read_settings(chosen)))
+    kinds = [kind for kind in ("all", "pods", "redis", "rabbitmq", "runs") if getattr(args, kind)]
+    if args.run and kinds:
+        raise SettingsError(f"--{kinds[0]} does not go with RUN: give one of them")
+    if not (args.run or kinds or chosen.broker):
+        raise SettingsError(
+            "nothing chosen: expected RUN (`ttg runs` lists them), --all, or some of --pods --redis --rabbitmq --runs "
+            "--broker URL"
+        )
+    settings = arguments.read_settings(chosen)
+    find = _find_named(args.run, chosen, settings) if args.run else _find(args, chosen, settings)
+    removals, refusals = asyncio.run(find)
     for refusal in refusals:
         print(f"left alone: {refusal}", file=sys.stderr)
     _list(removals, "would remove" if args.dry_run else "to remove")
@@ -56,7 +70,8 @@ def cleanup(args: argparse.Namespace) -> int:
             print("nothing was removed")
             return 0
         failed = asyncio.run(carry_out(removals, print))
-    return 3 if refusals or failed else 0
+    unseen = [refusal for refusal in refusals if not isinstance(refusal, RunConflictError)]
+    return 3 if unseen or failed else 0
 
 
 def _list(removals: list[Removal], heading: str) -> None:
@@ -66,6 +81,38 @@ def _list(removals: list[Removal], heading: str) -> None:
             print(f"    {detail}")
     if not removals:
         print("nothing of TTG's was found: nothing to do")
+
+
+async def _find_named(
+    names: Sequence[str], chosen: Options, settings: Settings
+) -> tuple[list[Removal], list[TTGError]]:
+    """These runs, each on disk and in the broker. One that goes on, or that nobody knows, ends the command."""
+    from ttg.run.cleanup import find_run_in_broker, run_removal
+
+    removals: dict[str, Removal] = {}
+    refusals: dict[str, TTGError] = {}
+    url = chosen.broker or settings.broker_url
+    for name in names:
+        folder, unknown = _folder(name)
+        found = [run_removal(folder, settings.home)] if folder else []
+        run, identity = (folder.spec.run, folder.spec.identity) if folder else (name, None)
+        try:
+            if url and (there := await find_run_in_broker(settings, url, run, identity)):
+                found.append(there)
+        except BrokerError as error:
+            refusals[str(error)] = error
+        if unknown and not found:
+            raise unknown
+        removals.update({removal.what: removal for removal in found})
+    return list(removals.values()), list(refusals.values())
+
+
+def _folder(name: str) -> tuple[RunFolder | None, InputError | None]:
+    """The folder of a run, or why there is none here: the broker may know runs of other machines."""
+    try:
+        return arguments.find(name), None
+    except InputError as error:
+        return None, error
 
 
 async def _find(args: argparse.Namespace, chosen: Options, settings: Settings) -> tuple[list[Removal], list[TTGError]]:
@@ -86,7 +133,8 @@ async def _find(args: argparse.Namespace, chosen: Options, settings: Settings) -
         except TTGError as error:
             refusals.append(error)
     if args.runs or args.all:
-        removals += find_runs(settings.home)
+        folders, held = find_runs(settings.home)
+        removals, refusals = removals + folders, refusals + held
     return removals, refusals
 
 

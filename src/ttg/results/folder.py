@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ class RunInfo(Message, frozen=True, kw_only=True, omit_defaults=False):
     """The contents of ``run.json``. Times are Unix seconds; ``seconds`` is how long coordinators were at it.
 
     ``state`` is what its coordinator said last, ``epoch`` which one that was, counted. ``statistics`` maps a column to
-    its count, nulls, sum, min, max and mean (once the run is finalised).
+    its count, nulls, sum, min, max and mean (once the run is finalised). ``started_in`` is the folder in which somebody
+    started it.
     """
 
     spec: RunSpec
@@ -46,6 +48,7 @@ class RunInfo(Message, frozen=True, kw_only=True, omit_defaults=False):
     dead: int = 0
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     statistics: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    started_in: str = ""
 
 
 class RunFolder:
@@ -67,7 +70,8 @@ class RunFolder:
             for name in ("results", "dead", "logs"):
                 (path / name).mkdir(exist_ok=True)
             now = unix_time()
-            folder = cls(path, RunInfo(spec=spec, created=now, updated=now, size=spec.size, versions=_versions()))
+            info = RunInfo(spec=spec, created=now, updated=now, size=spec.size, versions=_versions())
+            folder = cls(path, msgspec.structs.replace(info, started_in=os.getcwd()))
             folder._write()
         if home is not None:
             link_run(folder, home)
@@ -276,35 +280,61 @@ def link_run(folder: RunFolder, home: Path) -> None:
         os.replace(temporary, link)
 
 
-def list_runs(home: Path) -> list[RunFolder]:
-    """The runs known under ``home`` that still exist, oldest first."""
+def list_runs(home: Path, beginning: str = "") -> list[RunFolder]:
+    """The runs known under ``home`` that still exist, oldest first; with ``beginning``, those whose id begins so."""
     found: dict[Path, RunFolder] = {}
     for link in sorted((home / "runs").glob("[!.]*")):
         with contextlib.suppress(InputError, StorageError):
-            folder = RunFolder.open(link.resolve())
-            if folder.spec.run == link.name:  # otherwise another run has been given that folder since
-                found[folder.path] = folder
+            if link.name.startswith(beginning):
+                folder = RunFolder.open(link.resolve())
+                if folder.spec.run == link.name:  # otherwise another run has been given that folder since
+                    found[folder.path] = folder
     return sorted(found.values(), key=lambda folder: folder.info.created)
 
 
-def find_run(text: str | Path, home: Path) -> RunFolder:
-    """The run that a person means: a path, ``last``, an id, or the beginning of exactly one id."""
-    if (Path(text) / RUN_FILE).is_file():
-        return RunFolder.open(text)
-    runs = list_runs(home)
-    if not runs:
-        raise InputError(f"no run {str(text)!r}: no runs are known under {home}; give the path of a run folder")
-    if str(text) == "last":
-        return runs[-1]
-    matches = [run for run in runs if run.spec.run == str(text)] or [
-        run for run in runs if run.spec.run.startswith(str(text))
+def list_runs_of(here: Path, home: Path) -> list[RunFolder]:
+    """Those of them that were started in the folder ``here`` or below, or lie there."""
+    return [
+        run for run in list_runs(home) if any(Path(at).is_relative_to(here) for at in (run.info.started_in, run.path))
     ]
+
+
+def find_run(text: str | Path, home: Path) -> RunFolder:
+    """The run that a person means: a path, ``last`` (of this folder), an id, or the beginning of exactly one id."""
+    text = str(text)
+    with contextlib.suppress(OSError, ValueError):  # what cannot be a path may still be an id
+        if (Path(text) / RUN_FILE).is_file():
+            return RunFolder.open(text)
+    if text == "last":
+        return _last_run(home)
+    matches = list_runs(home, text)
+    matches = [run for run in matches if run.spec.run == text] or matches
     if len(matches) == 1:
         return matches[0]
     if matches:
         names = ", ".join(run.spec.run for run in matches[:5])
-        raise InputError(f"{str(text)!r} could be any of {names}: give more of the id")
-    raise InputError(f"no run {str(text)!r}: `ttg runs` lists the {len(runs)} known ones; a path or 'last' works, too")
+        more = f" and {len(matches) - 5} others" if len(matches) > 5 else ""
+        raise InputError(f"{text!r} could be any of {names}{more}: give more of the id")
+    raise InputError(f"no run {text!r}: {_known(text, home)}")
+
+
+def _last_run(home: Path) -> RunFolder:
+    if runs := list_runs_of(Path.cwd(), home):
+        return runs[-1]
+    everywhere = list_runs(home)
+    where = f": `ttg runs --all` lists those of other folders, last {everywhere[-1].spec.run}" if everywhere else ""
+    raise InputError(
+        f"no run was started in this folder or below{where or ', and no runs are known under ' + str(home)}"
+    )
+
+
+def _known(text: str, home: Path) -> str:
+    names = [run.spec.run for run in list_runs(home)]
+    if not names:
+        return f"no runs are known under {home}; give the path of a run folder"
+    if close := get_close_matches(text, names, 1):
+        return f"did you mean {close[0]}? `ttg runs` lists them"
+    return f"`ttg runs --all` lists the {len(names)} known ones; a path or 'last' works, too"
 
 
 def forget_run(folder: RunFolder, home: Path, *, delete: bool = False) -> None:

@@ -16,9 +16,10 @@ from pathlib import Path
 from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig
 from ttg.clock import unix_time
-from ttg.errors import TTGError
+from ttg.errors import RunConflictError, TTGError
 from ttg.messages import RunStatus
 from ttg.results.folder import RunFolder, forget_run, list_runs
+from ttg.run.report import counts
 from ttg.settings import Settings
 
 RUN_ENTRIES = ("results", "dead", "logs", "broker", "rows", "lock", "run.json")
@@ -67,26 +68,64 @@ async def _purge(config: BrokerConfig) -> None:
         await broker.close()
 
 
-def find_runs(home: Path) -> list[Removal]:
-    """Registered run folders that no coordinator holds."""
-    return [removal for folder in list_runs(home) if (removal := _run(folder, home))]
-
-
-def _run(folder: RunFolder, home: Path) -> Removal | None:
+async def find_run_in_broker(settings: Settings, url: str, run: str, identity: str | None) -> Removal | None:
+    """Messages and record of one run (of this ``identity``, if that is known) in the broker at ``url``; ``None`` when
+    it has none. Changes nothing. Raises ``BrokerError``, and ``RunConflictError`` for one that goes on."""
+    config = settings.broker_config(url)
+    broker = connect(config, "cleanup")
     try:
-        folder.lock().close()
-    except TTGError:
-        return None
+        record = await broker.find_run(run, fresh=True)
+        if record is None or identity not in (None, record.identity):
+            return None
+        if record.status_at(unix_time()) is RunStatus.ACTIVE:
+            raise RunConflictError(f"run {run} goes on, led by {record.leader}: `ttg cancel {run}` ends it")
+        counts = await broker.purge(record, dry_run=True)
+    finally:
+        await broker.close()
+
+    async def remove() -> None:
+        broker = connect(config, "cleanup")
+        try:
+            await broker.forget_run(record)  # with its messages; nothing at all if somebody took it up meanwhile
+        finally:
+            await broker.close()
+
+    details = tuple(f"{name}: {count:,}" for name, count in counts.items() if count)
+    return Removal(f"run {run} in {broker.backend} at {config.masked_url}", details, remove)
+
+
+def find_runs(home: Path) -> tuple[list[Removal], list[TTGError]]:
+    """Registered run folders, and why some are left alone: a coordinator holds them."""
+    removals: list[Removal] = []
+    refusals: list[TTGError] = []
+    for folder in list_runs(home):
+        try:
+            removals.append(run_removal(folder, home))
+        except TTGError as error:
+            refusals.append(error)
+    return removals, refusals
+
+
+def run_removal(folder: RunFolder, home: Path) -> Removal:
+    """One run folder; ``RunConflictError`` when a coordinator holds it."""
+    folder.lock().close()
 
     async def remove() -> None:
         with folder.lock():
             forget_run(folder, home)
             _remove_ours(folder.path)
 
-    info = folder.info
-    return Removal(
-        f"run folder {folder.path}", (f"{info.spec.run}: {folder.status.words}, {info.done:,} results",), remove
-    )
+    done, dead = counts(folder)
+    size = sum(file.lstat().st_size for name in RUN_ENTRIES for file in _files(folder.path / name))
+    letters = f", {dead:,} dead letters" if dead else ""
+    details = f"{folder.spec.run}: {folder.status.words}, {done:,} results{letters}, {size / 1e6:,.1f} MB"
+    return Removal(f"run folder {folder.path}", (details,), remove)
+
+
+def _files(path: Path) -> list[Path]:
+    """What is to be counted of an entry that may be a file, a folder, or missing."""
+    found = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
+    return [file for file in found if file.is_symlink() or file.is_file()]
 
 
 def _remove_ours(path: Path) -> None:

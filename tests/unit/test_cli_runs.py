@@ -1,0 +1,84 @@
+"""`ttg runs`, `ttg cleanup RUN`: which runs are listed, which one goes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from results_fakes import spec_of
+
+from ttg.cli import main
+from ttg.cli.runs import _table
+from ttg.results.folder import RunFolder
+
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, RunFolder]:
+    """``here-1`` and ``here-2`` of this folder, ``other`` of another one."""
+    monkeypatch.setenv("TTG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TTG_BROKER", raising=False)
+    found = {}
+    for name, place in (("here-1", "here"), ("other", "other"), ("here-2", "here")):
+        (tmp_path / place).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / place)
+        found[name] = RunFolder.create(Path("ttg-runs") / name, spec_of(1_000, name), tmp_path / "home")
+        found[name].update(state="finished_with_dead_letters", done=990, dead=10, seconds=75.0)
+    return found
+
+
+def test_runs_of_this_folder_with_time_age_and_folder(runs: dict[str, RunFolder], capsys: Said) -> None:
+    assert main(["runs"]) == 0
+    said = capsys.readouterr()
+    head, *rows = [line.split() for line in said.out.splitlines()]
+    assert head == ["RUN", "STATE", "DONE", "FAILED", "OF", "TIME", "AGE", "FOLDER"]
+    assert [row[0] for row in rows] == ["here-1", "here-2"]
+    assert "finished with dead letters" in said.out
+    assert "1 min 15 s" in said.out
+    assert rows[0][-1] == "ttg-runs/here-1"
+    assert said.err == "1 of other folders: `ttg runs --all`\n"
+    assert main(["runs", "--all", "--json"]) == 0
+    facts: list[dict[str, Any]] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [fact["run"] for fact in facts] == ["here-1", "other", "here-2"]
+    assert facts[1]["started_in"] == str(runs["other"].path.parents[1])
+
+
+def test_a_narrow_terminal_loses_columns_not_lines() -> None:
+    row = {"RUN": "r" * 20, "STATE": "finished", "OF": "10", "TIME": "1.0 s", "FOLDER": "f" * 60}
+    assert max(map(len, _table([row], None))) > 90
+    assert _table([row], 45)[0].split() == ["RUN", "STATE", "OF", "TIME"]
+    assert _table([row], 20)[0].split() == ["RUN", "STATE"]
+
+
+def test_one_run_goes_after_it_was_shown_and_asked(
+    runs: dict[str, RunFolder], capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (runs["here-1"].path / "notes.txt").write_text("mine")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _prompt: "n")
+    assert main(["cleanup", "here-1"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        f"to remove: run folder {runs['here-1'].path}\n    here-1: finished with dead letters, 990 results, 10" in said
+    )
+    assert "nothing was removed" in said
+    assert main(["cleanup", "here-1", "last", "--force"]) == 0
+    left = [name for name, run in runs.items() if (run.path / "run.json").exists()]
+    assert left == ["other"]
+    assert (runs["here-1"].path / "notes.txt").read_text() == "mine"
+    assert main(["cleanup", "here-1", "--force"]) == 2
+    assert "no run 'here-1'" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_is_not_removed(runs: dict[str, RunFolder], capsys: Said) -> None:
+    with runs["here-1"].lock():
+        assert main(["cleanup", "here-1", "--force"]) == 2
+        assert "is in use by another coordinator" in capsys.readouterr().err
+        assert main(["cleanup", "--runs", "--dry-run"]) == 0
+        assert "left alone: " in capsys.readouterr().err
+    assert main(["cleanup", "here-1", "--runs"]) == 2
+    assert "--runs does not go with RUN" in capsys.readouterr().err
