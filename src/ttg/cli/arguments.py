@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"
 Call: TypeAlias = Callable[[argparse.Namespace], int]
 
-RUN_HELP = "id, beginning of an id, folder or 'last'"
+RUN_HELP = "id, beginning of an id, folder, or 'last' of this folder"
 _GIVEN = "option:"  # an option and a positional argument may have one name
 
 
@@ -109,7 +109,7 @@ def add_run(parser: Parser, *, required: bool = False) -> None:
 
 def add_watched(parser: Parser) -> None:
     """Which run or broker is looked at."""
-    text = "a run with an embedded broker: id, folder or 'last' (default: the broker; without one, 'last')"
+    text = "a run with an embedded broker: id, folder, or 'last' of this folder (default: the broker, else 'last')"
     parser.add_argument("run", nargs="?", metavar="RUN", help=text)
     add_options(parser, EntryPoint.LOOK)
 

@@ -188,7 +188,7 @@ show_options(resume, EntryPoint.API_RESUME)
 
 
 def open_run(run: str | Path = "last") -> Run:
-    """A run by id, folder or ``"last"``."""
+    """A run by id or folder; ``"last"`` is the last one of the current folder."""
     return Run(find_run(run, read_settings().home))
 
 
