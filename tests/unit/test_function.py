@@ -38,6 +38,14 @@ def anything(x, **others): return x, others
 @cache
 def decorated(x): return x
 async def waits(x): return x
+def yields(x):
+    def inner(): yield x
+    yield from inner()
+def has_inner(x):
+    def inner(): yield x
+    return list(inner())
+@cache
+def drained(x): yield x
 assigned = lambda x: x
 class Model:
     @staticmethod
@@ -107,6 +115,7 @@ def test_locations_are_relative_below_the_folder_and_absolute_elsewhere(folder: 
         ("sim.py:prize", [], "there is no 'prize' in sim.py; did you mean 'price'?"),
         ("sim.py:zzz", [], "it has price, noisy, anything"),
         ("sim.py:waits", ["x"], "is async"),
+        ("sim.py:yields", ["x"], "is a generator function.*return a list"),
         (
             "sim.py:price",
             ["spot", "vol", "strike"],
@@ -190,6 +199,15 @@ def test_what_is_no_function_of_the_module(folder: Path, function: str, words: s
         load(FunctionRef("file", "sim.py", function), cwd=folder)
 
 
+def test_what_only_running_the_module_tells_is_refused_then(folder: Path) -> None:
+    text = "import functools\nclass Waits:\n    async def __call__(self, x): return x\nwaits = Waits()\n"
+    text += "def inner(x, y): yield x\nyields = functools.partial(inner, y=1)\n"
+    (folder / "sim.py").write_text(text)
+    for name, words in (("waits", "is async"), ("yields", "is a generator function")):
+        with pytest.raises(FunctionError, match=words):
+            load(function_from_text(f"sim.py:{name}", cwd=folder), cwd=folder)
+
+
 def test_modules_load(folder: Path) -> None:
     assert load(function_from_text("math:sqrt", cwd=folder)) is math.sqrt
     (folder / "ttg_test_package" / "__init__.py").write_text("")
@@ -269,11 +287,16 @@ async def _waits(x: int) -> int:
     return x
 
 
+def _yields(x: int) -> Iterator[int]:
+    yield x
+
+
 @pytest.mark.parametrize(
     ("function", "names", "words"),
     [
         (3, ["x"], "expected a function, got 3"),
         (_waits, ["x"], "is async"),
+        (_yields, ["x"], "is a generator function"),
         (function_from_text, ["txt"], "did you mean 'text'"),
         (lambda x: x, ["x"], "set TTG_SECRET"),
         ((lambda stream: lambda x: stream)(sys.stdout), None, "cannot be sent to a worker"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,6 +97,26 @@ def test_no_exception_escapes(error: type[BaseException], pace: Callable[[], Pac
 
     assert [(failure.index, failure.error) for failure in report.failures] == [(i, error.__name__) for i in (0, 7, 19)]
     assert len(values) == 17
+
+
+def test_what_cannot_succeed_is_final() -> None:
+    def wrong(x: int) -> int:
+        return x
+
+    def hidden(*values: Any) -> Any:
+        return wrong(*values, y=1) if values[0] else wrong("a" + 1)  # type: ignore[call-arg, operator]
+
+    def final(function: Callable[..., Any], target: str) -> list[bool]:
+        work = Numbers(function)
+        work.spec = msgspec.structs.replace(SPEC, function=FunctionRef("file", "sim.py", target))
+        run = Execution(task_of((0, 2)), work)
+        run.run(60.0, lambda *_: None, lambda: False)
+        return [failure.final for failure in run.report(1)[0].failures]
+
+    assert final(lambda: 1, "f") == [True, True], "it takes no argument"
+    assert final(hidden, "wrong") == [False, True], "the function that the decorator hides takes no y"
+    assert final(hidden, "other") == [False, False], "something that it calls: perhaps on this worker only"
+    assert final(lambda i: threading.Lock(), "f") == [True, True], "no column holds a lock"
 
 
 def test_failures_tell_where_and_why() -> None:

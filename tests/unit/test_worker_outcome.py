@@ -159,3 +159,10 @@ def test_a_suspicious_piece_has_one_worker_less_to_lose_and_soon_no_more_attempt
 def test_what_goes_on_counts_up(name: str, expected: str) -> None:
     ranges: Ranges = ((0, 3),)
     assert continued(Task("run", name, ranges), ranges).id == expected
+
+
+def test_a_final_failure_gets_no_other_attempt() -> None:
+    final, passing = (Failure(index, "exception", "TypeError", "", final=index == 0) for index in (0, 1))
+    outcome = settle(Task("run", "c", ((0, 2),)), Ended(failures=(final, passing)))
+    assert [letter.index for letter in outcome.header.dead] == [0]
+    assert [task.ranges for task in outcome.retries] == [((1, 2),)]

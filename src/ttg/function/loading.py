@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from ttg.errors import FunctionError
 from ttg.function.naming import is_installed
+from ttg.function.signature import check_returns
 from ttg.function.signing import Secret, unpickled
 from ttg.function.source import Source, file_of, source_of
 from ttg.spec import FunctionRef
@@ -156,6 +156,5 @@ def _attribute(module: ModuleType, ref: FunctionRef) -> Any:
 def _checked(function: Any, ref: FunctionRef) -> Callable[..., Any]:
     if not callable(function):
         raise FunctionError(f"{ref}: expected a function, found {function!r} ({type(function).__name__})")
-    if inspect.iscoroutinefunction(function):
-        raise FunctionError(f"{ref} is async: wrap it in a plain function that calls asyncio.run(…)")
+    check_returns(function, str(ref))
     return function  # type: ignore[no-any-return]

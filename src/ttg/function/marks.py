@@ -53,7 +53,7 @@ def is_marked(ref: FunctionRef, cwd: Path | None = None) -> bool:
     return bool(source and isinstance(node, ast.FunctionDef) and any(marks(source, node)))
 
 
-def marks(source: Source, node: ast.FunctionDef) -> list[ast.expr]:
+def marks(source: Source, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
     """Those decorators of a function that are ours, under whatever name it was imported."""
     names = set(_names(source.tree))
     return [decorator for decorator in node.decorator_list if ast.unparse(decorator) in names]

@@ -14,7 +14,7 @@ import msgspec
 
 from ttg.errors import FunctionError
 from ttg.function.marks import marks
-from ttg.function.signature import check_fit, signature_of, signature_of_tree
+from ttg.function.signature import check_fit, check_returns, check_tree_returns, signature_of, signature_of_tree
 from ttg.function.signing import Secret, pickled_reference
 from ttg.function.source import Source, file_of, source_of
 from ttg.spec import FunctionRef
@@ -65,12 +65,12 @@ def _check_definition(source: Source, function: str, label: str, names: Sequence
         close = difflib.get_close_matches(first, definitions, 1)
         known = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(_functions(source)) or 'no function'}"
         raise FunctionError(f"{label}: there is no {first!r} in {source.path.name}; {known}")
-    if isinstance(node, ast.AsyncFunctionDef):
-        raise FunctionError(f"{label} is async: wrap it in a plain function that calls asyncio.run(…)")
-    if not isinstance(node, ast.FunctionDef) or dot or names is None:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or dot:
         return
-    if node.decorator_list == marks(source, node):  # another decorator may change what the function takes
-        check_fit(signature_of_tree(node), names, label)
+    if node.decorator_list == marks(source, node):  # another decorator may change what the function takes and returns
+        check_tree_returns(node, label)
+        if names is not None and isinstance(node, ast.FunctionDef):
+            check_fit(signature_of_tree(node), names, label)
 
 
 def function_from_callable(
@@ -88,8 +88,7 @@ def function_from_callable(
     module = getattr(function, "__module__", None) or "__main__"
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     label = f"{module}:{name}"
-    if inspect.iscoroutinefunction(function):
-        raise FunctionError(f"{label} is async: wrap it in a plain function that calls asyncio.run(…)")
+    check_returns(function, label)
     signature = signature_of(function)
     if signature is not None and names is not None:
         check_fit(signature, names, label)

@@ -93,6 +93,36 @@ def check_fit(signature: Signature, names: Sequence[str], label: str) -> None:
     raise FunctionError(f"{label}{signature.text}: {gives}, but {'; '.join(faults)}")
 
 
+ASYNC = "{} is async: wrap it in a plain function that calls asyncio.run(…)"
+GENERATOR = "{} is a generator function, whose call only makes a generator: return a list of what it yields"
+
+
+def check_returns(function: Callable[..., Any], label: str) -> None:
+    """Raise :class:`FunctionError` for a function whose call computes nothing yet: async, or a generator function."""
+    for called in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - also objects with __call__
+        if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+            raise FunctionError(ASYNC.format(label))
+        if inspect.isgeneratorfunction(called):
+            raise FunctionError(GENERATOR.format(label))
+
+
+def check_tree_returns(node: ast.FunctionDef | ast.AsyncFunctionDef, label: str) -> None:
+    """The same from the syntax tree of an undecorated function."""
+    if isinstance(node, ast.AsyncFunctionDef):
+        raise FunctionError(ASYNC.format(label))
+    if _yields(node):
+        raise FunctionError(GENERATOR.format(label))
+
+
+def _yields(node: ast.AST) -> bool:
+    """Whether ``node`` itself yields, not a function inside it."""
+    inner = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    return any(
+        isinstance(child, ast.Yield | ast.YieldFrom) or (not isinstance(child, inner) and _yields(child))
+        for child in ast.iter_child_nodes(node)
+    )
+
+
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))
 

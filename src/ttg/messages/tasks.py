@@ -61,7 +61,7 @@ class Failure(Message, frozen=True):
     ``kind`` is how it ended: ``exception``, ``exit``, ``signal``, ``timeout``, ``memory``, ``encoding`` or
     ``worker_lost``.
     ``place`` is ``file:line`` (function) of the innermost frame of the user's code; failures with equal ``error`` and
-    ``place`` have the same cause.
+    ``place`` have the same cause. ``final``: the same would happen again anywhere, so there is no other attempt.
     """
 
     index: int
@@ -73,6 +73,7 @@ class Failure(Message, frozen=True):
     seconds: float = 0.0
     exit_code: int | None = None
     peak_memory_bytes: int | None = None
+    final: bool = False
 
 
 class DeadLetter(Message, frozen=True):

@@ -123,7 +123,7 @@ class Execution:
                     raise StopIteration("the function raised StopIteration")
             except BaseException as error:
                 position = len(values) + len(self.failures) - before
-                self.failures.append(failure_of(error, start + position))
+                self._fail(error, start + position)
         return position
 
     def _call_timed(self, columns: Columns, start: int) -> int:
@@ -136,7 +136,7 @@ class Execution:
                 self.values.items.append(self.work.function(*arguments))
                 self.seconds.append(perf_counter() - began)
             except BaseException as error:
-                self.failures.append(failure_of(error, start + taken - 1, perf_counter() - began))
+                self._fail(error, start + taken - 1, perf_counter() - began)
                 if self._too_many_failures():
                     break
         return taken
@@ -150,14 +150,19 @@ class Execution:
             return count
         except BaseException as error:
             if count == 1:
-                came_back = isinstance(error, Unencodable)
-                self.failures.append(_unencodable(start, str(error)) if came_back else failure_of(error, start))
+                self._fail(error, start)
                 return 1
         half = count // 2
         taken = self._call_batch(batches, start, half)
         if taken < half or self._too_many_failures():
             return taken
         return half + self._call_batch(batches, start + half, count - half)
+
+    def _fail(self, error: BaseException, index: int, seconds: float = 0.0) -> None:
+        if isinstance(error, Unencodable):
+            self.failures.append(_unencodable(index, str(error)))
+        else:
+            self.failures.append(failure_of(error, index, seconds, target=self.work.spec.function.name))
 
     def _too_many_failures(self) -> bool:
         return len(self.failures) >= MAX_FAILURES
@@ -254,7 +259,7 @@ def _batches(packs: bool) -> Batches:
 
 
 def _unencodable(index: int, reason: str) -> Failure:
-    return Failure(index=index, kind="encoding", error="UnencodableResult", message=readable(reason))
+    return Failure(index=index, kind="encoding", error="UnencodableResult", message=readable(reason), final=True)
 
 
 def without(ranges: Ranges, indices: set[int]) -> Ranges:

@@ -17,8 +17,8 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LIBRARIES = tuple({path + os.sep for path in map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))})
 
 
-def failure_of(error: BaseException, index: int, seconds: float = 0.0) -> Failure:
-    """What to tell about ``error``, raised for the parameter at ``index``."""
+def failure_of(error: BaseException, index: int, seconds: float = 0.0, target: str = "") -> Failure:
+    """What to tell about ``error``, raised for the parameter at ``index`` by the function called ``target``."""
     trace = _outside_of_ttg(error.__traceback__)
     return Failure(
         index=index,
@@ -29,7 +29,17 @@ def failure_of(error: BaseException, index: int, seconds: float = 0.0) -> Failur
         traceback=_traceback_of(error, trace),
         seconds=seconds,
         exit_code=_exit_code_of(error),
+        final=isinstance(error, TypeError) and _cannot_be_called(error, trace, target),
     )
+
+
+def _cannot_be_called(error: TypeError, trace: TracebackType | None, target: str) -> bool:
+    """Whether the function does not take what it was given, be it through a decorator that hid what it takes.
+
+    Without a frame of the user's code nothing of it ran. Other errors may be the worker's, and pass on another one.
+    """
+    called, _, _ = _message_of(error).partition("() ")
+    return trace is None or (trace.tb_next is None and called.rpartition(".")[2] == target.rpartition(".")[2])
 
 
 def readable(text: str) -> str:

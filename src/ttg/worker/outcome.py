@@ -171,7 +171,7 @@ def _judge(spec: RunSpec, task: Task, failures: Iterable[Failure]) -> tuple[list
     dead: list[Failure] = []
     again: list[Failure] = []
     for failure in failures:
-        final = task.attempt > spec.retry.max_retries or _too_dangerous(task, failure)
+        final = failure.final or task.attempt > spec.retry.max_retries or _too_dangerous(task, failure)
         (dead if final else again).append(failure)
     return dead, again
 
