@@ -15,7 +15,7 @@ from results_fakes import Run
 
 from ttg.cli import main
 from ttg.errors import InputError
-from ttg.results import reading
+from ttg.results import reading, selection
 from ttg.results.selection import bitmap_of, select
 from ttg.results.sql import sql
 from ttg.run.api import Run as UserRun
@@ -69,6 +69,27 @@ def test_limit_and_tail(run: Run) -> None:
         select(run.folder, tail=-1)
 
 
+def test_a_condition_comes_before_the_limit_and_an_order_too(run: Run) -> None:
+    assert list(select(run.folder, where="result > 100 and x != 15", limit=6, tail=3).indices) == [14, 16, 17]
+    assert list(select(run.folder, indices=range(20), where="index % 7 == 0").indices) == [0, 7, 14]
+    chosen = select(run.folder, ["index"], sort="-result", limit=20, tail=17)
+    assert [window.num_rows for window in chosen.windows()] == [8, 8, 1]
+    assert chosen.gathered()["index"].to_pylist() == list(range(26, 9, -1))
+    assert select(run.folder, ["x"], where="x < 3", sort="worker, x desc").gathered()["x"].to_pylist() == [2, 1, 0]
+    assert select(run.folder, where="x > 99").gathered().num_rows == 0
+    assert select(run.folder, where="x > 99", sort="x").gathered().num_rows == 0
+    with pytest.raises(InputError, match="no column 'resutl': did you mean result"):
+        select(run.folder, sort="-resutl")
+
+
+def test_missing_values_come_last_in_either_order(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", 4)
+    run.add(((0, 4),), values=[2.0, None, float("nan"), 3.0])
+    run.flush()
+    for sort, expected in (("result", [0, 3, 2, 1]), ("-result", [3, 0, 2, 1])):
+        assert select(run.folder, sort=sort).gathered()["index"].to_pylist() == expected
+
+
 def test_only_the_row_groups_with_wanted_rows_are_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[tuple[int, list[int]]] = []
     original = pq.ParquetFile.read_row_groups
@@ -101,11 +122,11 @@ def test_a_run_can_be_indexed(run: Run) -> None:
 
 
 def test_a_table_that_does_not_fit_is_refused_with_ways_that_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "available_bytes", lambda: 300)
-    with pytest.raises(InputError, match=r"30 rows of 7 columns need about .* GB are free: choose columns=.*batches"):
+    monkeypatch.setattr(selection, "available_bytes", lambda: 300)
+    with pytest.raises(InputError, match=r"30 rows of 7 columns need about .* GB are free: choose columns.*batches"):
         reading.dataframe(run.folder)
     assert indices(run, indices=range(3)) == [0, 1, 2]
-    monkeypatch.setattr(reading, "available_bytes", lambda: None)
+    monkeypatch.setattr(selection, "available_bytes", lambda: None)
     assert len(indices(run)) == 30
 
 
@@ -177,6 +198,34 @@ def test_a_device_is_not_replaced(run: Run) -> None:
 def test_the_command_says_that_there_are_more_rows(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     assert command(run, "--tail", "2", "--columns", "index") == 0
     assert capfd.readouterr().out.split() == ["index", "-----", "28", "29"]
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "table", "sim.py"])
+def test_an_unknown_ending_is_refused_with_the_known_ones(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert command(run, "--out", str(tmp_path / name)) == 2
+    assert "ends in .csv, .json, .jsonl, .parquet, .arrow, .ndjson, .txt, got " in capfd.readouterr().err
+    assert not (tmp_path / name).exists()
+    assert command(run, "--out", str(tmp_path / name), "--format", "csv") == 0
+
+
+def test_conditions_and_orders_on_the_command_line(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ("--where", "x > 3 and result != 60", "--sort", "-x", "--columns", "x", "--format", "csv", "--out", "-")
+    assert command(run, *words, "--limit", "2") == 0
+    assert capfd.readouterr().out.split() == ['"x"', "29", "28"]
+    assert command(run, "--where", "x > 100") == 0
+    assert "none of 30 rows meets the condition" in capfd.readouterr().err
+
+
+def test_a_table_of_dead_letters_only_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = Run(tmp_path / "r", 3)
+    run.add((), dead=[0, 1, 2])
+    run.flush()
+    assert command(run) == 0
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "run r1 has no results: all 3 parameters failed, `ttg failed r1 --group` shows why" in said.err
 
 
 def test_sql_on_the_command_line(run: Run, capfd: pytest.CaptureFixture[str]) -> None:

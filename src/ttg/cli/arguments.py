@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from ttg.options import PORT, EntryPoint, Option, Options, choose, options_at, unknown
@@ -33,7 +33,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """argparse takes a list of positionals only in one piece; axes may also stand between and after options."""
-        found, rest = super().parse_known_args(args, namespace)
+        words = self._joined(sys.argv[1:] if args is None else args)
+        found, rest = super().parse_known_args(words, namespace)
         strange = [word for word in rest if word.startswith("-")]
         if strange:
             names = [name for name in self._option_string_actions if name.startswith("--")]
@@ -42,6 +43,19 @@ class Parser(argparse.ArgumentParser):
             found.axes += rest
             rest = []
         return found, rest
+
+    def _joined(self, words: Iterable[str]) -> list[str]:
+        """``--sort -value`` as ``--sort=-value``: what follows an option that takes a value is none itself, unless it
+        is one of ours or begins like one."""
+        joined: list[str] = []
+        for word in words:
+            before = self._option_string_actions.get(joined[-1]) if joined else None
+            short = word[:1] == "-" and word[1:2] not in ("", "-") and word not in self._option_string_actions
+            if short and before is not None and before.nargs is None and joined[-1].startswith("--"):
+                joined[-1] += f"={word}"
+            else:
+                joined.append(word)
+        return joined
 
 
 def add_command(

@@ -14,7 +14,6 @@ from ttg.results.dataset import part_paths, read_parts
 from ttg.results.dead_letters import Cause, causes, dead_letters
 from ttg.results.export import write_windows
 from ttg.results.folder import RunFolder
-from ttg.results.memory import available_bytes
 from ttg.results.rewrite import merged_schema
 from ttg.results.selection import WINDOW_ROWS, Indices, Selection, select
 
@@ -57,7 +56,7 @@ def table(
 
     ``InputError`` for a column or an index that the run has not, and for a table that does not fit into memory.
     """
-    return _gathered(select(folder, columns, indices, limit), ARROW_COPIES)
+    return select(folder, columns, indices, limit).gathered(ARROW_COPIES)
 
 
 def dataframe(
@@ -73,7 +72,7 @@ def dataframe(
         raise InputError(
             "a DataFrame needs pandas: pip install 'ttg-compute[pandas]', or use the Arrow table"
         ) from error
-    gathered = _gathered(select(folder, columns, indices, limit), PANDAS_COPIES)
+    gathered = select(folder, columns, indices, limit).gathered(PANDAS_COPIES)
     return gathered.to_pandas(split_blocks=True, self_destruct=True)  # column by column, giving back Arrow's copy
 
 
@@ -139,23 +138,3 @@ def export(
     """Write the table in one of :data:`ttg.results.export.FORMATS`; returns the number of rows."""
     schema, windows = read(folder, columns, indices, limit)
     return write_windows(format, file, schema, windows)
-
-
-def _gathered(chosen: Selection, copies: int) -> pa.Table:
-    """All rows of a selection, unless they need more memory than there is; the first window tells how much that is."""
-    windows = chosen.windows()
-    first = next(windows, None)
-    if first is None:
-        return chosen.schema.empty_table()
-    _expect_room(chosen, copies * first.nbytes / first.num_rows * chosen.rows)
-    return pa.concat_tables([first, *windows], promote_options="none")
-
-
-def _expect_room(chosen: Selection, needed: float) -> None:
-    available = available_bytes()
-    if available is None or needed <= available:
-        return
-    raise InputError(
-        f"{chosen.rows:,} rows of {len(chosen.schema)} columns need about {needed / 1e9:,.1f} GB of memory, and "
-        f"{available / 1e9:,.1f} GB are free: choose columns= or indices=, go through batches(), or ask with sql()"
-    )

@@ -1,38 +1,44 @@
 """Rows and columns of a run, chosen but not yet read: only the parts and row groups that hold them are opened.
 
-Each part knows its indices by its footer, each row group the smallest and the largest by its statistics.
+Each part knows its indices by its footer, each row group the smallest and the largest by its statistics. A condition
+costs reading the columns that it speaks of, an order those that it goes by and, at once, the rows that are shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index as integer
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyroaring import BitMap64
 
 from ttg.errors import InputError
 from ttg.results.arrow import pa
+from ttg.results.conditions import Condition, no_column, parse_condition, plain
 from ttg.results.dataset import Part, read_parts
 from ttg.results.folder import RunFolder
+from ttg.results.memory import available_bytes
 from ttg.results.rewrite import merged_schema
 from ttg.results.schema import INDEX, Retype, conform
 
 WINDOW_ROWS = 1 << 18
+ORDERED_COPIES = 2  # what is taken in another order is a copy
 
 Indices = Iterable[int | range] | int
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The columns of ``schema`` at ``indices``, all of which the ``parts`` have."""
+    """The columns of ``schema`` at ``indices``, all of which the ``parts`` have, ordered by index, or in ``order``."""
 
     schema: pa.Schema
     indices: BitMap64
     parts: Sequence[Part]
+    order: np.ndarray[Any, Any] | None = None
 
     @property
     def rows(self) -> int:
@@ -40,8 +46,26 @@ class Selection:
         return len(self.indices)
 
     def windows(self) -> Iterator[pa.Table]:
-        """The rows, ordered by index, in tables of at most ``WINDOW_ROWS`` rows, each read when it is asked for."""
+        """The rows, in tables of at most ``WINDOW_ROWS`` rows; each is read when it is asked for, but for an order."""
+        if self.order is not None:
+            return self._ordered(self.order)
         return (_window(self.parts, self.schema, window) for window in _windows(self.indices))
+
+    def gathered(self, copies: int = 1) -> pa.Table:
+        """All rows in one table. ``InputError`` when ``copies`` of it need more memory than there is: the first window
+        tells how much that is."""
+        windows = self.windows()
+        first = next(windows, None)
+        if first is None:
+            return self.schema.empty_table()
+        _expect_room(self, copies * first.nbytes / first.num_rows * self.rows)
+        return pa.concat_tables([first, *windows], promote_options="none")
+
+    def _ordered(self, order: np.ndarray[Any, Any]) -> Iterator[pa.Table]:
+        rows = Selection(self.schema, self.indices, self.parts).gathered(ORDERED_COPIES)
+        places = np.searchsorted(self.indices.to_array(), order)
+        for start in range(0, len(order), WINDOW_ROWS):
+            yield rows.take(places[start : start + WINDOW_ROWS])
 
 
 def select(
@@ -50,9 +74,13 @@ def select(
     indices: Indices | None = None,
     limit: int | None = None,
     tail: int | None = None,
+    where: str | None = None,
+    sort: str | None = None,
 ) -> Selection:
     """All rows and columns of a run, or the ``columns`` named, and the rows of ``indices`` (numbers and ranges), of
-    these the first ``limit``, of these the last ``tail``. Indices without a result (yet) have no row.
+    these the ones that meet the condition ``where`` (:mod:`ttg.results.conditions`), ordered by the columns ``sort``
+    names (``"value,-vol"``: by value, equal ones by falling vol; missing values last), of these the first ``limit``, of
+    these the last ``tail``. Indices without a result (yet) have no row.
 
     ``InputError`` for a column that does not exist and for an index outside the run.
     """
@@ -63,8 +91,15 @@ def select(
         wanted |= part.indices
     if indices is not None:
         wanted &= bitmap_of(indices, folder.spec.size)
-    _shorten(wanted, limit, tail)
-    return Selection(_chosen(schema, columns), wanted, parts)
+    shown = _chosen(schema, columns)
+    if where is not None:
+        condition = parse_condition(where, schema.names)
+        wanted = _met(condition, Selection(_chosen(schema, condition.columns), wanted, parts), None if sort else limit)
+    if sort is None:
+        _shorten(wanted, limit, tail)
+        return Selection(shown, wanted, parts)
+    order = _shortened(_in_order(Selection(schema, wanted, parts), sort), limit, tail)
+    return Selection(shown, BitMap64(order), parts, order)
 
 
 def bitmap_of(indices: Indices, size: int) -> BitMap64:
@@ -92,13 +127,61 @@ def _inside(given: int, size: int) -> int:
 
 def _shorten(wanted: BitMap64, limit: int | None, tail: int | None) -> None:
     """Leave the first ``limit``, and of these the last ``tail``."""
-    for option, count in (("limit", limit), ("tail", tail)):
-        if count is not None and count < 0:
-            raise InputError(f"{option}: expected a number of rows from 0 on, got {count}")
+    _expect_counts(limit, tail)
     if limit is not None and limit < len(wanted):
         wanted.remove_range(wanted[limit], wanted.max() + 1)
     if tail is not None and tail < len(wanted):
         wanted.remove_range(0, wanted[len(wanted) - tail] if tail else wanted.max() + 1)
+
+
+def _shortened(order: np.ndarray[Any, Any], limit: int | None, tail: int | None) -> np.ndarray[Any, Any]:
+    _expect_counts(limit, tail)
+    order = order[:limit]
+    return order if tail is None else order[max(0, len(order) - tail) :]
+
+
+def _expect_counts(limit: int | None, tail: int | None) -> None:
+    for option, count in (("limit", limit), ("tail", tail)):
+        if count is not None and count < 0:
+            raise InputError(f"{option}: expected a number of rows from 0 on, got {count}")
+
+
+def _met(condition: Condition, among: Selection, limit: int | None) -> BitMap64:
+    """The indices of the rows that meet it; not all, once there are ``limit``."""
+    met = BitMap64()
+    with_index = replace(
+        among, schema=pa.schema([INDEX, *(field for field in among.schema if field.name != INDEX.name)])
+    )
+    for rows in with_index.windows():
+        met |= BitMap64(rows[INDEX.name].filter(condition.of(rows)).to_numpy().astype(np.uint64))
+        if limit is not None and len(met) >= limit:
+            break
+    return met
+
+
+def _in_order(among: Selection, sort: str) -> np.ndarray[Any, Any]:
+    """The indices, by rising values of the columns ``sort`` names, falling ones where it has a ``-`` before them."""
+    keys = [_sort_key(word.strip(), among.schema) for word in sort.split(",")]
+    names = [name for name, _ in keys if name != INDEX.name]
+    rows = replace(among, schema=_chosen(among.schema, [INDEX.name, *names])).gathered(ORDERED_COPIES)
+    columns = [plain(rows[name]) for name, _ in keys]
+    directions = [(str(number), direction) for number, (_, direction) in enumerate(keys)]
+    try:
+        order = pc.sort_indices(pa.table(columns, [name for name, _ in directions]), sort_keys=directions)
+    except (pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"sort: {sort!r} has a column that has no order: {error}") from error
+    found: np.ndarray[Any, Any] = rows[INDEX.name].take(order).to_numpy().astype(np.uint64)
+    return found
+
+
+def _sort_key(word: str, schema: pa.Schema) -> tuple[str, str]:
+    """``value``, ``-value``, or as in SQL ``value desc``."""
+    name, _, direction = word.rpartition(" ")
+    if word in schema.names or (not word.startswith("-") and direction not in ("asc", "desc")):
+        return _chosen(schema, [word]).names[0], "ascending"
+    if word.startswith("-"):
+        return _chosen(schema, [word[1:]]).names[0], "descending"
+    return _chosen(schema, [name.strip()]).names[0], f"{direction}ending"
 
 
 def _chosen(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
@@ -106,8 +189,18 @@ def _chosen(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
         return schema
     names = [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
     if unknown := [name for name in names if name not in schema.names]:
-        raise InputError(f"no column {', '.join(map(repr, unknown))}: the table has {', '.join(schema.names)}")
+        raise InputError(no_column(unknown[0], schema.names))
     return pa.schema([schema.field(name) for name in names])
+
+
+def _expect_room(chosen: Selection, needed: float) -> None:
+    available = available_bytes()
+    if available is None or needed <= available:
+        return
+    raise InputError(
+        f"{chosen.rows:,} rows of {len(chosen.schema)} columns need about {needed / 1e9:,.1f} GB of memory, and "
+        f"{available / 1e9:,.1f} GB are free: choose columns, indices or a limit, go through batches(), or ask in SQL"
+    )
 
 
 # ---------------------------------------------------------------------------------------------- reading

@@ -37,15 +37,11 @@ class Browser:
         folder, columns = self._folder(run), self.columns(run)
         if not columns:
             return Page([], [], 0)
-        keys = reading.table(folder, ["index"] if sort == "index" else ["index", sort])
-        order = (
-            keys.sort_by([(sort, "descending" if descending else "ascending")])
-            if sort != "index" or descending
-            else keys
-        )
-        wanted = order["index"].slice(offset, limit).to_pylist()
-        rows = {row["index"]: list(row.values()) for row in reading.table(folder, indices=wanted).to_pylist()}
-        return Page(columns, [rows[index] for index in wanted], keys.num_rows)
+        total = reading.select(folder).rows
+        order = None if sort == "index" and not descending else f"{'-' if descending else ''}{sort}"
+        shown = max(0, min(limit, total - offset))
+        chosen = reading.select(folder, limit=offset + limit, tail=shown, sort=order)
+        return Page(columns, [list(row.values()) for row in chosen.gathered().to_pylist()], total)
 
     def sample(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
         """Every row with the same chance, window by window, so that memory stays bounded."""
