@@ -68,7 +68,7 @@ def test_rows_that_meet_a_condition(text: str, rows: list[int] | None) -> None:
         ("lambda > 3", 'a column of any name is column'),
         ("x >", "cannot read"), ("", "cannot read"), ("x\0", "cannot read"), ("(" * 5000, "cannot read"),
         ("nmae == 'a'", "no column 'nmae': did you mean name"),
-        ("name == a", "no column 'a': the table did you mean at.*in quotes"),
+        ("name == a", "no column 'a': did you mean at.*in quotes"),
         ("1 == 1", "names no column"),
         ("x", "expected a condition, .*; x is a int64"),
         ("name > 3", r"name > 3 cannot be computed: not with types \(string, int64\)"),
