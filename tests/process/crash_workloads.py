@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -116,4 +117,23 @@ def notes_each_call(i: int) -> int:
         calls.write(f"{i}\n")
     if i == CULPRIT:
         os._exit(5)
+    return i * i
+
+
+def prints_and_raises(i: int) -> int:
+    print("print", i)
+    print("stderr", i, file=sys.stderr)
+    sys.stdout.buffer.write(b"buffer %d\n" % i)
+    sys.stdout.flush()
+    os.write(1, b"descriptor %d\n" % i)
+    subprocess.run(["echo", f"program {i}"], check=True)
+    ctypes.CDLL(None).printf(b"C %d\n", i)
+    print(f"no end {i}", end="")
+    return raises(i)
+
+
+def prints_and_segfaults(i: int) -> int:
+    print("before the crash", i)
+    if i == CULPRIT:
+        ctypes.string_at(0)
     return i * i

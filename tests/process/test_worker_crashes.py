@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 import pytest
@@ -24,7 +25,7 @@ class Crash:
     error: str
     message: str
     kills_the_child: bool = True
-    traceback: str = ""
+    told: str = ""
     exit_code: int | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -61,8 +62,30 @@ async def test_only_the_culprit_is_charged(crash: Crash) -> None:
     failure = letter.failure
     assert (failure.kind, failure.error) == (crash.kind, crash.error)
     assert crash.message in failure.message
-    assert crash.traceback in failure.traceback
+    assert crash.told in failure.traceback + failure.output
     assert failure.exit_code == crash.exit_code or crash.exit_code is None
     assert (summary.children_died > 0) == crash.kills_the_child
     deaths = [event for event in await stage.events() if isinstance(event, ChildDied)]
     assert len(deaths) == summary.children_died
+
+
+async def test_a_failure_has_what_its_own_call_printed_in_whatever_way(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ttg.worker.output")
+    stage = Stage(spec_for("prints_and_raises", SIZE))
+
+    settled, _ = await stage.run_to_end()
+
+    ways = ("print", "stderr", "buffer", "descriptor", "program", "C", "no end")
+    assert settled.dead[CULPRIT].failure.output == "\n".join(f"{way} {CULPRIT}" for way in ways)
+    said = {record.getMessage() for record in caplog.records}
+    assert {f"slot 0 run[{i}]: {way} {i}" for i in range(SIZE) for way in ways} <= said
+
+
+async def test_a_crash_has_a_place_in_the_users_code_and_the_output_of_its_call() -> None:
+    settled, _ = await Stage(spec_for("prints_and_segfaults", SIZE)).run_to_end()
+
+    failure = settled.dead[CULPRIT].failure
+    assert failure.place.endswith("(prints_and_segfaults)")
+    assert failure.output == f"before the crash {CULPRIT}"
+    assert "Fatal Python error" in failure.traceback
+    assert "_call_" not in failure.traceback

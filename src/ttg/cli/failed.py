@@ -77,9 +77,11 @@ def _told(letter: Mapping[str, Any]) -> str:
         "peak memory": f"{letter['peak_memory_bytes'] >> 20} MiB" if letter["peak_memory_bytes"] else None,
     }
     lines = [f"{name:<12} {value}" for name, value in facts.items() if value not in (None, "")]
-    return "\n".join(
-        [f"parameter {letter['index']}", *lines, *(["", letter["traceback"]] if letter["traceback"] else [])]
-    )
+    if letter["traceback"]:
+        lines += ["", letter["traceback"].rstrip()]
+    if letter.get("output"):  # letters of earlier versions have none
+        lines += ["", "it printed, to standard output and standard error:", letter["output"].rstrip()]
+    return "\n".join([f"parameter {letter['index']}", *lines])
 
 
 def _print_letters(folder: RunFolder, *, as_json: bool) -> None:

@@ -60,6 +60,7 @@ class Failure(Message, frozen=True):
 
     ``kind`` is how it ended: ``exception``, ``exit``, ``signal``, ``timeout``, ``memory``, ``encoding`` or
     ``worker_lost``.
+    ``output`` is what it printed to standard output and standard error, in order, shortened.
     ``place`` is ``file:line`` (function) of the innermost frame of the user's code; failures with equal ``error`` and
     ``place`` have the same cause. ``final``: the same would happen again anywhere, so there is no other attempt.
     """
@@ -74,6 +75,7 @@ class Failure(Message, frozen=True):
     exit_code: int | None = None
     peak_memory_bytes: int | None = None
     final: bool = False
+    output: str = ""
 
 
 class DeadLetter(Message, frozen=True):

@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
         ("message", pa.string()),
         ("place", pa.string()),
         ("traceback", pa.string()),
+        ("output", pa.string()),
         ("seconds", pa.float64()),
         ("exit_code", pa.int64()),
         ("peak_memory_bytes", pa.int64()),
@@ -32,7 +33,7 @@ SCHEMA = pa.schema(
         ("at", pa.float64()),
     ]
 )
-_OF_FAILURE = ("kind", "error", "message", "place", "traceback", "seconds", "exit_code", "peak_memory_bytes")
+_OF_FAILURE = ("kind", "error", "message", "place", "traceback", "output", "seconds", "exit_code", "peak_memory_bytes")
 
 
 def table(letters: Sequence[DeadLetter]) -> pa.Table:

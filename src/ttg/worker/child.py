@@ -24,6 +24,7 @@ from ttg.worker.execution import Execution
 from ttg.worker.failures import failure_of
 from ttg.worker.limits import die_with_parent, limit_memory
 from ttg.worker.loading import Loaded, load_run
+from ttg.worker.marks import Marks
 from ttg.worker.protocol import (
     Announced,
     Execute,
@@ -85,6 +86,7 @@ class Child:
     channel: SupervisorConnection
     runs: dict[str, Loaded] = field(default_factory=dict)
     memory_bytes: int | None = None
+    marks: Marks = field(default_factory=Marks)
 
     def serve(self) -> None:
         """Until the supervisor closes the connection."""
@@ -102,6 +104,7 @@ class Child:
             self.runs.pop(message.run, None)
 
     def _set_up(self, setup: Setup, spec: bytes) -> None:
+        self.marks.loading(setup.run.partition("/")[0])
         try:
             self.runs[setup.run] = load_run(decode_spec(spec), setup.secret)
         except TTGError as error:
@@ -125,11 +128,13 @@ class Child:
         def announce(offset: int, count: int, seconds: float) -> None:
             self.channel.send(Announced(number, offset, count, seconds))
 
-        execution = Execution(task, loaded, spec.vectorized)
+        execution = Execution(task, loaded, spec.vectorized, self.marks)
         execution.run(spec.limits.checkpoint_seconds, announce, lambda: self.channel.must_stop(number))
         if spec.limits.timeout_seconds is not None:
             announce(execution.executed, 0, 0.0)
-        self.channel.send(*execution.report(number))
+        report, payload = execution.report(number)
+        self.marks.end()
+        self.channel.send(report, payload)
 
     def _limit_memory(self, memory_bytes: int | None) -> None:
         if memory_bytes != self.memory_bytes:
@@ -144,11 +149,10 @@ def main() -> None:
     die_with_parent(parent, parent_pipe)
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    faulthandler.enable()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    faulthandler.enable(all_threads=False)
+    marks = Marks.of_this_process()
     with socket.socket(fileno=connection_fd) as connection:
-        _serve(Child(SupervisorConnection(connection)))
+        _serve(Child(SupervisorConnection(connection), marks=marks))
 
 
 def _serve(child: Child) -> None:

@@ -17,6 +17,7 @@ from ttg.messages import Failure, Ranges, Task, split_ranges
 from ttg.results.plain import Unencodable
 from ttg.worker.failures import failure_of, readable
 from ttg.worker.loading import Columns, Loaded
+from ttg.worker.marks import Marks
 from ttg.worker.protocol import Report
 from ttg.worker.scalars import ScalarResults
 
@@ -27,6 +28,8 @@ BLOCK_ROWS = 1 << 13
 """Calls in one go: their results fit the processor's cache until they are packed."""
 BATCH_ROWS = 1 << 15
 """Parameters in one vectorised call: each array of numbers takes 256 KiB, so that a few of them fit the cache."""
+MARKED_CALL_SECONDS = 5e-4
+"""Of calls that take longer, also what compiled code and programs print is told apart."""
 MAX_FAILURES = 1_000
 MAX_PAYLOAD_BYTES = 15 << 20
 """Below the 16 MiB that RabbitMQ accepts by default, with room for headers."""
@@ -41,6 +44,7 @@ class Execution:
     task: Task
     work: Loaded
     vectorized: bool = False
+    marks: Marks = field(default_factory=Marks)
     executed: int = 0
     results: ScalarResults | Batches = field(init=False)
     seconds: list[float] = field(default_factory=list)
@@ -67,6 +71,7 @@ class Execution:
             count = min(self._slice_size(), rest[0][1] - rest[0][0])
             if count < self.task.count:
                 announce(self.executed, count, count * self.work.pace.call_seconds)
+            self.marks.begin(self.task.run, rest[0][0], rest[0][0] + count - 1)
             taken = self._run_slice(rest[0][0], count)
             rest = split_ranges(rest, taken)[1]
             if not rest:
@@ -114,6 +119,7 @@ class Execution:
         """The fast way: no work of ours per call."""
         values = self.values.items
         before = len(values) + len(self.failures)
+        self.marks.now = lambda: start + len(values) + len(self.failures) - before
         results = map(self.work.function, *columns)
         while (position := len(values) + len(self.failures) - before) < count and not self._too_many_failures():
             try:
@@ -129,14 +135,18 @@ class Execution:
     def _call_timed(self, columns: Columns, start: int) -> int:
         """The same, with the time of each call."""
         self._fill_times()
-        taken = 0
+        taken, last = 0, start - 1
+        self.marks.now = lambda: last + taken
+        marks_each = self.work.pace.call_seconds > MARKED_CALL_SECONDS
         for taken, arguments in enumerate(zip(*columns, strict=True), 1):
+            if marks_each:
+                self.marks.begin(self.task.run, last + taken, last + taken)
             began = perf_counter()
             try:
                 self.values.items.append(self.work.function(*arguments))
                 self.seconds.append(perf_counter() - began)
             except BaseException as error:
-                self._fail(error, start + taken - 1, perf_counter() - began)
+                self._fail(error, last + taken, perf_counter() - began)
                 if self._too_many_failures():
                     break
         return taken
@@ -146,6 +156,7 @@ class Execution:
         try:
             # Computed again for each half: a function that failed may have changed its arrays.
             columns = self.work.columns_of(self.task, start, start + count)
+            self.marks.begin(self.task.run, start, start + count - 1)
             batches.take(self.work.function(*columns), count)
             return count
         except BaseException as error:
@@ -163,6 +174,7 @@ class Execution:
             self.failures.append(_unencodable(index, str(error)))
         else:
             self.failures.append(failure_of(error, index, seconds, target=self.work.spec.function.name))
+            self.marks.failed(index)
 
     def _too_many_failures(self) -> bool:
         return len(self.failures) >= MAX_FAILURES

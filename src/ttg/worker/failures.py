@@ -13,7 +13,7 @@ MESSAGE_CHARACTERS = 1_000
 TRACEBACK_HEAD_CHARACTERS = 500
 TRACEBACK_TAIL_CHARACTERS = 2_500
 
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LIBRARIES = tuple({path + os.sep for path in map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))})
 
 
@@ -72,9 +72,14 @@ def _message_of(error: BaseException) -> str:
 
 def _outside_of_ttg(trace: TracebackType | None) -> TracebackType | None:
     """Skip our own frames, which are the outermost."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(OURS):
         trace = trace.tb_next
     return trace
+
+
+def is_library(file: str) -> bool:
+    """Whether the code of ``file`` is of Python itself or installed, and not the user's own."""
+    return file.startswith((*_LIBRARIES, "<frozen"))
 
 
 def _place_of(trace: TracebackType | None) -> str:
@@ -82,7 +87,7 @@ def _place_of(trace: TracebackType | None) -> str:
     place, in_a_library = "", True
     while trace is not None:
         code = trace.tb_frame.f_code
-        library = code.co_filename.startswith(_LIBRARIES) or code.co_filename.startswith("<frozen")
+        library = is_library(code.co_filename)
         if in_a_library or not library:
             place, in_a_library = f"{code.co_filename}:{trace.tb_lineno} ({code.co_name})", library
         trace = trace.tb_next

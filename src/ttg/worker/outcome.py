@@ -51,11 +51,13 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How a child died: ``kind`` as in :class:`~ttg.messages.Failure`, ``text`` one line, ``output`` its last lines."""
+    """How a child died: ``kind`` as in :class:`~ttg.messages.Failure`, ``text`` one line, ``traceback`` as
+    far as faulthandler could write one, ``output`` what the call had printed before."""
 
     kind: str
     text: str
     output: str = ""
+    traceback: str = ""
     place: str = ""
     seconds: float = 0.0
     exit_code: int | None = None
@@ -210,10 +212,11 @@ def _charged(index: int, death: Death) -> Failure:
         error=_ERRORS.get(death.kind, "ChildDied"),
         message=death.text,
         place=death.place,
-        traceback=death.output,
+        traceback=death.traceback,
         seconds=death.seconds,
         exit_code=death.exit_code,
         peak_memory_bytes=death.peak_memory_bytes,
+        output=death.output,
     )
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,23 +20,22 @@ from typing import Protocol
 from ttg.errors import MessageError
 from ttg.worker.launching import Launched, launch
 from ttg.worker.limits import resident_bytes
-from ttg.worker.protocol import FrameReader, FromChild, ToChild, frame
-
-log = logging.getLogger("ttg.worker.output")
+from ttg.worker.output import ChildOutput
+from ttg.worker.protocol import FrameReader, FromChild, Report, ToChild, frame
 
 RECEIVE_BYTES = 1 << 20
 DYING_SECONDS = 0.5
-LINES_KEPT = 40
-LINE_CHARACTERS = 500
 MAX_READS_AFTER_DEATH = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a child ended. ``code`` as in :mod:`subprocess` (negative: a signal); ``output``: its last lines."""
+    """How a child ended. ``code`` as in :mod:`subprocess` (negative: a signal); ``output`` is what the call had
+    printed that it executed, ``traceback`` what faulthandler wrote."""
 
     code: int
     output: str = ""
+    traceback: str = ""
 
 
 class ChildOwner(Protocol):
@@ -85,12 +82,10 @@ class ChildProcess:
         self._output, self._parent_pipe = launched.output, launched.parent_pipe
         self.pid = launched.process.pid
         self._owner = owner
-        self._label = label
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader(FromChild)
         self._unsent = bytearray()
-        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
-        self._partial_line = b""
+        self._printed = ChildOutput(label)
         self._gone = False
         self._listen()
 
@@ -134,6 +129,9 @@ class ChildProcess:
         try:
             data = self._connection.recv(RECEIVE_BYTES)
             for message, bulk in self._frames.feed(data):
+                if isinstance(message, Report) and message.failures:
+                    self._on_output()  # all that their calls have printed is there by now
+                    message = self._printed.completed(message)
                 self._owner.on_message(message, bulk)  # type: ignore[arg-type]
         except BlockingIOError:
             return False
@@ -162,18 +160,8 @@ class ChildProcess:
         if not data:
             self._loop.remove_reader(self._output)
             return False
-        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
-        for line in lines:
-            self._keep_line(line)
-        if len(self._partial_line) > LINE_CHARACTERS:
-            self._keep_line(self._partial_line)
-            self._partial_line = b""
+        self._printed.feed(data)
         return True
-
-    def _keep_line(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip()[:LINE_CHARACTERS]
-        self._lines.append(text)
-        log.info("%s: %s", self._label, text)
 
     def memory_bytes(self) -> int:
         return 0 if self._gone else resident_bytes(self.pid)
@@ -207,15 +195,14 @@ class ChildProcess:
             os.killpg(self.pid, signal.SIGKILL)  # what it forked and left behind
         self._read_the_rest()
         self._release()
-        self._owner.on_exit(Exit(code, "\n".join(self._lines)))
+        self._owner.on_exit(Exit(code, *self._printed.last_words))
 
     def _read_the_rest(self) -> None:
         for read in (self._on_readable, self._on_output):
             for _ in range(MAX_READS_AFTER_DEATH):
                 if not read():
                     break
-        if self._partial_line:
-            self._keep_line(self._partial_line)
+        self._printed.end()
 
     def _release(self) -> None:
         for descriptor in (self._connection, self._output):

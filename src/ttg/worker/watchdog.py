@@ -7,7 +7,7 @@ import re
 import signal
 from dataclasses import replace
 
-from ttg.worker.failures import readable, shorten
+from ttg.worker.failures import OURS, is_library
 from ttg.worker.outcome import Death
 from ttg.worker.process import ChildHandle, Exit
 
@@ -60,20 +60,27 @@ class Watchdog:
 
     def death(self, exit: Exit) -> Death:
         """How the child died: by a limit if there was one, else as its exit code says."""
-        output = readable(shorten(exit.output))
-        if self._cause is not None:
-            return replace(self._cause, output=output)
-        peak = self._peak_memory_bytes or None
+        return replace(self._cause or self._by_code(exit), output=exit.output, traceback=_of_user(exit.traceback))
+
+    def _by_code(self, exit: Exit) -> Death:
+        kind, text = "exit", f"the process ended itself with exit code {exit.code}"
         if exit.code < 0:
             name = _SIGNALS.get(-exit.code, f"signal {-exit.code}")
             hint = f" ({_HINTS[name]})" if name in _HINTS else ""
-            return Death(
-                "signal", f"the process was ended by {name}{hint}", output, _place(output), 0.0, exit.code, peak
-            )
-        return Death("exit", f"the process ended itself with exit code {exit.code}", output, "", 0.0, exit.code, peak)
+            kind, text = "signal", f"the process was ended by {name}{hint}"
+        peak = self._peak_memory_bytes or None
+        return Death(kind, text, place=_place(exit.traceback), exit_code=exit.code, peak_memory_bytes=peak)
 
 
-def _place(output: str) -> str:
-    """Where a crash happened, if faulthandler could say it."""
-    found = _FAULT_FRAME.search(output)
+def _of_user(traceback: str) -> str:
+    """Without our own frames, which called the user's code, and what follows them; all of it if they are innermost."""
+    before, ours, _ = traceback.partition(f'  File "{OURS}')
+    return before.rstrip() if ours and _FAULT_FRAME.search(before) else traceback
+
+
+def _place(traceback: str) -> str:
+    """Where a crash happened, if faulthandler could say it: the innermost frame that is in no library, if there is."""
+    frames = list(_FAULT_FRAME.finditer(_of_user(traceback)))
+    own = (frame for frame in frames if not is_library(frame["file"]))
+    found = next(own, frames[0] if frames else None)
     return f"{found['file']}:{found['line']} ({found['function']})" if found else ""
