@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from ttg.errors import SettingsError
+from ttg.streams import show
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -33,12 +34,22 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str, ensure_ascii=False)
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """A log that nobody can read is no reason to stop, or to wait."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            show(self.stream, self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+
 def configure_logging(level: str = "info", log_format: str = "text", stream: TextIO | None = None) -> None:
     """Send TTG's log to ``stream`` (standard error), replacing an earlier call's choice.
 
     Raises ``SettingsError`` for an unknown level or format. Libraries are heard from ``warning`` on.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_formatter(_one_of(log_format, FORMATS, "LOG_FORMAT"), handler.stream))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "ttg"
 BASE = {"errors", "clock", "allocation"}
 CORE = BASE | {"messages", "space", "seeds", "spec"}
 FUNCTION = CORE | {"function"}
-BROKERS = FUNCTION | {"settings", "brokers", "backoff", "logs", "metrics"}
+BROKERS = FUNCTION | {"settings", "brokers", "backoff", "logs", "metrics", "streams"}
 BESIDE_BROKERS = BROKERS | {"results.encode", "results.batches", "results.plain", "planner"}
 COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner", "units", "options"}
 
@@ -25,7 +25,8 @@ ALLOWED: dict[str, set[str] | None] = {
     "allocation": set(),
     "units": set(),
     "options": {"errors", "units", "settings"},
-    "logs": {"errors"},
+    "logs": {"errors", "streams"},
+    "streams": {"errors"},
     "metrics": BASE | {"messages"},
     "messages": BASE,
     "space": BASE | {"messages", "seeds"},

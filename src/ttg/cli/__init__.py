@@ -10,18 +10,18 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NoReturn
 
 from ttg import __version__
 from ttg.cli import arguments
 from ttg.errors import TTGError
+from ttg.streams import guard_standard_streams
 
 EPILOG = """\
 exit codes:
   0   every parameter has a result
   2   bad input: nothing was started
-  3   infrastructure: broker not reachable, disk full, …
+  3   infrastructure: broker not reachable, disk full, output that cannot be written, …
   4   stopped before every parameter was settled (Ctrl-C, cancelled, too many failures): `ttg resume` goes on
   5   finished, but some parameters are dead letters: `ttg failed --group` shows why
   75  a worker was told to leave and gave its work back (`ttg worker` only)
@@ -83,8 +83,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except TTGError as error:
         print(f"ttg: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader has what it wanted
         return 0
     except KeyboardInterrupt:
         print("ttg: interrupted", file=sys.stderr)
@@ -95,9 +94,22 @@ def main(words: Sequence[str] | None = None) -> int:
 def command() -> NoReturn:
     """The ``ttg`` command. Ends at once when all is said: taking an interpreter down in good order, module by module,
     would take longer than some commands do."""
-    code = main()
+    guard_standard_streams()
+    try:
+        code = main()
+    except SystemExit as end:  # of argparse
+        code = end.code if isinstance(end.code, int) else 0
     logging.shutdown()
-    with suppress(OSError, ValueError):  # nobody reads any more, or it is closed
+    os._exit(code or _delivered())
+
+
+def _delivered() -> int:
+    """0 when standard output has taken everything, else the exit code of the error that is said."""
+    try:
         sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+    except BrokenPipeError:
+        return 0
+    except TTGError as error:
+        print(f"ttg: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from ttg.options import PORT, EntryPoint, Option, Options, choose, options_at, unknown
@@ -182,6 +183,12 @@ def watched_broker(run: str | None, options: Options, settings: Settings) -> Bro
     if url is None:
         _, url = broker_of_run(run or "last", settings)
     return settings.broker_config(url)
+
+
+def put(text: str) -> None:
+    """To programs. That nobody reads it does not change how a command ended."""
+    with suppress(BrokenPipeError):
+        print(text, flush=True)
 
 
 def say(line: str) -> None:

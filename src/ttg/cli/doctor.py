@@ -28,8 +28,7 @@ def doctor(args: argparse.Namespace) -> int:
     settings = arguments.read_settings(chosen)
     findings = asyncio.run(examine(settings, chosen.broker or settings.broker_url))
     if args.json:
-        print(json.dumps([finding.as_dict() for finding in findings], indent=1))
+        arguments.put(json.dumps([finding.as_dict() for finding in findings], indent=1))
     else:
-        for finding in findings:
-            print(finding)
+        arguments.put("\n".join(map(str, findings)))
     return 3 if any(finding.level == "problem" for finding in findings) else 0

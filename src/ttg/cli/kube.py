@@ -111,7 +111,7 @@ def _print_report(out: Path) -> None:
     from ttg.run.report import Finished
 
     folder = RunFolder.open(out)
-    print(Finished.of(folder).as_json())
+    arguments.put(Finished.of(folder).as_json())
 
 
 def call_status(args: argparse.Namespace) -> int:

@@ -80,7 +80,7 @@ def carry_out(request: RunRequest, chosen: Options) -> int:
 def conclude(finished: Finished, chosen: Options) -> int:
     """Say how a run ended; the exit code."""
     if chosen.json:
-        print(finished.as_json())
+        arguments.put(finished.as_json())
     elif not chosen.quiet:
         arguments.say(finished.as_text())
     elif warning := finished.as_warning():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
 from ttg.errors import SettingsError
 from ttg.options import EntryPoint, Options
+from ttg.streams import show
 
 if TYPE_CHECKING:
     from ttg.settings import Settings
@@ -72,7 +74,7 @@ def worker(args: argparse.Namespace) -> int:
     broker = connect(settings.broker_config(url), name)
     keep_freed_memory()
     summary = asyncio.run(run_worker(broker, config, ahead))
-    print(summary.to_json(), flush=True)
+    show(sys.stdout, summary.to_json() + "\n")  # its exit code says what became of its work, and nothing else
     return summary.exit_code
 
 

@@ -14,7 +14,7 @@ import shlex
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,8 +51,8 @@ class Running:
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What happens beside a run. ``on_start`` is called when everything is started, ``before_end`` when it is done and
-    the broker still there. ``handle_signals``: Ctrl-C and SIGTERM drain (main thread only); where signals arrive
-    elsewhere, ``on_begin`` is given what to call for each, on the event loop."""
+    the broker still there. ``handle_signals``: Ctrl-C, SIGTERM and SIGHUP drain (main thread only); where signals
+    arrive elsewhere, ``on_begin`` is given what to call for each, on the event loop."""
 
     on_start: Callable[[Running], None] = lambda running: None
     before_end: Callable[[], Awaitable[None]] | None = None
@@ -280,8 +280,8 @@ async def _record_end(coordinator: Coordinator, folder: RunFolder, seconds: floa
 
 
 class _Signals:
-    """First Ctrl-C or SIGTERM: drain, or give up if nothing has begun. Second: leave at once (the ledger and the broker
-    keep what is done). Made in the task that is to be stopped."""
+    """First Ctrl-C, SIGTERM or SIGHUP: drain, or give up if nothing has begun. Second: leave at once (the ledger and
+    the broker keep what is done). Made in the task that is to be stopped."""
 
     def __init__(self) -> None:
         self.presses = 0
@@ -292,16 +292,22 @@ class _Signals:
         """From now on; main thread only."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError):
-                loop.add_signal_handler(number, self.on_signal)
+            loop.add_signal_handler(number, self.on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(signal.SIGHUP, self.on_hangup)
+
+    def on_hangup(self) -> None:
+        """The terminal was closed; the kernel and the shell may both say so, which is no second request."""
+        if not self.presses:
+            self.on_signal()
 
     def on_signal(self) -> None:
-        """What a signal means."""
+        """What a signal means; after the second one everything is under way."""
         self.presses += 1
         if self.presses == 1:
             log.warning("stopping: workers settle what they have; once more to leave at once")
             self._stop()
-        else:
+        elif self.presses == 2:
             if self.coordinator is not None and self.coordinator.workers is not None:
                 self.coordinator.workers.kill()
             raise KeyboardInterrupt

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from ttg.logs import CLEAR_LINE
 from ttg.run.progress import Progress
+from ttg.streams import show
 
 PLAIN_SECONDS = 5.0
 BAR_WIDTH = 24
@@ -86,15 +87,13 @@ class TerminalReporter:
     _drawn: bool = False
 
     def __call__(self, progress: Progress) -> None:
-        self.stream.write(CLEAR_LINE + bar(progress, _terminal_width() - 1))
-        self.stream.flush()
+        show(self.stream, CLEAR_LINE + bar(progress, _terminal_width() - 1))
         self._drawn = True
 
     def close(self) -> None:
         """End the line."""
         if self._drawn:
-            self.stream.write("\n")
-            self.stream.flush()
+            show(self.stream, "\n")
 
 
 @dataclass
@@ -113,8 +112,7 @@ class PlainReporter:
         self._next = self.clock() + PLAIN_SECONDS
         line = f"{percent(progress)} %  {describe(progress)}"
         if line != self._last:
-            self.stream.write(line + "\n")
-            self.stream.flush()
+            show(self.stream, line + "\n")
         self._last = line
 
     def close(self) -> None:
@@ -137,6 +135,8 @@ def reporter_for(stream: Any = None, *, quiet: bool = False) -> TerminalReporter
     if quiet:
         return Silent()
     stream = stream or sys.stderr
+    if stream is None:  # closed
+        return Silent()
     return TerminalReporter(stream) if stream.isatty() else PlainReporter(stream)
 
 

@@ -89,5 +89,5 @@ class _ThreadedRun:
         if self._loop is not None:
             with suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(self._heed)
-        if self.presses > 1:
+        if self.presses == 2:  # who presses a third time is being served
             raise KeyboardInterrupt

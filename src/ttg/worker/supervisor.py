@@ -119,6 +119,11 @@ class Worker:
             self._stop.set()
         self._changed.set()
 
+    def request_first_stop(self, reason: Reason = Reason.DRAINED) -> None:
+        """As :meth:`request_stop`, of somebody who may say it twice: kernel and shell, when a terminal is closed."""
+        if not self._stop.is_set():
+            self.request_stop(reason)
+
     async def _work(self) -> Reason:
         self._watch_parent_pipe()
         for slot in self.slots:
@@ -219,7 +224,7 @@ class Worker:
     async def _check_run_done(self) -> None:
         awaited = self._awaited
         if awaited is not None and awaited.is_over(await self.backoff.call(lambda: self.broker.find_run(awaited.run))):
-            self._finish(Reason.FINISHED)
+            self.request_first_stop(Reason.FINISHED)
 
     async def _tick(self) -> None:
         while True:
@@ -233,11 +238,7 @@ class Worker:
         if not self.leases.is_idle:
             self._busy_at = now
         elif limit is not None and now - self._busy_at >= limit:
-            self._finish(Reason.IDLE)
-
-    def _finish(self, reason: Reason) -> None:
-        if not self._stop.is_set():
-            self.request_stop(reason)
+            self.request_first_stop(Reason.IDLE)
 
     # -- loops that go on while it drains
 
@@ -285,8 +286,8 @@ class Worker:
 
 
 async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launched] = ()) -> Summary:
-    """Run a worker to its end with SIGTERM and SIGINT meaning: drain; again: stop at once. The children that were
-    launched ``ahead`` are its first."""
+    """Run a worker to its end with SIGTERM, SIGINT and SIGHUP meaning: drain; one of the first two again: stop at once.
+    The children that were launched ``ahead`` are its first."""
     import signal
 
     first = list(ahead)
@@ -298,6 +299,8 @@ async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launc
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.request_stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        loop.add_signal_handler(signal.SIGHUP, worker.request_first_stop)
     metrics: contextlib.AbstractAsyncContextManager[Any] = contextlib.nullcontext()
     if config.metrics_port is not None:
         metrics = serve_metrics(config.metrics_port, lambda: worker_metrics(worker.heartbeat()), config.metrics_host)
@@ -305,5 +308,5 @@ async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launc
         async with metrics:
             return await worker.run()
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
