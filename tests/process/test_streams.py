@@ -59,9 +59,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "command", ["results {}", "results {} --format csv", "status {}", "runs", "--version", "--help"]
-)
+@pytest.mark.parametrize("command", ["results {} --format csv", "status {}", "--help"])
 def test_what_was_asked_for_and_cannot_be_delivered_is_an_error(finished: Path, command: str) -> None:
     for there, code in ((READER_LEFT, 0), (CLOSED, 3), (FULL, 3)):
         done = shell(f"ttg {command.format(finished)} {there}", finished.parent)
