@@ -18,6 +18,8 @@ _WEYL = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 _FEW = 64
+SEED_BITS = 31
+_SEED_MASK = 2**SEED_BITS - 1
 
 
 def mix(key: int, counter: int) -> int:
@@ -41,27 +43,52 @@ def mix_array(key: int, counters: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def seed_for(run_seed: int, index: int) -> int:
-    """The seed of one parameter: 63 bits, so that it fits a signed 64-bit column."""
+    """The seed of one parameter: 31 bits, so that every library takes it, and none twice in 2**31 indices."""
+    seed: int = _permuted(mix(mix(run_seed, 0), index >> SEED_BITS), index & _SEED_MASK)
+    return seed
+
+
+def _permuted(key: int, number: Any) -> Any:
+    """A permutation of the numbers of 31 bits: twice Wellons' lowbias32, each step of which can be undone whatever the
+    width. ``number`` is an int or an array of uint64."""
+    for part in (key & _SEED_MASK, key >> (64 - SEED_BITS)):
+        number = (number + part) & _SEED_MASK
+        number = ((number ^ (number >> 16)) * 0x7FEB352D) & _SEED_MASK
+        number = ((number ^ (number >> 15)) * 0x046CA68B) & _SEED_MASK
+        number = number ^ (number >> 16)
+    return number
+
+
+def wide_seed_for(run_seed: int, index: int) -> int:
+    """63 bits for one parameter: what its generator is made of, and its seed in runs of versions before 3."""
     return mix(mix(run_seed, 0), index) >> 1
 
 
-def seeds(run_seed: int, start: int, stop: int) -> list[int]:
-    """``[seed_for(run_seed, i) for i in range(start, stop)]``, vectorised."""
+def seeds(run_seed: int, start: int, stop: int, *, wide: bool = False) -> list[int]:
+    """``[seed_for(run_seed, i) for i in range(start, stop)]``, vectorised; or those of :func:`wide_seed_for`."""
     if stop - start <= _FEW:
-        return [seed_for(run_seed, index) for index in range(start, stop)]
-    values: list[int] = seed_array(run_seed, start, stop).tolist()
+        one = wide_seed_for if wide else seed_for
+        return [one(run_seed, index) for index in range(start, stop)]
+    values: list[int] = seed_array(run_seed, start, stop, wide=wide).tolist()
     return values
 
 
-def seed_array(run_seed: int, start: int, stop: int) -> NDArray[np.int64]:
+def seed_array(run_seed: int, start: int, stop: int, *, wide: bool = False) -> NDArray[np.int64]:
     """:func:`seeds` as an array."""
     import numpy as np
 
-    return (mix_array(mix(run_seed, 0), np.arange(start, stop)) >> np.uint64(1)).view(np.int64)
+    indices = np.arange(start, stop)
+    if wide:
+        return (mix_array(mix(run_seed, 0), indices) >> np.uint64(1)).view(np.int64)
+    if start >> SEED_BITS != (stop - 1) >> SEED_BITS:
+        return np.array([seed_for(run_seed, index) for index in range(start, stop)], np.int64)
+    key = mix(mix(run_seed, 0), start >> SEED_BITS)
+    permuted: NDArray[np.int64] = _permuted(key, indices & _SEED_MASK)
+    return permuted
 
 
-def rng_for(seed: int) -> np.random.Generator:
-    """NumPy's default generator (PCG64) for a parameter's seed."""
+def rngs(run_seed: int, start: int, stop: int) -> list[np.random.Generator]:
+    """NumPy's default generator (PCG64) for each parameter, from its wide seed: streams of no two are alike."""
     import numpy as np
 
-    return np.random.default_rng(seed)
+    return list(map(np.random.default_rng, seeds(run_seed, start, stop, wide=True)))

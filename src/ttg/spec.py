@@ -14,7 +14,10 @@ import msgspec
 from ttg.errors import MessageError
 from ttg.messages import Message, decode, encode
 
-SPEC_VERSION = 2
+SPEC_VERSION = 3
+"""3: tagged parameters, seeds of 31 bits. Runs of version 2 go on as they began."""
+
+_READABLE_VERSIONS = (2, SPEC_VERSION)
 
 
 class FunctionRef(Message, frozen=True):
@@ -69,8 +72,13 @@ class RunSpec(Message, frozen=True):
     vectorized: bool = False
     priority: int = 0
     created: float = 0.0
-    version: int = SPEC_VERSION
+    version: int = 2  # which did not write it down
     identity: str = ""
+
+    @property
+    def wide_seeds(self) -> bool:
+        """Whether ``seed`` has 63 bits, as in runs of version 2."""
+        return self.version < 3
 
 
 def new_identity() -> str:
@@ -86,7 +94,7 @@ def encode_spec(spec: RunSpec) -> bytes:
 def decode_spec(data: bytes | msgspec.Raw) -> RunSpec:
     """Strictly decode a specification; another version or an unknown field is a :class:`MessageError`."""
     spec: RunSpec = decode(bytes(data), RunSpec)
-    if spec.version != SPEC_VERSION:
+    if spec.version not in _READABLE_VERSIONS:
         raise MessageError(
             f"expected a run specification of version {SPEC_VERSION}, got version {spec.version}: "
             "use the same TTG version for the coordinator and its workers"

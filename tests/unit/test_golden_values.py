@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import pytest
 
-from ttg.seeds import rng_for, seed_for, seeds
+from ttg.seeds import rngs, seed_for, seeds, wide_seed_for
 from ttg.space import choice, loguniform, normal, sample, uniform
 
 
 @pytest.mark.parametrize(
-    ("run_seed", "index", "seed"),
+    ("run_seed", "index", "wide", "seed"),
     [
-        (0, 0, 6017775124710473527),
-        (0, 1, 6467540162864785327),
-        (1, 0, 3395948882924712079),
-        (5, 7, 6340739842237366186),
-        (2**63 - 1, 10**9, 8876530428030760829),
-        (-1, 3, 8549713813811047642),
+        (0, 0, True, 6017775124710473527),
+        (0, 1, True, 6467540162864785327),
+        (1, 0, True, 3395948882924712079),
+        (5, 7, True, 6340739842237366186),
+        (2**63 - 1, 10**9, True, 8876530428030760829),
+        (-1, 3, True, 8549713813811047642),
+        (0, 0, False, 524967402),
+        (0, 1, False, 690863986),
+        (1, 0, False, 633948041),
+        (5, 7, False, 790174163),
+        (2**63 - 1, 10**9, False, 986887954),
+        (-1, 3, False, 1471459145),
+        (5, 2**31 + 7, False, 194629590),
     ],
 )
-def test_the_seed_of_a_parameter(run_seed: int, index: int, seed: int) -> None:
-    assert seed_for(run_seed, index) == seed
-    assert seeds(run_seed, index, index + 1) == seeds(run_seed, index, index + 100)[:1] == [seed]
+def test_the_seed_of_a_parameter(run_seed: int, index: int, wide: bool, seed: int) -> None:
+    assert (wide_seed_for if wide else seed_for)(run_seed, index) == seed
+    one, many = (seeds(run_seed, index, index + count, wide=wide) for count in (1, 100))
+    assert one == many[:1] == [seed]
 
 
 def test_the_generator_of_a_parameter() -> None:
-    assert rng_for(seed_for(1, 2)).random() == 0.015614462849527277
+    assert rngs(1, 2, 3)[0].random() == 0.015614462849527277
 
 
 @pytest.mark.parametrize(

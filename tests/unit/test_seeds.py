@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import numpy as np
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ttg.seeds import mix, rng_for, seed_for, seeds
+from ttg.seeds import SEED_BITS, mix, rngs, seed_array, seed_for, seeds, wide_seed_for
 
 
 def test_mix_is_splitmix64() -> None:
@@ -17,16 +18,34 @@ def test_mix_is_splitmix64() -> None:
     ]
 
 
-@given(st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**63 - 200), st.integers(0, 150))
-def test_one_by_one_and_together_agree(run_seed: int, start: int, count: int) -> None:
-    expected = [seed_for(run_seed, index) for index in range(start, start + count)]
-    assert seeds(run_seed, start, start + count) == expected
-    assert all(0 <= seed < 2**63 for seed in expected)
+@example(0, 2**SEED_BITS - 70, 150, False)
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**63 - 200), st.integers(0, 150), st.booleans())
+def test_one_by_one_and_together_agree(run_seed: int, start: int, count: int, wide: bool) -> None:
+    one = wide_seed_for if wide else seed_for
+    expected = [one(run_seed, index) for index in range(start, start + count)]
+    assert seeds(run_seed, start, start + count, wide=wide) == expected
+    assert all(0 <= seed < 2 ** (63 if wide else SEED_BITS) for seed in expected)
 
 
-def test_neighbouring_runs_and_indices_have_different_seeds() -> None:
-    assert len({seed for run_seed in range(50) for seed in seeds(run_seed, 0, 1000)}) == 50_000
+def test_no_two_parameters_of_a_run_share_a_seed() -> None:
+    assert len(np.unique(seed_array(3, 2**SEED_BITS - 10**6, 2**SEED_BITS))) == 10**6
+    assert len({*seeds(3, 0, 10**5), *seeds(4, 0, 10**5)}) > 2 * 10**5 - 50  # two runs: as chance has it, about 5
 
 
-def test_rng_for_is_reproducible() -> None:
-    assert rng_for(seed_for(1, 2)).random() == rng_for(seed_for(1, 2)).random()
+def test_seeds_of_neighbours_have_nothing_in_common() -> None:
+    drawn = seed_array(0, 0, 10**5)
+    assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 0.02
+    assert abs(np.corrcoef(drawn, seed_array(1, 0, 10**5))[0, 1]) < 0.02
+    changed = drawn[1:] ^ drawn[:-1]
+    assert all(abs((changed >> bit & 1).mean() - 0.5) < 0.02 for bit in range(SEED_BITS))
+
+
+def test_a_seed_fits_what_takes_32_bits() -> None:
+    for seed in seeds(0, 0, 1000):
+        np.random.RandomState(seed)
+        np.int32(seed)
+
+
+def test_generators_are_those_of_wide_seeds() -> None:
+    (rng,) = rngs(1, 2, 3)
+    assert rng.random() == np.random.default_rng(wide_seed_for(1, 2)).random()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -32,6 +33,24 @@ from ttg.space import (
 )
 from ttg.space.axes import COMPRESS_FROM, TABLE_SIZE, Linspace, Range, Values, make_axis
 from ttg.space.build import TRAVEL_LIMIT
+
+
+class NamedPair(NamedTuple):
+    a: int
+    b: int
+
+
+class Flags(enum.Flag):
+    A = 1
+    B = 2
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
 
 FLOATS = st.floats(-1e6, 1e6, allow_nan=False)
 SCALARS = st.one_of(st.integers(-(2**63), 2**63 - 1), FLOATS, st.booleans(), st.none(), st.text(max_size=5))
@@ -166,7 +185,7 @@ def test_values_become_plain_python() -> None:
     space = zip_(
         a=np.array([1, 2], dtype=np.int32), b=[np.float32(0.5), 2], c=(True, np.bool_(False)), d=[(1, 2), {"k": 1}]
     )
-    assert typed(space[0].values()) == typed([1, 0.5, True, [1, 2]])
+    assert typed(space[0].values()) == typed([1, 0.5, True, (1, 2)])
     assert typed(space[1].values()) == typed([2, 2.0, False, {"k": 1}])
 
 
@@ -208,7 +227,12 @@ def test_rows_of_a_data_frame() -> None:
         (lambda: uniform(1, 1), "low < high"),
         (lambda: loguniform(0, 1), "0 < low < high"),
         (lambda: normal(0, 0), "above 0"),
-        (lambda: grid(x=[1.0, float("inf")]), "expected finite numbers, got inf"),
+        (lambda: grid(x=[np.ma.array([1, 2], mask=[0, 1])]), "would lose its mask"),
+        (lambda: grid(x=[np.array([object()])]), "an array of object cannot travel"),
+        (lambda: grid(x=[NamedPair(1, 2)]), r"a kind of tuple, and would arrive as one: pass tuple\(…\)"),
+        (lambda: grid(x=[Flags.A | Flags.B]), "no single member of Flags"),
+        (lambda: grid(x=[{1: 2}]), "needs text keys"),
+        (lambda: grid(x=[nested(5000)]), "nested too deep"),
         (lambda: grid(x=[2**63]), "does not fit 64 bits"),
         (lambda: grid(x=[object()]), "expected numbers, text"),
         (lambda: grid(x={1, 2}), "a set has no order"),

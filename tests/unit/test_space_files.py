@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ttg.errors import SpaceError
-from ttg.space import from_file, grid, space_from_json, space_to_json
+from ttg.space import from_file, grid, rows, space_from_json, space_to_json
 from ttg.space.readers import BLOCK_ROWS, kind_of, kinds_of
 
 MANY = [{"i": index, "x": index / 8, "s": f"name {index}", "b": index % 2 == 0} for index in range(2 * BLOCK_ROWS + 5)]
@@ -64,9 +69,9 @@ def test_only_a_fingerprint_travels(tmp_path: Path) -> None:
     ("cells", "kind"),
     [
         ("0 1 -7 +3 9223372036854775807", "int"),
-        ("0.5 .5 1. 1e3 -2.5E-7", "float"),
+        ("0.5 .5 1. 1e3 -2.5E-7 nan NaN inf -Inf", "float"),
         ("true False TRUE", "bool"),
-        ("nan inf -Inf 1e999", "nonfinite"),
+        ("1e999 -1e999", "huge"),
         ("007 1_000 0x10 9223372036854775808 1.2.3 ١ e5 .", "text"),
     ],
 )
@@ -108,13 +113,14 @@ def test_jsonl_numbers_of_a_column_have_one_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.txt", "x", "ends with one of .csv"),
+        ("a.dat", "x", "ends with one of .csv"),
+        ("a.txt", "x\n", "say which one parameter they are"),
         ("a.csv", "", "is empty"),
         ("a.csv", "x,y\n", "has no rows"),
         ("a.csv", "x,y\n1,2\n3\n", "row 2: expected 2 cells, got 1"),
         ("a.csv", "x,x\n1,2\n", "given twice"),
         ("a.csv", "my x\n1\n", "cannot be a parameter name"),
-        ("a.csv", "x\n1\nnan\n", "holds nan or inf"),
+        ("a.csv", "x\n1\n1e999\n", "beyond what a float can be"),
         ("a.csv", 'x\n"1\n', "line 2: unexpected end of data"),
         ("a.jsonl", "", "has no rows"),
         ("a.jsonl", '{"x": 1}\n{"y": 1}\n', "line 2: expected the keys x, got y"),
@@ -130,10 +136,67 @@ def test_bad_files(tmp_path: Path, name: str, text: str, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_parquet_with_nan_is_refused(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"x": [1.0, float("nan")]}), tmp_path / "a.parquet")
-    with pytest.raises(SpaceError, match="column 'x': holds nan"):
-        from_file(tmp_path / "a.parquet")
+def test_nan_is_a_number_in_every_format(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1.0, float("nan"), float("inf"), None]}), tmp_path / "a.parquet")
+    write(tmp_path / "a.csv", "x,y\n1,\nnan,\ninf,\n,\n")
+    write(tmp_path / "a.jsonl", '{"x": 1}\n{"x": NaN}\n{"x": Infinity}\n{"x": null}\n')
+    for suffix in ("parquet", "csv", "jsonl"):
+        one, nan, inf, none = (row["x"] for row in from_file(tmp_path / f"a.{suffix}"))
+        assert (type(one), nan != nan, inf, none) == (float, True, float("inf"), None)
+
+
+def test_parquet_gives_what_python_has_for_it(tmp_path: Path) -> None:
+    moment = dt.datetime(2024, 3, 1, 12, 30, 0, 5)
+    expected = {
+        "us": moment,
+        "ns": moment,
+        "utc": moment.replace(tzinfo=dt.UTC),
+        "berlin": moment.replace(tzinfo=ZoneInfo("Europe/Berlin")),
+        "offset": moment.replace(tzinfo=dt.timezone(dt.timedelta(hours=-3))),
+        "day": dt.date(2024, 3, 1),
+        "time": dt.time(1, 2, 3),
+        "span": dt.timedelta(days=2),
+        "price": Decimal("1.10"),
+        "raw": b"\xff\0",
+        "list": [1, 2],
+        "struct": {"a": dt.date(2024, 3, 1)},
+    }
+    naive = pa.array([moment, None], pa.timestamp("us"))
+    columns = {
+        "us": naive,
+        "ns": naive.cast(pa.timestamp("ns")),
+        "utc": pc.assume_timezone(naive, "UTC"),
+        "berlin": pc.assume_timezone(naive.cast(pa.timestamp("ns")), "Europe/Berlin"),
+        "offset": pc.assume_timezone(naive, "-03:00"),
+        **{name: pa.array([expected[name], None]) for name in list(expected)[5:]},
+    }
+    table = pa.table(columns)
+    pq.write_table(table, tmp_path / "a.parquet")
+    for space in (from_file(tmp_path / "a.parquet"), rows(table)):
+        first, second = space
+        assert {name: (type(value), str(value)) for name, value in first.items()} == {
+            name: (type(value), str(value)) for name, value in expected.items()
+        }
+        assert set(second.values()) == {None}
+    pq.write_table(pa.table({"t": pa.array([1], pa.timestamp("ns"))}), tmp_path / "b.parquet")
+    with pytest.raises(SpaceError, match="column 't': holds times with nanoseconds"):
+        from_file(tmp_path / "b.parquet")[0]
+
+
+def test_lines_are_values_of_one_parameter(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"data/a,b.csv\r\n\n\xe4 x.csv\n")
+    space = from_file(tmp_path / "a.txt", ["path"])
+    assert list(space) == [{"path": "data/a,b.csv"}, {"path": os.fsdecode(b"\xe4 x.csv")}]
+    assert list(from_file(write(tmp_path / "b.txt", "1\n2.5\nnan"), ["x"]))[:2] == [{"x": 1.0}, {"x": 2.5}]
+
+
+def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "my id,b,a\n7,1,x\n8,2,y\n")
+    space = from_file(path, ["a", "b"])
+    assert list(space) == [{"a": "x", "b": 1}, {"a": "y", "b": 2}]
+    assert space != from_file(path, ["a"])
+    with pytest.raises(SpaceError, match="has no column 'c'; it has 'my id', 'b', 'a'"):
+        from_file(path, ["c"])
 
 
 def test_missing_and_undecodable_files(tmp_path: Path) -> None:

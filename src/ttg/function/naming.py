@@ -79,9 +79,11 @@ def function_from_callable(
     *,
     secret: Secret = None,
     cwd: Path | None = None,
+    classes: Sequence[type] = (),
 ) -> FunctionRef:
     """The reference of a function object: its module or file if a worker can import it from there, otherwise
-    (``__main__``, a notebook, a lambda, nested, partial) the function itself, pickled and signed with ``secret``.
+    (``__main__``, a notebook, a lambda, nested, partial) the function itself, pickled and signed with ``secret``,
+    together with ``classes`` from there that its parameters need.
     """
     if not callable(function):
         raise FunctionError(f"expected a function, got {function!r} ({type(function).__name__})")
@@ -93,7 +95,7 @@ def function_from_callable(
     if signature is not None and names is not None:
         check_fit(signature, names, label)
     if module == "__main__" or _imported(module, name) is not function:
-        return pickled_reference(function, module, name, secret)
+        return pickled_reference(function, module, name, secret, classes)
     folder = (cwd or Path.cwd()).resolve()
     file = _script(module)
     location = relative_location(file, folder) if file else module

@@ -7,7 +7,8 @@ import binascii
 import hashlib
 import hmac
 import pickle
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import Any
 
@@ -17,13 +18,15 @@ from ttg.spec import FunctionRef
 Secret = str | bytes | None
 
 
-def pickled_reference(function: Callable[..., Any], location: str, name: str, secret: Secret) -> FunctionRef:
-    """A reference that carries its function, signed with ``secret``."""
+def pickled_reference(
+    function: Callable[..., Any], location: str, name: str, secret: Secret, classes: Sequence[type] = ()
+) -> FunctionRef:
+    """A reference that carries its function, and ``classes`` for its parameters; signed with ``secret``."""
     import cloudpickle
 
     key = _key(secret, f"{location}:{name}")
     try:
-        blob = base64.b64encode(cloudpickle.dumps(function)).decode()
+        blob = base64.b64encode(cloudpickle.dumps((function, *classes) if classes else function)).decode()
     except Exception as error:  # whatever a user's object raises when it is pickled
         reason = f"{type(error).__name__}: {error}"
         raise FunctionError(f"{location}:{name} cannot be sent to a worker ({reason}): move it into a file") from error
@@ -38,12 +41,17 @@ def unpickled(ref: FunctionRef, secret: Secret) -> Any:
     if not hmac.compare_digest(expected.encode(), ref.signature.encode()):
         raise FunctionError(f"{ref}: its signature is not by this worker's TTG_SECRET: use one secret everywhere")
     try:
-        return pickle.loads(base64.b64decode(ref.blob, validate=True))  # noqa: S301 - its signature was checked
+        found = pickle.loads(base64.b64decode(ref.blob, validate=True))  # noqa: S301 - its signature was checked
     except binascii.Error as error:
         raise FunctionError(f"{ref}: the function it carries is damaged") from error
     except Exception as error:  # whatever importing what the function refers to raises
         reason = f"{type(error).__name__}: {error}"
         raise FunctionError(f"{ref}: cannot be unpacked here ({reason}): install what it uses") from error
+    if not isinstance(found, tuple):
+        return found
+    function, *classes = found
+    vars(sys.modules["__main__"]).update({kind.__name__: kind for kind in classes})
+    return function
 
 
 def _key(secret: Secret, label: str) -> bytes:

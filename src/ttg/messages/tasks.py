@@ -16,7 +16,8 @@ class Task(Message, frozen=True):
     *parameter* failed, never because a worker went away. ``bisect_depth`` counts how often this very piece took
     a child or a worker down with it; such a piece is bisected until the culprit stands by itself. One that took workers
     down is ``exclusive``: nothing else is in its worker's hands, so that nobody is blamed for its neighbour. ``rows``
-    carries the parameter dicts of spaces that cannot be computed, in the order of the indices.
+    carries the parameter dicts of spaces that cannot be computed, in the order of the indices, as
+    :mod:`ttg.messages.parameters` writes them.
     """
 
     run: str
@@ -79,7 +80,10 @@ class Failure(Message, frozen=True):
 
 
 class DeadLetter(Message, frozen=True):
-    """A parameter given up after its last attempt, with its story: readable in a broker's UI."""
+    """A parameter given up after its last attempt, with its story: readable in a broker's UI.
+
+    ``parameters`` are as :mod:`ttg.messages.parameters` writes them.
+    """
 
     run: str
     function: str

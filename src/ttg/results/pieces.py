@@ -13,6 +13,7 @@ import numpy as np
 from pyroaring import BitMap64
 
 from ttg.messages import Ranges, ResultHeader, split_ranges
+from ttg.messages.parameters import storable
 from ttg.results.arrow import pa
 from ttg.results.dataset import ROW_GROUP_ROWS, write_part
 from ttg.results.encode import PARAMETER_PREFIX, SECONDS, column_of
@@ -149,7 +150,7 @@ class Slice:
         if source is None:
             return _carried_parameters(self.pieces, names)
         values = source.arrays(self.indices)
-        return {parameter_column(name): column_of(parameter_column(name), values[name]) for name in names}
+        return {parameter_column(name): column_of(parameter_column(name), storable(values[name])) for name in names}
 
 
 def _slices(pieces: Iterable[Piece]) -> Iterator[Slice]:

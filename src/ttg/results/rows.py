@@ -1,26 +1,29 @@
 """Rows that no worker can compute are kept in the run folder, so that a run can be resumed from its folder alone.
 
-``rows/0.csv`` (or .jsonl, .parquet) is a copy of a parameter file; ``rows/1.memory.jsonl`` holds rows that came from a
-Python program. The space's fingerprints say which is which.
+``rows/0.csv`` (or .jsonl, .parquet, .txt) is a copy of a parameter file; ``rows/1.memory.jsonl`` holds rows that came
+from a Python program, as :mod:`ttg.messages.parameters` writes them; numbered as the space counts its sources.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
-from ttg.errors import SpaceError
+import msgspec
+
+from ttg.messages.parameters import EnumMember, MemberOf, decoded
 from ttg.results.folder import RunFolder, disk_errors
 from ttg.space import Space, from_file, rows, space_from_json
+from ttg.space.base import ROWS_AT_ONCE
+from ttg.space.codec import rows_forms
 from ttg.space.files import FileRows
+from ttg.space.forms import RowsForm
 
 IN_MEMORY = ".memory.jsonl"
 
 
 def save_rows(folder: RunFolder, space: Space) -> None:
-    """Copy what ``space`` cannot compute into the run folder. Raises ``StorageError``, and ``SpaceError`` for values
-    that have no JSON form."""
+    """Copy what ``space`` cannot compute into the run folder. Raises ``StorageError``."""
     place = folder.path / "rows"
     with disk_errors(place):
         place.mkdir(exist_ok=True)
@@ -32,24 +35,24 @@ def save_rows(folder: RunFolder, space: Space) -> None:
 
 
 def _write_rows(path: Path, source: Space) -> None:
-    with path.open("w") as file:
-        for row in source:
-            try:
-                file.write(json.dumps(row) + "\n")
-            except (TypeError, ValueError) as error:
-                raise SpaceError(
-                    f"rows of parameters travel as JSON: expected numbers, texts, booleans or lists in each, got {row}"
-                ) from error
+    encoder = msgspec.json.Encoder()
+    with path.open("wb") as file:
+        for start in range(0, len(source), ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, len(source))
+            file.write(encoder.encode_lines(source.encoded_rows(start, stop)))
 
 
-def space_of(folder: RunFolder) -> Space:
-    """The run's space, from its specification and its saved rows."""
-    saved = sorted((folder.path / "rows").glob("*"))
-    return space_from_json(folder.spec.space, [_read(path) for path in saved])
+def space_of(folder: RunFolder, member: MemberOf = EnumMember.itself) -> Space:
+    """The run's space, from its specification and its saved rows; for ``member`` see :func:`space_from_json`."""
+    spec = folder.spec
+    saved = {int(path.name.partition(".")[0]): path for path in (folder.path / "rows").glob("*")}
+    forms = rows_forms(spec.space)
+    sources = [_read(saved[number], form, member) for number, form in enumerate(forms) if number in saved]
+    return space_from_json(spec.space, sources, member)
 
 
-def _read(path: Path) -> Space:
+def _read(path: Path, form: RowsForm, member: MemberOf) -> Space:
     if not path.name.endswith(IN_MEMORY):
-        return from_file(path)
-    with path.open() as file:
-        return rows([json.loads(line) for line in file])
+        return from_file(path, form.names)
+    with path.open("rb") as file:
+        return rows([decoded(msgspec.json.decode(line), member) for line in file])

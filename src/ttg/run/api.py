@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ttg.errors import TTGError
+from ttg.messages.parameters import decoded
 from ttg.options import EntryPoint, choose
 from ttg.results.folder import RunFolder, find_run
 from ttg.run.reference import show_options
@@ -20,7 +21,8 @@ from ttg.run.reporter import reporter_for
 from ttg.run.request import RunRequest, new_request, resume_request
 from ttg.run.threaded import run_in_thread
 from ttg.settings import Settings, read_settings
-from ttg.space import Space, grid, rows
+from ttg.space import Space, grid, rows, space_to_json
+from ttg.space.codec import enums_of
 
 if TYPE_CHECKING:
     import pandas
@@ -118,7 +120,8 @@ class Run:
         """Dead letters, one dict each: index, parameters, kind, error, message, place, traceback, attempts, worker."""
         from ttg.results import reading
 
-        return list(reading.dead_letters(self.folder))
+        letters = reading.dead_letters(self.folder)
+        return [letter | {"parameters": decoded(letter["parameters"])} for letter in letters]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The rows as dicts, ordered by index, in bounded memory."""
@@ -200,10 +203,12 @@ def _space(space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Sp
 
 def _reference(function: Callable[..., Any] | str, space: Space, settings: Settings) -> Any:
     from ttg.function import function_from_callable, function_from_text
+    from ttg.function.members import loaded_enum
 
     if isinstance(function, str):
         return function_from_text(function, space.names)
-    return function_from_callable(function, space.names, secret=settings.secret)
+    own = [name for name in enums_of(space_to_json(space)) if name.startswith("__main__:")]
+    return function_from_callable(function, space.names, secret=settings.secret, classes=list(map(loaded_enum, own)))
 
 
 def _with_secret(settings: Settings) -> Settings:

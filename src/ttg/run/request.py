@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,8 @@ from ttg.results.folder import RunFolder, find_run
 from ttg.run.config import CoordinatorConfig
 from ttg.settings import Settings
 from ttg.space import Space, space_to_json
-from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec, new_identity
+from ttg.space.codec import enums_of
+from ttg.spec import SPEC_VERSION, FunctionRef, Limits, RetryPolicy, RunSpec, new_identity
 from ttg.units import Share
 
 EMBEDDED_KEEP_BYTES = 4 << 20
@@ -50,10 +52,12 @@ def new_request(function: FunctionRef, space: Space, settings: Settings, chosen:
     if not len(space):
         raise SpaceError("the parameter space is empty: nothing to run")
     policy = settings.retry
+    form = space_to_json(space)
+    _check_enums(form, function)
     spec = RunSpec(
         run=chosen.run_id or made_up_id(function.name),
         function=function,
-        space=space_to_json(space),
+        space=form,
         size=len(space),
         names=space.names,
         seed=chosen.seed,
@@ -65,9 +69,20 @@ def new_request(function: FunctionRef, space: Space, settings: Settings, chosen:
         vectorized=chosen.vectorized or is_marked(function),
         priority=chosen.priority,
         created=unix_time(),
+        version=SPEC_VERSION,
         identity=settings.run_identity or new_identity(),
     )
     return _request(spec, space, settings, chosen, chosen.out or Path("ttg-runs") / spec.run)
+
+
+def _check_enums(form: Mapping[str, Any], function: FunctionRef) -> None:
+    """Enumerations of ``__main__`` travel with a function of ``__main__`` only."""
+    own = sorted(name.partition(":")[2] for name in enums_of(form) if name.startswith("__main__:"))
+    if own and (function.kind != "pickled" or "." in "".join(own)):
+        raise SpaceError(
+            f"{own[0]} is defined in the program itself, from where no worker can import it: move it into the "
+            "file of the function"
+        )
 
 
 def resume_request(run: str, settings: Settings, chosen: Options = DEFAULTS) -> RunRequest:

@@ -11,7 +11,7 @@ from ttg.backoff import Backoff
 from ttg.brokers.base import Broker
 from ttg.clock import loop_time
 from ttg.errors import BrokerError
-from ttg.messages import Ranges, ResultHeader, Task, indices_of
+from ttg.messages import Ranges, ResultHeader, Task
 from ttg.planner import Planner
 from ttg.results.collector import Collector
 from ttg.run.progress import RetryCount
@@ -110,6 +110,6 @@ class Submission:
     def _task(self, name: str, ranges: Ranges) -> Task:
         rows = None
         if not self._space.computable:
-            rows = tuple(self._space[index] for index in indices_of(ranges))
+            rows = tuple(row for start, stop in ranges for row in self._space.encoded_rows(start, stop))
         spec = self._spec
         return Task(run=spec.run, id=name, ranges=ranges, rows=rows, identity=spec.identity, epoch=self._epoch)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ttg.errors import SpaceError
+from ttg.messages.parameters import MemberOf, decoded_values, encoded_values
 from ttg.space.values import EXACT_FLOATS, INTEGERS, check_size, column_array, finite, plain, plain_values
 
 if TYPE_CHECKING:
@@ -30,6 +31,19 @@ class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="a
     - ``slice(start, stop)``: values number ``start`` up to ``stop`` as native Python objects, at C speed;
     - ``array(indices)``: the values with these numbers (int64) as an array, equal to ``slice`` to the last bit.
     """
+
+    def encoded(self) -> AnyAxis:
+        """As it travels, of JSON data only."""
+        return self  # type: ignore[return-value]
+
+    def decoded(self, member: MemberOf) -> AnyAxis:
+        """The axis that was ``encoded`` so; see :func:`ttg.messages.parameters.decoded`."""
+        return self  # type: ignore[return-value]
+
+    @property
+    def mutable(self) -> bool:
+        """Whether it is an encoded axis with lists, dicts, arrays and the like."""
+        return False
 
 
 class Range(Axis, frozen=True, tag="range"):
@@ -157,6 +171,16 @@ class Values(Axis, frozen=True, tag="values"):
     def __len__(self) -> int:
         return len(self.values)
 
+    def encoded(self) -> Values:
+        return Values(tuple(encoded_values(self.values)))
+
+    def decoded(self, member: MemberOf) -> Values:
+        return Values(tuple(decoded_values(self.values, member)))
+
+    @property
+    def mutable(self) -> bool:
+        return any(isinstance(value, list | dict) for value in self.values)
+
     @cached_property
     def _array(self) -> NDArray[Any]:
         return column_array(self.values)
@@ -186,11 +210,20 @@ def make_axis(source: Any, where: str) -> AnyAxis:
     if dimensions == 0:
         return Values((plain(source, where),))
     if dimensions != 1:
-        raise SpaceError(f"{where}: expected one dimension, got {dimensions}: pass it .ravel()ed")
-    items = plain_values(source.tolist() if hasattr(source, "tolist") else source, where)
+        raise SpaceError(
+            f"{where}: expected one dimension, got {dimensions}: pass [array] for one value, "
+            "list(array) for one per row, or array.ravel()"
+        )
+    items = plain_values(_listed(source), where)
     if not items:
         raise SpaceError(f"{where} has no values: expected at least one")
     return _formula(items) or Values(tuple(items))
+
+
+def _listed(source: Any) -> Iterable[Any]:
+    """The items of an array at once as Python's, but for times, which ``tolist`` would make text or numbers of."""
+    numbers = hasattr(source, "tolist") and getattr(getattr(source, "dtype", None), "kind", "O") not in "mMO"
+    return source.tolist() if numbers else source  # type: ignore[no-any-return]
 
 
 def _formula(items: list[Any]) -> AnyAxis | None:

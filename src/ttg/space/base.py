@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ttg.errors import SpaceError
+from ttg.messages.parameters import encoded_values
 from ttg.space.forms import AnyForm, ConcatForm, ProductForm
-from ttg.space.values import check_names, check_size, column_array
+from ttg.space.values import check_names, check_size, column_array, items_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class Space(ABC):
 
     @abstractmethod
     def arrays(self, indices: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """The same values for any int64 indices in range, as bool, int64, float64 or object arrays."""
+        """The same values for any int64 indices in range, in arrays as of :func:`~ttg.space.values.column_array`."""
 
     @abstractmethod
     def form(self) -> AnyForm:
@@ -62,9 +63,14 @@ class Space(ABC):
         return {name: column[0] for name, column in self.columns(position, position + 1).items()}
 
     def rows(self, start: int, stop: int) -> list[dict[str, Any]]:
-        """Parameters number ``start`` up to ``stop`` as dicts, for tasks that carry their rows."""
+        """Parameters number ``start`` up to ``stop`` as dicts."""
         names = self.names
         return [dict(zip(names, row, strict=True)) for row in zip(*self.columns(start, stop).values(), strict=True)]
+
+    def encoded_rows(self, start: int, stop: int) -> list[dict[str, Any]]:
+        """The same as JSON data, for tasks that carry their rows and for dead letters."""
+        columns = {name: encoded_values(column) for name, column in self.columns(start, stop).items()}
+        return [dict(zip(self.names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for start in range(0, len(self), ROWS_AT_ONCE):
@@ -256,5 +262,5 @@ def _merged(pieces: list[tuple[NDArray[Any], NDArray[Any]]]) -> NDArray[Any]:
     dtypes = {values.dtype for _, values in pieces}
     merged = np.empty(len(pieces[0][0]), dtype=dtypes.pop() if len(dtypes) == 1 else object)
     for where, values in pieces:
-        merged[where] = values if values.dtype == merged.dtype else np.fromiter(values.tolist(), object, len(values))
+        merged[where] = values if values.dtype == merged.dtype else np.fromiter(items_of(values), object, len(values))
     return merged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,6 +11,7 @@ from ttg.space.axes import AnyAxis, Linspace, Logspace, Range, Values, make_axis
 from ttg.space.base import Product, Space
 from ttg.space.distributions import Choice, Distribution, LogUniform, Normal, Uniform, make_distribution
 from ttg.space.kinds import Rows, Sampled, Zipped
+from ttg.space.readers import values_of
 from ttg.space.values import check_names, plain_values
 
 TRAVEL_LIMIT = 100_000
@@ -89,19 +90,34 @@ def sample(count: int, /, method: str = "random", seed: int = 0, **distributions
     return Sampled(_whole("sample", count), method, _whole("seed", seed), made)
 
 
-def rows(source: Iterable[Mapping[str, Any]]) -> Space:
+def rows(source: Any) -> Space:
     """Parameters one by one, as dicts with the same keys; an iterator is read to its end at once. Also takes a pandas
     DataFrame or an Arrow table. For more rows than memory holds, write a file and use :func:`from_file`.
     """
     if hasattr(source, "to_pylist"):
-        source = source.to_pylist()
-    elif hasattr(source, "to_dict") and hasattr(source, "iloc"):
-        source = source.to_dict("records")
+        return _of_columns(source.column_names, [values_of(column, "rows") for column in source.columns])
+    if hasattr(source, "to_dict") and hasattr(source, "iloc"):
+        return _of_columns(list(source), [_of_series(source[name]) for name in source])
     items = iter(source)
     first = next(items, None)
     if first is None:
         raise SpaceError("rows(…) got no rows: expected at least one dict of parameters")
     return Rows(_transposed(first, items))
+
+
+def _of_columns(names: Sequence[str], columns: Sequence[list[Any]]) -> Space:
+    if not columns or not columns[0]:
+        raise SpaceError("rows(…) got a table without rows: expected at least one")
+    named = zip(check_names(names), columns, strict=True)
+    return Rows({name: plain_values(column, f"rows, column {name!r}") for name, column in named})
+
+
+def _of_series(series: Any) -> list[Any]:
+    """The values of a column of a DataFrame; what is missing is ``None``, unless it is a float."""
+    values: list[Any] = series.tolist()
+    if series.dtype.kind == "f":
+        return values
+    return [None if missing else value for value, missing in zip(values, series.isna().tolist(), strict=True)]
 
 
 def _transposed(first: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:

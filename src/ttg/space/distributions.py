@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ttg.errors import SpaceError
+from ttg.messages.parameters import MemberOf
 from ttg.space.axes import AnyAxis, make_axis
 from ttg.space.values import finite
 
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 
 
 class Distribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="distribution"):
-    """How one sampled parameter is distributed."""
+    """How one sampled parameter is distributed. ``encoded`` and ``decoded`` are as those of an axis."""
+
+    def encoded(self) -> AnyDistribution:
+        return self  # type: ignore[return-value]
+
+    def decoded(self, member: MemberOf) -> AnyDistribution:
+        return self  # type: ignore[return-value]
 
 
 class Uniform(Distribution, frozen=True, tag="uniform"):
@@ -85,6 +92,12 @@ class Choice(Distribution, frozen=True, tag="choice"):
     """One of the values of an axis, all equally likely."""
 
     axis: AnyAxis
+
+    def encoded(self) -> Choice:
+        return Choice(self.axis.encoded())
+
+    def decoded(self, member: MemberOf) -> Choice:
+        return Choice(self.axis.decoded(member))
 
     def values(self, unit: NDArray[Any]) -> NDArray[Any]:
         import numpy as np

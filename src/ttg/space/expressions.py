@@ -132,11 +132,11 @@ def _literal(part: str, text: str) -> Any:
         raise SpaceError(f"{text!r} has an empty value: write none, or '' in quotes for empty text")
     if word.lower() in _CONSTANTS:
         return _CONSTANTS[word.lower()]
-    if word[0] in _QUOTES or word[0] in "[{":
+    if word[0] in _QUOTES or word[0] in _OPENING:
         return _python_or_json(word, text)
     kind = kind_of(word.replace("_", "") if re.fullmatch(r"[+-]?\d+(_\d+)+", word) else word)
-    if kind == "nonfinite":
-        raise SpaceError(f"{text!r}: expected finite numbers, got {word}: quote it if you mean the text")
+    if kind == "huge":
+        raise SpaceError(f"{text!r}: no float can be {word}: write inf, or quote it if you mean the text")
     if kind == "float":
         return float(word)
     if kind == "int" or re.fullmatch(r"[+-]?[1-9]\d*", word):
@@ -156,4 +156,4 @@ def _python_or_json(word: str, text: str) -> Any:
     try:
         return ast.literal_eval(word)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise SpaceError(f"{text!r}: cannot read {word!r}: expected quoted text, a list or a dict") from error
+        raise SpaceError(f"{text!r}: cannot read {word!r}: expected quoted text, a list, a tuple or a dict") from error

@@ -1,7 +1,7 @@
-"""Rows of a CSV, JSONL or Parquet file as a space, read block by block: the file may be larger than memory.
+"""Rows of a CSV, JSONL, Parquet or text file as a space, read block by block: the file may be larger than memory.
 
-Opening reads the file once, to count and check its rows. Text in CSV becomes int, float or bool if a whole
-column reads as such (an empty cell of such a column is ``None``); everything else stays text.
+Opening reads the file once, to count and check its rows. Text in CSV, and the lines of a .txt, becomes int, float or
+bool if a whole column reads as such (an empty cell of such a column is ``None``); everything else stays text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ttg.errors import SpaceError
 from ttg.space.base import Space, gathered
 from ttg.space.forms import RowsForm
-from ttg.space.readers import BlockReader, CsvReader, JsonlReader, ParquetReader
+from ttg.space.readers import BlockReader, CsvReader, JsonlReader, LinesReader, ParquetReader
 from ttg.space.values import check_names
 
 if TYPE_CHECKING:
@@ -31,19 +31,34 @@ READERS: dict[str, type[BlockReader]] = {
     ".ndjson": JsonlReader,
     ".parquet": ParquetReader,
     ".pq": ParquetReader,
+    ".txt": LinesReader,
 }
 
 
-def from_file(path: str | os.PathLike[str]) -> Space:
-    """The rows of a file, its columns as parameters. The file must stay as it is while the run goes on."""
+def from_file(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Space:
+    """The rows of a file, its columns (all, or those that are named) as parameters. The file must stay as it is while
+    the run goes on."""
     file = Path(path)
     reader = READERS.get(file.suffix.lower())
     if reader is None:
         raise SpaceError(f"{file}: expected a file that ends with one of {', '.join(READERS)}")
     try:
-        return FileRows(file, reader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpaceError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        return FileRows(file, _named(reader(file), file, columns), columns)
+    except UnicodeDecodeError as error:
+        raise SpaceError(
+            f"{file}: cannot be read: {error}: expected text in UTF-8 (iconv -t utf-8 makes it so)"
+        ) from error
+    except OSError as error:
+        raise SpaceError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def _named(reader: BlockReader, path: Path, columns: Sequence[str] | None) -> BlockReader:
+    """Lines have no name of their own."""
+    if isinstance(reader, LinesReader):
+        if columns is None or len(columns) != 1:
+            raise SpaceError(f"{path}: has lines without a name: say which one parameter they are (--columns path)")
+        reader.names = list(columns)
+    return reader
 
 
 class FileRows(Space):
@@ -51,10 +66,10 @@ class FileRows(Space):
 
     computable = False
 
-    def __init__(self, path: Path, reader: BlockReader) -> None:
+    def __init__(self, path: Path, reader: BlockReader, columns: Sequence[str] | None = None) -> None:
         if not reader.starts:
             raise SpaceError(f"{path}: has no rows: expected at least one below the names")
-        self.names = check_names(reader.names)
+        self.names = check_names(_chosen(path, reader.names, columns))
         self.path = path
         self._reader = reader
         self._identity = _identity(path)
@@ -73,7 +88,7 @@ class FileRows(Space):
             first = self._reader.starts[block]
             columns = self._read(block)
             end = min(stop, first + len(columns[self.names[0]]))
-            yield {name: column[start - first : end - first] for name, column in columns.items()}
+            yield {name: columns[name][start - first : end - first] for name in self.names}
             start = end
 
     def _read(self, block: int) -> dict[str, list[Any]]:
@@ -100,6 +115,13 @@ class FileRows(Space):
 
     def sources(self) -> tuple[Space, ...]:
         return (self,)
+
+
+def _chosen(path: Path, names: Sequence[str], columns: Sequence[str] | None) -> Sequence[str]:
+    absent = [name for name in columns or () if name not in names]
+    if absent:
+        raise SpaceError(f"{path}: has no column {absent[0]!r}; it has {', '.join(map(repr, names))}")
+    return names if columns is None else columns
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -43,12 +43,14 @@ class SampleForm(Form, frozen=True, tag="sample"):
     distributions: dict[str, AnyDistribution]
 
 
-class RowsForm(Form, frozen=True, tag="rows"):
-    """Rows that do not travel here: their names, their number, and a fingerprint of their content."""
+class RowsForm(Form, frozen=True, tag="rows", omit_defaults=True):
+    """Rows that do not travel here: their names, their number, a fingerprint of their content, and the enumerations
+    that have members among them."""
 
     names: tuple[str, ...]
     count: int
     fingerprint: str
+    enums: tuple[str, ...] = ()
 
 
 AnyForm = ZipForm | ProductForm | ConcatForm | SampleForm | RowsForm

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 
 from ttg.errors import SpaceError
+from ttg.messages.parameters import JSON_TYPES, encoded_values, enums_in
 from ttg.space.axes import AnyAxis
 from ttg.space.base import Space
 from ttg.space.distributions import AnyDistribution
 from ttg.space.forms import Method, RowsForm, SampleForm, ZipForm
 from ttg.space.points import LHS_SIZE, SOBOL_AXES, SOBOL_SIZE, axis_key, lhs_points, random_points, sobol_points
-from ttg.space.values import check_names, check_size, column_array
+from ttg.space.values import check_names, check_size, column_array, items_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Zipped(Space):
         return {name: axis.array(indices) for name, axis in self.axes.items()}
 
     def form(self) -> ZipForm:
-        return ZipForm(self.axes)
+        return ZipForm({name: axis.encoded() for name, axis in self.axes.items()})
 
 
 class Sampled(Space):
@@ -74,7 +75,7 @@ class Sampled(Space):
     def columns(self, start: int, stop: int) -> dict[str, Sequence[Any]]:
         import numpy as np
 
-        return {name: array.tolist() for name, array in self.arrays(np.arange(start, stop)).items()}
+        return {name: items_of(array) for name, array in self.arrays(np.arange(start, stop)).items()}
 
     def arrays(self, indices: NDArray[Any]) -> dict[str, NDArray[Any]]:
         distributions = self.distributions.items()
@@ -87,7 +88,8 @@ class Sampled(Space):
         return lhs_points(key, self.count, indices) if self.method == "lhs" else random_points(key, indices)
 
     def form(self) -> SampleForm:
-        return SampleForm(self.count, self.method, self.seed, self.distributions)  # type: ignore[arg-type]
+        distributions = {name: one.encoded() for name, one in self.distributions.items()}
+        return SampleForm(self.count, self.method, self.seed, distributions)  # type: ignore[arg-type]
 
 
 class Rows(Space):
@@ -100,7 +102,7 @@ class Rows(Space):
         self._columns = dict(columns)
         self._size = check_size(len(columns[self.names[0]]))
         self._arrays: dict[str, NDArray[Any]] = {}
-        self._fingerprint = ""
+        self._form: RowsForm | None = None
 
     def __len__(self) -> int:
         return self._size
@@ -114,14 +116,19 @@ class Rows(Space):
         return {name: array[indices] for name, array in self._arrays.items()}
 
     def form(self) -> RowsForm:
-        self._fingerprint = self._fingerprint or self._hash()
-        return RowsForm(self.names, self._size, self._fingerprint)
+        self._form = self._form or self._made_form()
+        return self._form
 
-    def _hash(self) -> str:
-        digest = hashlib.sha256()
+    def _made_form(self) -> RowsForm:
+        digest, enums = hashlib.sha256(), set[str]()
         for start in range(0, self._size, _HASHED_AT_ONCE):
-            digest.update(msgspec.json.encode(self.columns(start, start + _HASHED_AT_ONCE)))
-        return digest.hexdigest()
+            columns = self.columns(start, start + _HASHED_AT_ONCE)
+            data = {name: encoded_values(column) for name, column in columns.items()}
+            digest.update(msgspec.json.encode(data))
+            enums |= enums_in(
+                {name: column for name, column in data.items() if not set(map(type, column)) <= JSON_TYPES}
+            )
+        return RowsForm(self.names, self._size, digest.hexdigest(), tuple(sorted(enums)))
 
     def sources(self) -> tuple[Space, ...]:
         return (self,)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
 import math
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,8 +37,9 @@ class BlockReader(Protocol):
 class _Lines:
     """Lines of text from a binary file; ``position`` is the byte behind the last one handed out."""
 
-    def __init__(self, path: Path, position: int = 0) -> None:
+    def __init__(self, path: Path, position: int = 0, errors: str = "strict") -> None:
         self.position = position
+        self._errors = errors
         self.number = 0
         self._path = path
 
@@ -48,18 +50,19 @@ class _Lines:
                 encoding = "utf-8-sig" if self.position == 0 else "utf-8"
                 self.position += len(line)
                 self.number += 1
-                yield line.decode(encoding)
+                yield line.decode(encoding, self._errors)
 
 
 # ---------------------------------------------------------------------------------------------- CSV
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
 _FLOAT = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_WORDS = {"": "empty", "true": "bool", "false": "bool", "nan": "nonfinite", "inf": "nonfinite", "-inf": "nonfinite"}
+_WORDS = {"": "empty", "true": "bool", "false": "bool", "nan": "float", "inf": "float", "-inf": "float"}
 
 
 def kind_of(cell: str) -> str:
-    """``int``, ``float``, ``bool``, ``empty``, ``nonfinite`` or ``text``; numbers with leading zeros are text."""
+    """``int``, ``float``, ``bool``, ``empty`` or ``text``; ``huge`` for a number that no float can be. Numbers with
+    leading zeros are text."""
     text = cell.strip()
     word = _WORDS.get(text.lower())
     if word:
@@ -67,7 +70,7 @@ def kind_of(cell: str) -> str:
     if _INTEGER.fullmatch(text):
         return "int" if len(text) < 25 and int(text) in INTEGERS else "text"
     if _FLOAT.fullmatch(text):
-        return "float" if math.isfinite(float(text)) else "nonfinite"
+        return "float" if math.isfinite(float(text)) else "huge"
     return "text"
 
 
@@ -127,8 +130,10 @@ class CsvReader:
 
     def _decide(self, name: str, kinds: set[str]) -> str:
         filled = kinds - {"empty"}
-        if "nonfinite" in filled and filled <= {"int", "float", "nonfinite"}:
-            raise SpaceError(f"{self._path}, column {name!r}: holds nan or inf: leave such cells empty (None)")
+        if "huge" in filled and filled <= {"int", "float", "huge"}:
+            raise SpaceError(
+                f"{self._path}, column {name!r}: holds a number beyond what a float can be: write inf, or text"
+            )
         if filled == {"int", "float"}:
             return "float"
         return next(iter(filled)) if len(filled) == 1 else "text" if filled else "empty"
@@ -195,10 +200,7 @@ class JsonlReader:
             if not line.strip():
                 continue
             where = f"{self._path}, line {lines.number}"
-            try:
-                row = msgspec.json.decode(line)
-            except msgspec.DecodeError as error:
-                raise SpaceError(f"{where}: expected one JSON object per line: {error}") from error
+            row = _json_value(line, where)
             if not isinstance(row, dict):
                 raise SpaceError(f"{where}: expected a JSON object, got {line.strip()[:80]}")
             self.names = self.names or list(row)
@@ -212,6 +214,59 @@ class JsonlReader:
 
     def _value(self, name: str, value: Any) -> Any:
         return float(value) if type(value) is int and name in self._floats else value
+
+
+def _json_value(line: str, where: str) -> Any:
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        import json
+
+        with contextlib.suppress(ValueError):  # Python's own writes NaN, Infinity and halves of surrogate pairs, too
+            return json.loads(line)
+        raise SpaceError(f"{where}: expected one JSON object per line: {error}") from error
+
+
+# ---------------------------------------------------------------------------------------------- lines
+
+
+class LinesReader:
+    """One value per line, as in a list of files: a single column, which the user names. Types are as in CSV; bytes that
+    are not UTF-8 become what Python makes of them in file names."""
+
+    names: list[str]
+
+    def __init__(self, path: Path) -> None:
+        self.names = ["lines"]
+        self._path = path
+        self._offsets = array("q")
+        self.starts: list[int] = []
+        self.count = 0
+        kinds: set[str] = set()
+        lines = _Lines(path, errors="surrogateescape")
+        values = _stripped(lines)
+        while True:
+            position = lines.position
+            block = list(islice(values, BLOCK_ROWS))
+            if not block:
+                break
+            self._offsets.append(position)
+            self.starts.append(self.count)
+            self.count += len(block)
+            kinds |= kinds_of(block)
+        self._kind = "float" if kinds == {"int", "float"} else kinds.pop() if len(kinds) == 1 else "text"
+        if self._kind == "huge":
+            self._kind = "text"
+
+    def read(self, block: int) -> dict[str, list[Any]]:
+        lines = _Lines(self._path, self._offsets[block], errors="surrogateescape")
+        column = list(islice(_stripped(lines), BLOCK_ROWS))
+        return {self.names[0]: _converted_column(column, self._kind)}
+
+
+def _stripped(lines: Iterable[str]) -> Iterator[str]:
+    """Lines without their ends; blank ones are skipped."""
+    return filter(str.strip, (line.rstrip("\r\n") for line in lines))
 
 
 # ---------------------------------------------------------------------------------------------- Parquet
@@ -235,7 +290,6 @@ class ParquetReader:
         self._places: list[tuple[int, int]] = []
         self._group: tuple[int, Any] = (-1, None)
         for group in range(self._file.num_row_groups):
-            self._check_finite(group)
             for first in range(0, self._table(group).num_rows, BLOCK_ROWS):
                 self.starts.append(self.count + first)
                 self._places.append((group, first))
@@ -246,16 +300,36 @@ class ParquetReader:
             self._group = (group, self._file.read_row_group(group))
         return self._group[1]
 
-    def _check_finite(self, group: int) -> None:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        for name, column in zip(self.names, self._table(group).columns, strict=True):
-            if pa.types.is_floating(column.type) and pc.all(pc.is_finite(column), min_count=0).as_py() is False:
-                raise SpaceError(f"{self._path}, column {name!r}: holds nan or inf: write null for what is missing")
-
     def read(self, block: int) -> dict[str, list[Any]]:
         group, first = self._places[block]
         rows = self._table(group).slice(first, BLOCK_ROWS)
-        columns = zip(self.names, rows.columns, strict=True)
-        return {name: plain_values(column.to_pylist(), f"{self._path}, column {name!r}") for name, column in columns}
+        columns = [(name, rows.column(name), f"{self._path}, column {name!r}") for name in self.names]
+        return {name: plain_values(values_of(column, where), where) for name, column, where in columns}
+
+
+def values_of(column: Any, where: str) -> list[Any]:
+    """The Python values of an Arrow column: times with microseconds, as Python has them, and time zones by name."""
+    import pyarrow as pa
+
+    kind = column.type
+    fine = {"timestamp": pa.timestamp("us", getattr(kind, "tz", None)), "duration": pa.duration("us")}
+    wanted = pa.time64("us") if pa.types.is_time64(kind) else fine.get(str(kind).partition("[")[0])
+    try:
+        values: list[Any] = (column.cast(wanted) if wanted else column).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise SpaceError(
+            f"{where}: holds times with nanoseconds, which Python's datetime lacks: round them to microseconds, or "
+            f"give the column as integers ({error})"
+        ) from error
+    zone = getattr(kind, "tz", None)
+    return values if zone is None else [value and value.astimezone(_zone(zone)) for value in values]
+
+
+def _zone(name: str) -> datetime.tzinfo:
+    if re.fullmatch(r"[+-]\d\d:\d\d", name):
+        return datetime.datetime.fromisoformat(f"2000-01-01T00:00{name}").tzinfo or datetime.UTC
+    if name in ("UTC", "Z"):
+        return datetime.UTC
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)

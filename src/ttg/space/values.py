@@ -1,19 +1,26 @@
-"""What a parameter may be: plain data that reads the same in Python, in JSON and in a column of the table.
+"""What a parameter may be. What is given arrives at the function, with the same value and the same type, or is refused.
 
-Numbers, text, booleans and ``None``, and lists and dicts of them. NumPy scalars become Python's, tuples become lists,
-dates become ISO text. Numbers are finite and integers fit 64 bits, because JSON and Arrow would change the others
-without a word.
+- text, integers of 64 bits, floats (NaN and infinities, too), complex numbers, booleans, bytes and ``None``;
+- ``date``, ``datetime`` and ``time`` (naive, with a fixed offset or a ``ZoneInfo``), ``timedelta``, ``Decimal``,
+  ``Path``, members of enumerations; ``numpy.datetime64`` and ``timedelta64``;
+- lists, tuples, dicts with text as keys, and NumPy arrays of numbers, text, bytes or times, with all of these in them.
+
+Other NumPy scalars become Python's, pandas' missing values ``None``, its times those of ``datetime``. A parameter that
+is given integers and floats gets floats, so that its column has one type.
 """
 
 from __future__ import annotations
 
 import datetime
+import enum
 import keyword
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.errors import SpaceError
+from ttg.messages.parameters import EnumMember
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,38 +30,111 @@ MAX_SIZE = 2**63 - 1
 INTEGERS = range(-(2**63), 2**63)
 EXACT_FLOATS = range(-(2**53), 2**53 + 1)
 
+_FREE_TYPES = frozenset(
+    (type(None), bool, str, float, complex, bytes, datetime.date, datetime.timedelta, type(Path()), EnumMember)
+)
+"""Of these, every value is fine."""
+
 
 def plain(value: Any, where: str) -> Any:
-    """``value`` as plain data; ``where`` names its place in the error message ("axis 'x'")."""
-    if value is None or isinstance(value, str | bool):
-        return str(value) if isinstance(value, str) else value
-    if isinstance(value, int):
-        return checked_integer(int(value), where)
-    if isinstance(value, float):
-        return finite(value, where)
-    if isinstance(value, list | tuple):
-        return [plain(item, where) for item in value]
-    if isinstance(value, dict):
+    """``value`` as it arrives, its lists, dicts and arrays copied; ``where`` names its place in the error message
+    ("axis 'x'")."""
+    kind = type(value)
+    if kind in _FREE_TYPES:
+        return value
+    if kind is int:
+        return checked_integer(value, where)
+    if kind is list or kind is tuple:
+        return kind(plain(item, where) for item in value)
+    if kind is dict:
         return {_key(key, where): plain(item, where) for key, item in value.items()}
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return _from_numpy(value, where)
+    if isinstance(value, enum.Enum):
+        return _checked_member(value, where)
+    known = _BY_MODULE.get(kind.__module__.partition(".")[0])
+    return _refused(value, where) if known is None else known(value, where)
+
+
+def _refused(value: Any, where: str) -> Any:
+    kind = type(value)
+    bases = [base.__name__ for base in kind.__mro__[1:-1] if base in _FREE_TYPES or base in (int, list, tuple, dict)]
+    advice = (
+        f"it is a kind of {bases[0]}, and would arrive as one: pass {bases[0]}(…)"
+        if bases
+        else "pass a name or a number and look the object up in your function"
+    )
     raise SpaceError(
-        f"{where}: expected numbers, text, booleans, None, or lists and dicts of them; got {value!r} "
-        f"({type(value).__name__}): pass a name or a number and look the object up in your function"
+        f"{where}: expected numbers, text, dates, paths, members of enumerations, arrays, or lists, tuples and "
+        f"dicts of them; got {value!r:.80} ({kind.__name__}): {advice}"
     )
 
 
+def _checked_member(value: enum.Enum, where: str) -> enum.Enum:
+    kind = type(value)
+    if kind.__members__.get(value.name) is not value:
+        raise SpaceError(f"{where}: {value!r} is no single member of {kind.__name__}: pass its parts as a tuple")
+    if "<locals>" in kind.__qualname__:
+        raise SpaceError(f"{where}: {kind.__qualname__} is made inside a function: define it at the top of a module")
+    return value
+
+
+def _time(value: Any, where: str) -> Any:
+    """A ``datetime`` or ``time``: its time zone must be one that can be named."""
+    if type(value) not in (datetime.datetime, datetime.time):
+        return _refused(value, where)
+    zone = value.tzinfo
+    if zone is None or type(zone) is datetime.timezone or (type(value) is datetime.datetime and _has_key(zone)):
+        return value
+    raise SpaceError(f"{where}: {value!r}: expected no time zone, datetime.timezone or zoneinfo.ZoneInfo(name)")
+
+
+def _has_key(zone: datetime.tzinfo) -> bool:
+    return type(zone).__module__.startswith("zoneinfo") and bool(getattr(zone, "key", None))
+
+
+def _decimal(value: Any, where: str) -> Any:
+    return value if type(value).__qualname__ == "Decimal" else _refused(value, where)
+
+
 def _from_numpy(value: Any, where: str) -> Any:
-    converted = value.tolist()
+    import numpy as np
+
+    if type(value) is np.ndarray:
+        if value.dtype.kind not in "biufcSUmM" or value.dtype.char in "gG":
+            raise SpaceError(f"{where}: an array of {value.dtype} cannot travel: pass it as a list, or its parts")
+        return value.copy()
+    if isinstance(value, np.ma.MaskedArray):
+        raise SpaceError(f"{where}: a masked array would lose its mask: pass value.filled(…), or data and mask")
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return value
+    if not isinstance(value, np.generic) or isinstance(value, np.void):
+        return _refused(value, where)
+    converted = value.item()
     if type(converted) is type(value):
         raise SpaceError(f"{where}: {value!r} ({value.dtype}) has no exact Python number: convert it to float first")
     return plain(converted, where)
 
 
+def _from_pandas(value: Any, where: str) -> Any:
+    kind = type(value).__name__
+    if kind in ("NAType", "NaTType"):
+        return None
+    if kind not in ("Timestamp", "Timedelta"):
+        return _refused(value, where)
+    if getattr(value, "nanosecond", 0) or getattr(value, "nanoseconds", 0):
+        raise SpaceError(f"{where}: {value!r} has nanoseconds: pass value.to_numpy(), or round it to microseconds")
+    return plain(value.to_pydatetime() if kind == "Timestamp" else value.to_pytimedelta(), where)
+
+
+_BY_MODULE: dict[str, Callable[[Any, str], Any]] = {
+    "datetime": _time,
+    "decimal": _decimal,
+    "numpy": _from_numpy,
+    "pandas": _from_pandas,
+}
+
+
 def _key(key: Any, where: str) -> str:
-    if isinstance(key, str):
+    if type(key) is str:
         return key
     raise SpaceError(f"{where}: a dict as a value needs text keys, got {key!r}")
 
@@ -67,29 +147,30 @@ def checked_integer(value: int, where: str) -> int:
 
 
 def finite(value: float, where: str) -> float:
-    """``value`` as a Python float; NaN and infinities are refused."""
+    """``value`` as a Python float; NaN and infinities are refused: there is no formula with them."""
     number = float(value)
     if not math.isfinite(number):
-        raise SpaceError(f"{where}: expected finite numbers, got {number}: use None or text for what is not a number")
+        raise SpaceError(f"{where}: expected finite numbers, got {number}")
     return number
 
 
 def plain_values(values: Iterable[Any], where: str) -> list[Any]:
-    """All ``values`` as plain data. A mixture of integers and floats becomes floats, so that a column has one type."""
+    """All ``values`` as they arrive. A mixture of integers and floats becomes floats, so that a column has one type."""
     items = list(values)
     kinds = set(map(type, items))
     if not _is_plain(items, kinds):
-        items = [plain(item, where) for item in items]
+        try:
+            items = [plain(item, where) for item in items]
+        except RecursionError:
+            raise SpaceError(f"{where}: expected values of a few levels, got one that is nested too deep") from None
     return unified(items)
 
 
 def _is_plain(items: list[Any], kinds: set[type]) -> bool:
     """The common cases, decided without a loop in Python."""
-    if kinds == {float}:
-        return all(map(math.isfinite, items))
     if kinds == {int}:
         return min(items) in INTEGERS and max(items) in INTEGERS
-    return kinds <= {str, bool, type(None)}
+    return kinds <= _FREE_TYPES
 
 
 def unified(values: list[Any]) -> list[Any]:
@@ -102,17 +183,29 @@ def unified(values: list[Any]) -> list[Any]:
 
 
 def column_array(values: Sequence[Any]) -> NDArray[Any]:
-    """An array equal to ``values`` item by item: bool, int64, float64, or object for everything else."""
+    """An array equal to ``values`` item by item: of bool, int64, float64, complex128 or one kind of NumPy's times; of
+    objects for everything else."""
     import numpy as np
 
     if isinstance(values, range):
         return np.arange(values.start, values.stop, values.step, dtype=np.int64)
     kinds = set(map(type, values))
     dtype: type[np.generic] | type[object] = object
-    for kind, wanted in ((bool, np.bool_), (int, np.int64), (float, np.float64)):
+    for kind, wanted in _COLUMN_TYPES.items():
         if kinds == {kind}:
-            dtype = wanted
+            dtype = np.dtype(wanted).type
+    if kinds in ({np.datetime64}, {np.timedelta64}) and len({value.dtype for value in values}) == 1:
+        return np.array(values)
     return np.fromiter(values, dtype=dtype, count=len(values))
+
+
+def items_of(array: NDArray[Any]) -> list[Any]:
+    """The values that :func:`column_array` made ``array`` of."""
+    items: list[Any] = list(array) if array.dtype.kind in "mM" else array.tolist()
+    return items
+
+
+_COLUMN_TYPES: dict[type, str] = {bool: "?", int: "i8", float: "f8", complex: "c16"}
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:

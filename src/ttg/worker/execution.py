@@ -13,7 +13,9 @@ from operator import attrgetter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ttg.errors import TTGError
 from ttg.messages import Failure, Ranges, Task, split_ranges
+from ttg.messages.parameters import storable
 from ttg.results.plain import Unencodable
 from ttg.worker.failures import failure_of, readable
 from ttg.worker.loading import Columns, Loaded
@@ -110,7 +112,12 @@ class Execution:
         if self.batches is not None:
             return self._call_batch(self.batches, start, count)
         before = len(self.values.items)
-        columns = self.work.columns_of(self.task, start, start + count)
+        try:
+            columns = self.work.columns_of(self.task, start, start + count)
+        except TTGError as error:  # rows that cannot be read here
+            count = min(count, MAX_FAILURES - len(self.failures))
+            self.failures.extend(failure_of(error, index) for index in range(start, start + count))
+            return count
         taken = self._call_timed(columns, start) if self.work.pace.slow else self._call_mapped(columns, start, count)
         self.values.end_block(before)
         return taken
@@ -227,7 +234,7 @@ class Execution:
         for start, stop in self._done_indices():
             parts = self.work.parameters_of(self.task, start, stop)
             for column, part in zip(columns.values(), parts, strict=True):
-                column.extend(part)
+                column.extend(storable(part))
         return columns
 
     def _reject_all(self, culprits: Sequence[tuple[int, str]]) -> None:

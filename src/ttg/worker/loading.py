@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ttg.errors import FunctionError
 from ttg.function import bind, is_vectorized, load
+from ttg.function.members import loaded_enum, loaded_member
 from ttg.messages import Ranges, Task
-from ttg.seeds import rng_for, seed_array, seeds
+from ttg.messages.parameters import decoded_values, fresh
+from ttg.seeds import rngs, seed_array, seeds
 from ttg.space import Space, space_from_json
+from ttg.space.codec import enums_of, mutable_names
 from ttg.space.values import column_array
 from ttg.spec import RunSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SLICE_SECONDS = 0.02
 SLICE_GROWTH = 8
@@ -52,13 +59,15 @@ class Pace:
 
 @dataclass
 class Loaded:
-    """A run whose function and space are loaded; ``pace`` is what is known of the function's speed."""
+    """A run whose function and space are loaded; ``pace`` is what is known of the function's speed. Each call gets its
+    own copies of the parameters that are ``mutable``: what it does to them is nothing to the next."""
 
     spec: RunSpec
     function: Callable[..., Any]
     order: tuple[str, ...]
     space: Space
     pace: Pace = field(default_factory=Pace)
+    mutable: frozenset[str] = frozenset()
 
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
         """One column per argument of the function, for the indices from ``start`` up to ``stop``.
@@ -75,22 +84,26 @@ class Loaded:
 
     def _columns(self, task: Task, start: int, stop: int) -> dict[str, Sequence[Any]]:
         if task.rows is None:
-            return self.space.columns(start, stop)
+            columns = self.space.columns(start, stop)
+            return {**columns, **{name: list(map(fresh, columns[name])) for name in self.mutable}}
         rows = task.rows[positions_of(task.ranges, start, stop)]
-        return {name: [row[name] for row in rows] for name in self.spec.names}
+        return {name: decoded_values([row[name] for row in rows], loaded_member) for name in self.spec.names}
 
     def _arrays(self, task: Task, start: int, stop: int) -> dict[str, Any]:
         if task.rows is not None:
-            return {name: column_array(column) for name, column in self._columns(task, start, stop).items()}
+            return {name: batch_array(column) for name, column in self._columns(task, start, stop).items()}
         import numpy as np
 
-        return self.space.arrays(np.arange(start, stop))
+        arrays = self.space.arrays(np.arange(start, stop))
+        objects = [name for name, array in arrays.items() if array.dtype == object]
+        return {**arrays, **{name: batch_array(list(map(fresh, arrays[name]))) for name in objects}}
 
     def _injected(self, name: str, start: int, stop: int) -> Any:
+        wide = self.spec.wide_seeds
         if self.spec.vectorized:
-            return seed_array(self.spec.seed, start, stop)
-        values = seeds(self.spec.seed, start, stop)
-        return values if name == "seed" else list(map(rng_for, values))
+            return seed_array(self.spec.seed, start, stop, wide=wide)
+        run_seed = self.spec.seed
+        return seeds(run_seed, start, stop, wide=wide) if name == "seed" else rngs(run_seed, start, stop)
 
 
 def load_run(spec: RunSpec, secret: bytes | None) -> Loaded:
@@ -104,7 +117,28 @@ def load_run(spec: RunSpec, secret: bytes | None) -> Loaded:
             f"{spec.function} is vectorized, so it cannot have one rng for each of its parameters: "
             "ask for seed, an array with one seed each"
         )
-    return Loaded(spec, binding.call, binding.order, space_from_json(spec.space))
+    list(map(loaded_enum, enums_of(spec.space)))
+    space = space_from_json(spec.space, member=loaded_member)
+    return Loaded(spec, binding.call, binding.order, space, mutable=frozenset(mutable_names(space.form())))
+
+
+def batch_array(values: Sequence[Any]) -> NDArray[Any]:
+    """A column for a vectorised function: as :func:`column_array`, and dates, naive datetimes and timedeltas as NumPy's
+    (``None`` among them as NaT)."""
+    import numpy as np
+
+    kinds = set(map(type, values)) - {type(None)}
+    dtype = _NUMPY_TIMES.get(kinds.pop()) if len(kinds) == 1 else None
+    if dtype is None or any(getattr(value, "tzinfo", None) is not None for value in values):
+        return column_array(values)
+    return np.array(values, dtype)
+
+
+_NUMPY_TIMES: dict[type, str] = {
+    datetime.date: "M8[D]",
+    datetime.datetime: "M8[us]",
+    datetime.timedelta: "m8[us]",
+}
 
 
 def positions_of(ranges: Ranges, start: int, stop: int) -> slice:

@@ -62,14 +62,14 @@ class KnownRun:
         self.speed = self.speed.after(count - left, report.seconds)
 
     def parameters_of(self, task: Task, index: int) -> dict[str, Any]:
-        """The parameters at ``index``, as plain values that a message can carry."""
+        """The parameters at ``index``, as JSON data that a message can carry."""
         if task.rows is not None:
             return dict(task.rows[list(indices_of(task.ranges)).index(index)])
         if self._space is None:
             from ttg.space import space_from_json  # only a dead letter needs it here
 
             self._space = space_from_json(self.spec.space)
-        return dict(self._space[index])
+        return self._space.encoded_rows(index, index + 1)[0]
 
 
 class RunCache:
