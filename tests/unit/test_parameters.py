@@ -94,7 +94,7 @@ def facts(value: Any) -> Any:
     return kind, value if isinstance(value, enum.Enum) else repr(value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=600, deadline=None)
 @example({"$date": "2024-01-02"})
 @example([{"$dict": [[1, 2]]}, {"a\udcff": float("nan")}])
 @given(VALUES)
