@@ -103,6 +103,7 @@ FUNCTIONS = Kind("FUNCTION", units.texts)
 
 VECTORIZED = "the function takes columns (NumPy arrays) and returns columns; the default if it is @ttg.vectorized"
 WORKERS = "local worker processes (default: one per core), or a cluster's pods (default: 3); 0: none, others join"
+FAIL_FAST = "stop, resumably, at the first parameter that failed for good, or when the first ten all fail alike"
 KEPT = "collected results kept in the broker (default: 64M; 4M in an embedded one)"
 BROKER = (
     "redis://, rediss://, unix://, amqp:// or amqps:// (default: $TTG_BROKER, or QUEUE_BACKEND with "
@@ -235,6 +236,7 @@ class Options:
     max_failures: int | units.Share | None = _limit(
         {*NEW, *AGAIN}, BOUND, "stop, resumably, when more parameters failed for good"
     )
+    fail_fast: bool = _limit({*NEW, *AGAIN}, FLAG, FAIL_FAST, False)
 
     broker: str | None = _broker(CONNECTED, URL, BROKER, instead="a cluster has a broker of its own, see --backend")
     namespace: str | None = _broker(

@@ -38,6 +38,9 @@ def test_the_line_says_everything_that_is_the_case_and_nothing_else() -> None:
     shown = describe(progress(dead=3, retrying=7, workers=1, note="broker: away"))
     assert shown.endswith("1 worker, 3 failed, 7 retrying – broker: away")
     assert "done" in describe(progress(1000))
+    assert describe(progress(dead=3, cause="KeyError: 'x' at sim.py:3 (f)")).endswith(
+        "3 failed – KeyError: 'x' at sim.py:3 (f)"
+    )
 
 
 def test_without_a_rate_there_is_no_eta() -> None:

@@ -227,6 +227,17 @@ def test_failures_are_grouped_by_cause() -> None:
     assert [(cause.error, cause.count, cause.dead) for cause in causes] == [("ValueError", 7, 2), ("KeyError", 1, 0)]
 
 
+def test_a_run_has_the_commonest_cause_of_its_own_failures() -> None:
+    events = [failed("ValueError", 3), failed("KeyError", 1, dead=1), failed("OSError", 9, run="other")]
+    causes = folded(started(), *events).causes
+    assert [causes.commonest(run) for run in ("r", "other", "well")] == [
+        "KeyError: m at f.py:3 (f)",
+        "OSError: m at f.py:3 (f)",
+        "",
+    ]
+    assert [run.cause for run in folded(started(), *events).at(BEGAN).runs] == ["KeyError: m at f.py:3 (f)"]
+
+
 def test_ten_thousand_different_causes_do_not_fill_the_memory() -> None:
     view = folded(*(failed(f"Error{number}", 1) for number in range(10_000))).at(BEGAN)
     assert len(view.causes) == 200

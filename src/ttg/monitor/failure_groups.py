@@ -20,6 +20,7 @@ from ttg.messages import (
     WorkerStopped,
 )
 from ttg.monitor.view import CauseView, FaultView
+from ttg.monitor.words import as_cause
 
 CAUSES_KEPT = 200
 FAULTS_KEPT = 200
@@ -58,7 +59,19 @@ class Causes:
 
     def at(self) -> list[CauseView]:
         """Causes, the most frequent first."""
-        return sorted(self.groups.values(), key=lambda cause: (-cause.dead, -cause.count, cause.error))
+        return sorted(self.groups.values(), key=_rank)
+
+    def commonest(self, run: str) -> str:
+        """The commonest cause of what failed in ``run``, with its place, in a few words; nothing if nothing did."""
+        of_run = [cause for cause in self.groups.values() if cause.run == run]
+        if not of_run:
+            return ""
+        cause = min(of_run, key=_rank)
+        return as_cause(cause.error, cause.message, cause.place)
+
+
+def _rank(cause: CauseView) -> tuple[int, int, str]:
+    return -cause.dead, -cause.count, cause.error
 
 
 @dataclass(frozen=True, slots=True)

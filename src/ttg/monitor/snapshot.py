@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from ttg.brokers.base import BrokerStats
 from ttg.messages import (
     AnyEvent,
@@ -112,7 +114,7 @@ class Snapshot:
             heard_seconds=age if self._heard else 0.0,
             outage=self.outage,
             queues=self._queues(),
-            runs=self.runs.at(now),
+            runs=[msgspec.structs.replace(run, cause=self.causes.commonest(run.run)) for run in self.runs.at(now)],
             workers=workers,
             workers_by_state=by_state(worker.state for worker in workers),
             slots_by_state=by_state(

@@ -138,7 +138,12 @@ def _run(run: RunView) -> RenderableType:
         total=max(run.size, 1), completed=run.done + run.dead, complete_style="green", finished_style="green"
     )
     grid.add_row(bar, f"{100 * run.fraction:5.1f} %  {run.done + run.dead:,} of {run.size:,}")
-    return Group(title, grid, Text(_figures(run), style="dim"))
+    return Group(title, grid, Text(_figures(run), style="dim"), *_commonest(run))
+
+
+def _commonest(run: RunView) -> list[Text]:
+    mostly = Text(f"failing: {run.cause}", style="red", no_wrap=True, overflow="ellipsis")
+    return [mostly] if run.cause and (run.dead or run.retrying) else []
 
 
 def _figures(run: RunView) -> str:

@@ -33,7 +33,8 @@ class RunView(ViewPart, frozen=True):
     ``abandoned``.
 
     ``done``, ``dead``, ``retrying`` are the ledger's figures: committed, not guessed. ``rate`` is parameters/s (of the
-    last seconds while running, on average when ended). ``seconds`` since the coordinator took it up.
+    last seconds while running, on average when ended). ``seconds`` since the coordinator took it up. ``cause`` is the
+    commonest one of what failed, in a few words.
     """
 
     run: str
@@ -52,6 +53,7 @@ class RunView(ViewPart, frozen=True):
     started: float
     seconds: float
     names: tuple[str, ...] = ()
+    cause: str = ""
 
     @property
     def fraction(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+CAUSE_CHARACTERS = 80
+
 
 def as_count(figure: int | None) -> str:
     """``1,234``, or a dash for what a broker cannot tell."""
@@ -43,3 +45,11 @@ def as_bytes(count: int) -> str:
 def as_broker(backend: str, version: str) -> str:
     """``redis 7.0.15``; a version that says its server's name itself (``valkey 9.1``) stands alone."""
     return version if version[:1].isalpha() else f"{backend} {version}".rstrip()
+
+
+def as_cause(error: str, message: str, place: str) -> str:
+    """``ValueError: too cold at sim.py:12 (price)``: the first line of the message, the file without its folder."""
+    first = message.strip().partition("\n")[0]
+    first = f"{first[: CAUSE_CHARACTERS - 1]}…" if len(first) > CAUSE_CHARACTERS else first
+    where = place[place.rfind("/") + 1 :]
+    return f"{error}{first and ': '}{first}{where and ' at '}{where}"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class CoordinatorConfig:
     """How a coordinator goes about it; nothing here changes the table.
 
-    ``max_failures`` ends the run (resumably) when more parameters than that are dead. ``keep_result_bytes`` is how much
+    ``max_failures`` ends the run (resumably) when more parameters than that are dead, ``fail_fast`` at the
+    first that dies, and when the first ones all fail alike. ``keep_result_bytes`` is how much
     of the collected results of this and earlier runs stays in the broker for inspection, ``keep_seconds`` for how long
     after a run's end. ``lost_after_seconds``: how long the queue must have
     been empty, with nobody holding a task of this run, before what is missing is submitted again.
@@ -17,6 +18,7 @@ class CoordinatorConfig:
 
     chunk_size: int | None = None
     max_failures: int | None = None
+    fail_fast: bool = False
     keep_result_bytes: int = 64 << 20
     keep_seconds: float = 86_400.0
     lost_after_seconds: float = 5.0

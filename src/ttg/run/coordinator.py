@@ -39,6 +39,7 @@ from ttg.messages import (
 from ttg.planner import weight_among
 from ttg.results.collector import Collector
 from ttg.run.config import CoordinatorConfig
+from ttg.run.failing import Failing
 from ttg.run.fleet import Fleet
 from ttg.run.leadership import Leadership, Standing
 from ttg.run.local_workers import LocalWorkers, log_tail
@@ -87,6 +88,7 @@ class Coordinator:
     submission: Submission = field(init=False)
     consumer: ResultConsumer = field(init=False)
     fleet: Fleet = field(init=False)
+    failing: Failing = field(init=False)
     throughput: Throughput = field(default_factory=Throughput)
     status: RunStatus = RunStatus.ACTIVE
     note: str = ""
@@ -96,6 +98,7 @@ class Coordinator:
     def __post_init__(self) -> None:
         self._stop = asyncio.Event()
         self._backoff = Backoff(self.broker.consumer, self._on_trouble, recover=self.restart_broker)
+        self.failing = Failing(self.spec, self.options, self.collector.done_count, self.collector.dead_count)
         self.fleet = Fleet(self.options.expected_slots)
         self.leadership = Leadership(self.broker, self.spec, epoch=self.epoch, force=self.force)
         self.submission = Submission(
@@ -247,17 +250,14 @@ class Coordinator:
     def _ingest(self, messages: list[ResultMessage]) -> None:
         for header in self.consumer.ingest(messages):
             self.submission.saw(header)
+            self.failing.saw(header)
             self.chunks_settled += 1
         if messages:
             self._check_failures()
 
     def _check_failures(self) -> None:
-        limit = self.options.max_failures
-        if limit is not None and self.collector.dead_count > limit:
-            raise RunStopped(
-                f"{self.collector.dead_count} parameters failed for good, more than --max-failures allows ({limit}): "
-                f"see `ttg failed {self.spec.run} --group`, mend the function, then `ttg resume {self.spec.run}`"
-            )
+        done, dead = self.collector.done_count, self.collector.dead_count
+        self.failing.check(done, dead, self.submission.retries.waiting)
 
     async def _consume_events(self) -> None:
         after: str | None = "$"
@@ -266,6 +266,7 @@ class Coordinator:
             for after, event in entries:  # noqa: B007 - the cursor to go on from
                 if self.fleet.saw(event, loop_time()):
                     self.submission.wake()
+                self.failing.on_event(event)
                 if isinstance(event, FunctionRefused) and event.identity == self.spec.identity:
                     self._on_refusal(event)
 
@@ -287,6 +288,7 @@ class Coordinator:
             await asyncio.sleep(TICK_SECONDS)
             self.fleet.forget_silent(loop_time())
             self.throughput.saw(loop_time(), self.settled)
+            self._check_failures()
             progress = self.progress()
             self.report(progress)
             self._look_after_workers()
@@ -372,6 +374,7 @@ class Coordinator:
             workers=len(self.fleet),
             elapsed_seconds=loop_time() - self._started,
             note=self.note,
+            cause=self.failing.cause,
         )
 
     async def _publish_progress(self, progress: Progress) -> None:

@@ -45,7 +45,8 @@ class RetryCount:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One moment of a run. ``eta_seconds`` is ``None`` while there is no rate to tell it from."""
+    """One moment of a run. ``eta_seconds`` is ``None`` while there is no rate to tell it from; ``cause`` is
+    the commonest one of what failed."""
 
     run: str
     size: int
@@ -56,6 +57,7 @@ class Progress:
     workers: int
     elapsed_seconds: float
     note: str = ""
+    cause: str = ""
 
     @property
     def settled(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ttg.clock import unix_time
 from ttg.messages import RunStatus
+from ttg.monitor.words import as_cause
 from ttg.results.folder import RunFolder
 from ttg.run.reporter import human_count, human_seconds
 
@@ -72,8 +73,7 @@ class Finished:
         """A few lines that say what there is now and what can be done with it."""
         facts = [("table", str(_shown(self.folder / "results")))]
         facts += [(name, _described(column)) for name, column in self._result_columns()]
-        if self.dead:
-            facts.append(("failed", f"ttg failed {self.run} --group"))
+        facts += self._failures()
         if self.status.is_resumable:
             facts.append(("go on", f"ttg resume {self.run}"))
         width = max(len(name) for name, _ in facts)
@@ -83,9 +83,22 @@ class Finished:
         """What even a quiet command must say: one line, or nothing when every parameter has a result."""
         if not self.exit_code:
             return ""
-        return (
-            f"{self._headline()}: {'ttg resume' if self.exit_code == INCOMPLETE else 'ttg failed --group'} {self.run}"
-        )
+        mostly = "".join(f": {text}" for _, text in self._failures()[:1])
+        advice = "ttg resume" if self.exit_code == INCOMPLETE else "ttg failed --group"
+        return f"{self._headline()}{mostly}: {advice} {self.run}"
+
+    def _failures(self) -> list[tuple[str, str]]:
+        """The commonest cause, and where to look further."""
+        if not self.dead:
+            return []
+        from ttg.results.dead_letters import causes
+
+        first, *others = causes(RunFolder.open(self.folder))
+        sample = first.sample
+        more = f", and {human_count(len(others))} other cause{'s' if len(others) > 1 else ''}" if others else ""
+        words = as_cause(first.error, sample["message"], first.place)
+        look = f"ttg failed show {sample['index']} {self.run}, ttg failed {self.run} --group"
+        return [("failed", f"{human_count(first.count)} × {words}{more}"), ("why", look)]
 
     def _headline(self) -> str:
         counts = f"{human_count(self.done)} of {human_count(self.size)} results{self._dead_letters()}"

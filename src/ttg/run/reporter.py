@@ -61,7 +61,7 @@ def describe(progress: Progress) -> str:
         parts.append(f"{human_count(progress.dead)} failed")
     if progress.retrying:
         parts.append(f"{human_count(progress.retrying)} retrying")
-    return ", ".join(parts) + (f" – {progress.note}" if progress.note else "")
+    return " – ".join([", ".join(parts), *(text for text in (progress.note, progress.cause) if text)])
 
 
 def bar(progress: Progress, width: int = 120) -> str:

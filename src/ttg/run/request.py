@@ -112,7 +112,7 @@ def _request(
         workers=usable_cores() if chosen.workers is None else chosen.workers,
         slots=chosen.slots,
         replace_workers=chosen.replace,
-        options=CoordinatorConfig(chunk_size=chosen.chunk_size, max_failures=most, keep_result_bytes=keep),
+        options=CoordinatorConfig(chosen.chunk_size, most, chosen.fail_fast, keep_result_bytes=keep),
         resume=resume,
         force=chosen.force,
         retry_dead=chosen.retry_dead,

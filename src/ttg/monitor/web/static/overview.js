@@ -60,7 +60,8 @@ function runBlock(run) {
       run.status === "active" && figure("running for", duration(run.seconds)),
       figure("chunks", count(run.chunks_settled)),
       figure("retrying", count(run.retrying), run.retrying && "warn"),
-      figure("given up", count(run.dead), run.dead && "bad")));
+      figure("given up", count(run.dead), run.dead && "bad")),
+    run.cause && (run.dead || run.retrying) > 0 && h("p", { class: "note" }, `Failing: ${run.cause}`));
 }
 
 function timeLeft(seconds) {
