@@ -29,6 +29,7 @@ _HOMES = {
         "Space",
         "choice",
         "from_file",
+        "glob",
         "grid",
         "linspace",
         "loguniform",

@@ -100,7 +100,9 @@ URL = Kind("URL", _url)
 ADDRESS = Kind("ADDRESS", units.text)
 INDICES = Kind("INDICES", units.indices)
 FUNCTIONS = Kind("FUNCTION", units.texts)
+NAMES = Kind("A,B", units.names, ",".join)
 
+PARAMS = "rows of a CSV, JSONL or Parquet file, lines of a .txt, or - for standard input, as parameters"
 VECTORIZED = "the function takes columns (NumPy arrays) and returns columns; the default if it is @ttg.vectorized"
 WORKERS = "local worker processes (default: one per core), or a cluster's pods (default: 3); 0: none, others join"
 FAIL_FAST = "stop, resumably, at the first parameter that failed for good, or when the first ten all fail alike"
@@ -200,7 +202,8 @@ class Options:
         return Options(**{**vars(self), **changes})
 
     zip: bool = _space(TYPED, FLAG, "pair the axes instead of combining them", False)
-    params: Path | None = _space(TYPED, FILE, "rows of a CSV, JSONL or Parquet file as parameters")
+    params: Path | None = _space(TYPED, FILE, PARAMS)
+    columns: tuple[str, ...] | None = _space(TYPED, NAMES, "take only these columns of the file")
     sample: int | None = _space(TYPED, count(1), "draw N points from the axes' distributions")
     method: str = _space(TYPED, one_of("random", "lhs", "sobol"), "how to draw them", "random")
     seed: int = _space(SAMPLED, count(None), "of sampling and of seed/rng", 0)

@@ -166,6 +166,14 @@ def texts(value: Any) -> tuple[str, ...]:
     return tuple(map(text, value))
 
 
+def names(value: Any) -> tuple[str, ...]:
+    """Names with commas between them, or several of them."""
+    found = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else texts(value)
+    if not all(found):
+        raise ValueError(f"expected names with commas between them, such as a,b, got {value!r}")
+    return found
+
+
 def _measure(value: Any, units: dict[str, Any], expected: str) -> float:
     match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]*)\s*", value) if isinstance(value, str) else None
     number = _number(match[1] if match else value)

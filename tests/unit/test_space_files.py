@@ -195,7 +195,7 @@ def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
     space = from_file(path, ["a", "b"])
     assert list(space) == [{"a": "x", "b": 1}, {"a": "y", "b": 2}]
     assert space != from_file(path, ["a"])
-    with pytest.raises(SpaceError, match="has no column 'c'; it has 'my id', 'b', 'a'"):
+    with pytest.raises(SpaceError, match="there is no column 'c'; it has 'my id', 'b', 'a'"):
         from_file(path, ["c"])
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
+from ttg.errors import FunctionError
 from ttg.options import EntryPoint, Options, choose
 
 if TYPE_CHECKING:
@@ -18,10 +20,14 @@ DESCRIPTION = """\
 Run FUNCTION over every combination of the given axes. An axis is NAME=EXPRESSION:
 
   spot='linspace(80,120,1000)'   vol=0.1,0.2,0.3   n='range(0,50)'   tol='logspace(-6,-2,5)'
-  model=heston,sabr              fast=true,false   rate=0.01
+  model=heston,sabr              fast=true,false   rate=0.01   shape='(2,3),(4,5)'
+  path='glob(data/*.csv)'
 
 With --sample, axes may be distributions: uniform(a,b), normal(m,s), loguniform(a,b), choice(x,y,…).
-A function that has a parameter named seed or rng gets the one derived from --seed and the parameter's index.
+A function that has a parameter named seed or rng gets the one derived from --seed and the parameter's index; a seed is
+below 2**31, and `ttg call RUN INDEX` shows it.
+
+--params takes a file of parameters, one per row, or standard input: `ls *.csv | ttg run f.py:load --params -`.
 """
 
 
@@ -54,11 +60,45 @@ def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:
         args.axes,
         zip=chosen.zip,
         params_file=chosen.params,
+        columns=chosen.columns or _name_of_lines(args, chosen),
         sample=chosen.sample,
         method=chosen.method,
         seed=chosen.seed,
     )
-    return new_request(function_from_text(args.function, space.names), space, settings, chosen)
+    try:
+        function = function_from_text(args.function, space.names)
+    except FunctionError as error:
+        raise FunctionError(f"{error}{_advice_on_columns(args, chosen, space.names)}") from error
+    return new_request(function, space, settings, chosen)
+
+
+def _typed_names(args: argparse.Namespace) -> list[str]:
+    return [axis.partition("=")[0].strip() for axis in args.axes]
+
+
+def _name_of_lines(args: argparse.Namespace, chosen: Options) -> list[str] | None:
+    """Lines without a name are values of the one parameter that the function needs and nothing else gives."""
+    from ttg.function.naming import signature_from_text
+    from ttg.function.signature import INJECTED
+    from ttg.space.files import has_lines
+
+    if chosen.params is None or not has_lines(chosen.params):
+        return None
+    signature = signature_from_text(args.function)
+    given = {*_typed_names(args), *INJECTED}
+    needed = [name for name in signature.named if name in signature.required - given] if signature else []
+    return needed if len(needed) == 1 else None
+
+
+def _advice_on_columns(args: argparse.Namespace, chosen: Options, names: Sequence[str]) -> str:
+    """When a file has more columns than the function takes."""
+    from ttg.function.naming import signature_from_text
+
+    signature = signature_from_text(args.function) if chosen.params is not None and not chosen.columns else None
+    if signature is None or set(names) <= set(signature.named):
+        return ""
+    of_file = [name for name in names if name in signature.named and name not in _typed_names(args)]
+    return f": --columns {','.join(of_file)} takes only those of {chosen.params}" if of_file else ""
 
 
 def carry_out(request: RunRequest, chosen: Options) -> int:

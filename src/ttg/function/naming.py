@@ -14,7 +14,14 @@ import msgspec
 
 from ttg.errors import FunctionError
 from ttg.function.marks import marks
-from ttg.function.signature import check_fit, check_returns, check_tree_returns, signature_of, signature_of_tree
+from ttg.function.signature import (
+    Signature,
+    check_fit,
+    check_returns,
+    check_tree_returns,
+    signature_of,
+    signature_of_tree,
+)
 from ttg.function.signing import Secret, pickled_reference
 from ttg.function.source import Source, file_of, source_of
 from ttg.spec import FunctionRef
@@ -38,6 +45,17 @@ def function_from_text(text: str, names: Sequence[str] | None = None, *, cwd: Pa
     if source is not None:
         _check_definition(source, function, f"{location}:{function}", names)
     return FunctionRef("file" if is_file else "module", location, function, source.code if source else "")
+
+
+def signature_from_text(text: str, *, cwd: Path | None = None) -> Signature | None:
+    """What a plain ``def`` takes; ``None`` where only running its module can tell."""
+    folder = (cwd or Path.cwd()).resolve()
+    location, _, function = text.rpartition(":")
+    source = source_of("file" if location.endswith(".py") or "/" in location else "module", location, folder)
+    node = source.definitions().get(function) if source else None
+    if source is None or not isinstance(node, ast.FunctionDef) or node.decorator_list != marks(source, node):
+        return None
+    return signature_of_tree(node)
 
 
 def relative_location(path: Path, folder: Path) -> str:

@@ -1,7 +1,20 @@
 """Parameter spaces: lazy, indexable, ordered. See :class:`Space` for what they promise."""
 
 from ttg.space.base import Space
-from ttg.space.build import choice, grid, linspace, logspace, loguniform, normal, range_, rows, sample, uniform, zip_
+from ttg.space.build import (
+    choice,
+    glob,
+    grid,
+    linspace,
+    logspace,
+    loguniform,
+    normal,
+    range_,
+    rows,
+    sample,
+    uniform,
+    zip_,
+)
 from ttg.space.build import range_ as range
 from ttg.space.build import zip_ as zip
 from ttg.space.codec import space_from_json, space_to_json
@@ -12,6 +25,7 @@ __all__ = [
     "Space",
     "choice",
     "from_file",
+    "glob",
     "grid",
     "linspace",
     "logspace",

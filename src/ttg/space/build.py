@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -56,6 +57,16 @@ def loguniform(low: float, high: float) -> LogUniform:
 def normal(mean: float, deviation: float) -> Normal:
     """Normally distributed floats."""
     return Normal(_number("normal", mean), _number("normal", deviation))
+
+
+def glob(*patterns: str) -> Values:
+    """The names of files that match, sorted, as text: ``glob("data/*.csv")``; ``**`` is any number of folders."""
+    from glob import glob as matching
+
+    names = sorted({name for pattern in patterns for name in matching(pattern, recursive=True)})
+    if not names:
+        raise SpaceError(f"glob({', '.join(patterns)}): no file matches from this folder, {os.getcwd()}")
+    return Values(tuple(names))
 
 
 def grid(**axes: Any) -> Space:

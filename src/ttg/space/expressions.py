@@ -18,9 +18,9 @@ import msgspec
 from ttg.errors import SpaceError
 from ttg.space.axes import AnyAxis, make_axis
 from ttg.space.base import Space
-from ttg.space.build import choice, grid, linspace, logspace, loguniform, normal, range_, uniform, zip_
+from ttg.space.build import choice, glob, grid, linspace, logspace, loguniform, normal, range_, uniform, zip_
 from ttg.space.distributions import AnyDistribution, make_distribution
-from ttg.space.files import from_file
+from ttg.space.files import opened
 from ttg.space.kinds import Sampled
 from ttg.space.readers import kind_of
 from ttg.space.values import check_names, checked_integer
@@ -34,6 +34,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., AnyAxis | AnyDistribution], str, range]
     "normal": (normal, "normal(mean, deviation)", range(2, 3)),
     "choice": (choice, "choice(a, b, …)", range(1, 1_000_000)),
 }
+GLOB = "glob"
 _CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*\((.*)\)\s*", re.DOTALL)
 _CONSTANTS = {"true": True, "false": False, "none": None, "null": None}
 _OPENING, _CLOSING, _QUOTES = "([{", ")]}", "'\""
@@ -45,9 +46,12 @@ def parse_axis(text: str) -> AnyAxis | AnyDistribution:
     if call is None:
         return make_axis([_literal(part, text) for part in _split(text)], repr(text))
     name, inner = call.groups()
+    if name == GLOB:
+        return glob(*(part.strip().strip(_QUOTES) for part in _split(inner)))
     if name not in FUNCTIONS:
-        close = difflib.get_close_matches(name, FUNCTIONS, 1)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(FUNCTIONS)}"
+        known = [*FUNCTIONS, GLOB]
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
         raise SpaceError(f"unknown function {name!r} in {text!r}: {hint} (Quote it if you mean text.)")
     function, usage, counts = FUNCTIONS[name]
     arguments = [_literal(part, text) for part in _split(inner)] if inner.strip() else []
@@ -64,29 +68,33 @@ def parse_space(
     *,
     zip: bool = False,
     params_file: str | os.PathLike[str] | None = None,
+    columns: Sequence[str] | None = None,
     sample: int | None = None,
     method: str = "random",
     seed: int = 0,
 ) -> Space:
     """The space of a command line: ``name=expression`` as a grid, in step (``zip``), or sampled (``sample`` points of
-    the given method, lists being choices). With a ``params_file``, each of its rows is combined with each of these.
+    the given method, lists being choices). With a ``params_file`` (``-``: standard input), each of its rows, or of its
+    ``columns``, is combined with each of these.
     """
     axes = _parse_assignments(assignments)
     if zip and sample is not None:
         raise SpaceError("--zip and --sample exclude each other: a sample has no order to go in step with")
     if sample is not None and not axes:
         raise SpaceError("--sample needs parameters to draw, for example x='uniform(0,1)'")
+    if columns and params_file is None:
+        raise SpaceError("--columns chooses among the columns of a file: give one with --params")
     if not axes and params_file is None:
         raise SpaceError("no parameters given: expected name=values, for example x=1,2,3 or x='linspace(0,1,11)'")
     if not axes and params_file is not None:
-        return from_file(params_file)
+        return opened(params_file, columns)
     if sample is not None:
         space: Space = Sampled(
             sample, method, seed, {name: make_distribution(axis, name) for name, axis in axes.items()}
         )
     else:
         space = zip_(**axes) if zip else grid(**axes)
-    return space if params_file is None else from_file(params_file) * space
+    return space if params_file is None else opened(params_file, columns) * space
 
 
 def _parse_assignments(assignments: Sequence[str]) -> dict[str, AnyAxis | AnyDistribution]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import sys
+import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -18,11 +21,14 @@ from typing import TYPE_CHECKING, Any
 from ttg.errors import SpaceError
 from ttg.space.base import Space, gathered
 from ttg.space.forms import RowsForm
+from ttg.space.kinds import Rows
 from ttg.space.readers import BlockReader, CsvReader, JsonlReader, LinesReader, ParquetReader
 from ttg.space.values import check_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+STANDARD_INPUT = "-"
 
 READERS: dict[str, type[BlockReader]] = {
     ".csv": CsvReader,
@@ -61,6 +67,37 @@ def _named(reader: BlockReader, path: Path, columns: Sequence[str] | None) -> Bl
     return reader
 
 
+def opened(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Space:
+    """As :func:`from_file`, and ``-`` is standard input, which is read to its end at once: JSON lines if it begins with
+    ``{``, CSV if its first line is two or more names with commas, else one value per line."""
+    return _from_input(columns) if str(path) == STANDARD_INPUT else from_file(path, columns)
+
+
+def has_lines(path: str | os.PathLike[str]) -> bool:
+    """Whether :func:`opened` may need to be told of which one parameter there are values."""
+    return str(path) == STANDARD_INPUT or Path(path).suffix.lower() == ".txt"
+
+
+def _from_input(columns: Sequence[str] | None) -> Space:
+    first = sys.stdin.buffer.readline()
+    with tempfile.NamedTemporaryFile(suffix=_suffix_for(first)) as file:
+        file.write(first)
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        try:
+            space = from_file(file.name, columns)
+            return Rows({name: list(column) for name, column in space.columns(0, len(space)).items()})
+        except SpaceError as error:
+            raise SpaceError(str(error).replace(file.name, "standard input")) from error
+
+
+def _suffix_for(first: bytes) -> str:
+    if first.lstrip().startswith(b"{"):
+        return ".jsonl"
+    names = first.decode("utf-8", "replace").split(",")
+    return ".csv" if len(names) > 1 and all(name.strip(' "\r\n').isidentifier() for name in names) else ".txt"
+
+
 class FileRows(Space):
     """Rows of a file; the last block read is kept."""
 
@@ -69,7 +106,10 @@ class FileRows(Space):
     def __init__(self, path: Path, reader: BlockReader, columns: Sequence[str] | None = None) -> None:
         if not reader.starts:
             raise SpaceError(f"{path}: has no rows: expected at least one below the names")
-        self.names = check_names(_chosen(path, reader.names, columns))
+        try:
+            self.names = check_names(_chosen(reader.names, columns))
+        except SpaceError as error:
+            raise SpaceError(f"{path}: {error}; --columns a,b takes only some of its columns") from error
         self.path = path
         self._reader = reader
         self._identity = _identity(path)
@@ -117,10 +157,10 @@ class FileRows(Space):
         return (self,)
 
 
-def _chosen(path: Path, names: Sequence[str], columns: Sequence[str] | None) -> Sequence[str]:
+def _chosen(names: Sequence[str], columns: Sequence[str] | None) -> Sequence[str]:
     absent = [name for name in columns or () if name not in names]
     if absent:
-        raise SpaceError(f"{path}: has no column {absent[0]!r}; it has {', '.join(map(repr, names))}")
+        raise SpaceError(f"there is no column {absent[0]!r}; it has {', '.join(map(repr, names))}")
     return names if columns is None else columns
 
 
