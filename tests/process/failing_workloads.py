@@ -12,6 +12,7 @@ def _mended() -> bool:
 
 
 def fragile(i: int) -> int:
+    print(f"looking at {i}")
     if i % 50 == 7 and not _mended():
         raise ValueError(f"odd one: {i}")
     if i % 100 == 3 and not _mended():

@@ -53,6 +53,9 @@ def test_they_are_listed_grouped_shown_and_exported(fragile: TtgRun, tmp_path: P
     code, said = ttg_says(fragile, "failed", "show", "57")
     assert "odd one: 57" in said
     assert "failing_workloads.py" in said
+    assert said.endswith("it printed, to standard output and standard error:\nlooking at 57\n")
+    code, said = ttg_says(fragile, "logs", "last", "57")
+    assert [line.partition("]: ")[2] for line in said.splitlines()] == ["looking at 57"] * 2, "in both attempts"
     code, said = ttg_says(fragile, "failed", "show", "8")
     assert code == 2
     assert "no dead letter" in said

@@ -80,3 +80,20 @@ def test_the_last_words_of_a_crash_are_its_output_and_its_traceback() -> None:
     output.feed(b"\nStack (most recent call first):\n")
     output.end()
     assert output.last_words == ("hello", "Fatal Python error: Aborted\n\nStack (most recent call first):")
+
+
+def test_the_child_may_be_ahead_of_its_reports() -> None:
+    output = ChildOutput("slot 0")
+    output.feed(b"\x1er 1 1\x1fone\n\x1e! 1\x1f\x1er 2 2\x1ftwo\n\x1e! 2\x1f")
+    assert printed(output, 1) == ["one"]
+    assert printed(output, 2) == ["two"]
+
+
+def test_what_looks_like_a_mark_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ttg.worker.output")
+    output = ChildOutput("slot 0")
+    output.feed(
+        b"\x1e!\x1f\x1e! 3 4\x1f\x1ea 9 2\x1fx\n\x1e\xff 1\x1f\x1e 1 2 3\x1f\x1ea b\x1f\x1e" + b"9" * 400 + b"\x1f\n"
+    )
+    assert caplog.records[0].getMessage() == "slot 0 a: x"
+    assert printed(output, 0, 3) == ["", ""]

@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         doctor,
         failed,
         kube,
+        logs,
         monitor,
         plan,
         results,
@@ -61,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     arguments.add_flag(parser, "--version", "print the version and exit")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for command in (run, resume, plan, worker, monitor, dashboard, runs, status, results, failed, retry, cancel):
+    for command in (run, resume, plan, worker, monitor, dashboard, runs, status, results, failed, logs, retry, cancel):
         command.add(subparsers)
     for command in (demo, cleanup, doctor, kube):
         command.add(subparsers)

@@ -18,8 +18,9 @@ HEAD_CHARACTERS, TAIL_CHARACTERS = 500, 1_500
 KEPT_CHARACTERS = 32_000
 LINE_CHARACTERS = 2_000
 FAILED = "!"
+FAILED_KEPT = 4_000
 FAULT = "Fatal Python error: "
-_MARK = re.compile(rb"\x1e([^\x1e\x1f\n]{0,300})\x1f")
+_MARK = re.compile(rb"\x1e([^ \x1e\x1f\n]{0,200})(?: (\d{1,18}))?(?: (\d{1,18}))?\x1f")  # user code may print the like
 
 
 class Excerpt:
@@ -75,9 +76,9 @@ class ChildOutput:
     def feed(self, data: bytes) -> None:
         """The next bytes of the pipe."""
         *pieces, data = _MARK.split(self._rest + data)
-        for text, mark in zip(pieces[::2], pieces[1::2], strict=True):
+        for text, about, first, last in zip(*[iter(pieces)] * 4, strict=True):  # a text, and the groups of a mark
             self._take(text)
-            self._on_mark(*mark.decode("utf-8", "replace").split(" "))
+            self._on_mark(about.decode("utf-8", "replace"), first, last)
         whole = data.rfind(b"\n") + 1
         if len(data) - whole > LINE_CHARACTERS:
             whole = len(data)
@@ -90,30 +91,30 @@ class ChildOutput:
         self._rest = b""
 
     def completed(self, report: Report) -> Report:
-        """``report`` with what its failed calls have printed."""
-        printed, self._failed = self._failed, {}
-        if not printed:
-            return report
-        failures = tuple(replace(failure, output=printed.get(failure.index, "")) for failure in report.failures)
+        """``report`` with what its failed calls have printed; of the next ones some may be known already."""
+        failures = tuple(replace(failure, output=self._failed.pop(failure.index, "")) for failure in report.failures)
         return replace(report, failures=failures)
 
-    def _on_mark(self, about: str, first: str = "", last: str = "") -> None:
+    def _on_mark(self, about: str, first: bytes | None, last: bytes | None) -> None:
         if about == FAILED:
-            self._keep(int(first))
+            self._keep(int(first or 0))
         else:
-            self._calls = range(int(first), int(last) + 1) if first else range(0)
-            indices = f"[{first}]" if first == last else f"[{first}-{last}]"
-            self._prefix = f"{self._label} {about}{indices if first else ''}".rstrip()
-            self._fields = {"run": about, "index": first if first == last else f"{first}-{last}"} if about else {}
+            self._calls = range(int(first), int(last or first) + 1) if first else range(0)
+            self._fields = _fields(about, self._calls)
+            self._prefix = f"{self._label} {about}{_named(self._calls)}".rstrip()
         self._text.clear()
         self._fault.clear()
 
     def _keep(self, index: int) -> None:
-        """What the failed call has printed, as far as it was that call."""
+        """What the failed call has printed, as far as it was that call. A failure that is never reported, because the
+        call is made again, leaves a text behind."""
+        self._failed.pop(index, None)
         text = str(self._text)
         if text and index in self._calls:
             several = len(self._calls) > 1
             self._failed[index] = f"(of the parameters {self._calls[0]} to {index})\n{text}" if several else text
+        if len(self._failed) > FAILED_KEPT:
+            del self._failed[next(iter(self._failed))]
 
     def _take(self, data: bytes) -> None:
         if not data:
@@ -135,3 +136,20 @@ class ChildOutput:
                 text = f"{self._prefix}: {line[start : start + LINE_CHARACTERS].rstrip()}{more}"
                 # Not log.info(), which looks for its caller: a function may print a line per call.
                 log.handle(log.makeRecord(log.name, logging.INFO, "", 0, text, (), None, extra=self._fields))
+
+
+def _fields(run: str, calls: range) -> dict[str, object]:
+    """What a line in JSON has besides its text; ``last_index`` where it is of one of several calls."""
+    fields: dict[str, object] = {"run": run} if run else {}
+    if calls:
+        fields["index"] = calls[0]
+    if len(calls) > 1:
+        fields["last_index"] = calls[-1]
+    return fields
+
+
+def _named(calls: range) -> str:
+    """``[17]``, ``[17-48]``, or nothing."""
+    if len(calls) > 1:
+        return f"[{calls[0]}-{calls[-1]}]"
+    return f"[{calls[0]}]" if calls else ""
