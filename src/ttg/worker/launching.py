@@ -10,22 +10,28 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 
 SEND_BUFFER_BYTES = 4 << 20
 """Room for a whole report, as far as the kernel allows: the child goes on while the worker has not read it yet."""
+
+MARK = "TTG_CHILD"
+"""The variable by which everything that a child starts is recognised as its own."""
 
 THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A child that starts up. ``output`` is the read end of its output; it ends when ``parent_pipe`` is closed."""
+    """A child that starts up, with its :data:`MARK`. ``output`` is the read end of its output; it ends when
+    ``parent_pipe`` is closed."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
     output: int
     parent_pipe: int
+    mark: str
 
 
 def launch() -> Launched:
@@ -34,6 +40,7 @@ def launch() -> Launched:
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     their_parent_pipe, parent_pipe = os.pipe()
     output, their_output = os.pipe()
+    mark = f"{os.getpid()}-{time.monotonic_ns()}"
     arguments = [str(number) for number in (theirs.fileno(), their_parent_pipe, os.getpid())]
     try:
         process = subprocess.Popen(
@@ -43,13 +50,13 @@ def launch() -> Launched:
             stderr=their_output,
             pass_fds=(theirs.fileno(), their_parent_pipe),
             start_new_session=True,
-            env=_environment(),
+            env={**_environment(), MARK: mark},
         )
     finally:
         theirs.close()
         os.close(their_parent_pipe)
         os.close(their_output)
-    return Launched(process, connection, output, parent_pipe)
+    return Launched(process, connection, output, parent_pipe, mark)
 
 
 def _environment() -> dict[str, str]:

@@ -9,9 +9,15 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Container, Iterator
+from contextlib import suppress
+from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _BURST_BYTES = 256 << 20
+
+_ORPHANS_SECONDS, _POLL_SECONDS = 1.0, 0.002
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -22,17 +28,17 @@ def die_with_parent(parent: int, parent_pipe: int) -> None:
     Two ways: the kernel's parent-death signal (Linux), which no user code can hold up, and a thread that waits for the
     end of the ``parent_pipe`` pipe, whose other end only the parent has.
     """
-    if sys.platform == "linux":
-        _ask_for_parent_death_signal()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     threading.Thread(target=_wait_for_end_of, args=(parent_pipe,), daemon=True, name="ttg-parent-pipe").start()
 
 
-def _ask_for_parent_death_signal() -> None:
-    import ctypes
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
 
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _wait_for_end_of(parent_pipe: int) -> None:
@@ -69,3 +75,47 @@ def resident_bytes(pid: int) -> int:
             return int(statm.read().split()[1]) * _PAGE_BYTES
     except (OSError, IndexError):
         return 0
+
+
+def adopt_orphans() -> None:
+    """What a child of ours leaves behind becomes a child of this process (Linux), also from a session of its own."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_orphans(variable: str, mark: str) -> None:
+    """Kill what a dead child left behind: adopted processes in whose environment ``variable`` is ``mark``, theirs, and
+    so on. Blocking, for a second at most. One that cleared its environment is not recognised."""
+    wanted = f"{variable}={mark}".encode()
+    deadline = time.monotonic() + _ORPHANS_SECONDS
+    while (left := list(_marked(wanted))) and time.monotonic() < deadline:
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
+
+
+def _marked(wanted: bytes) -> Iterator[int]:
+    """Adopted processes that are marked, and those that are dying: what they started is adopted when they are dead."""
+    for pid in _children():
+        with suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            if state != b"Z" and (not environment or wanted in environment.split(b"\0")):
+                yield pid
+
+
+def reap_orphans(ours: Container[int]) -> None:
+    """Take note of the end of adopted processes; whoever started those of ``ours`` waits for them."""
+    for pid in _children():
+        if pid not in ours:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _children() -> list[int]:
+    """Of all threads of this process; none where the system does not tell."""
+    found: list[int] = []
+    for file in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, file.read_text().split())
+    return found

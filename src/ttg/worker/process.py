@@ -1,8 +1,8 @@
 """A child as an operating-system process: spawn it, talk to it, keep its last words, notice its end.
 
 The end of a child is the end of its *process*, seen by waiting for its id. The end of the socket or of its output
-proves nothing: user code may close them, or fork and leave a process that keeps them open. What a child forked
-is killed with it, as long as it stayed in the child's process group.
+proves nothing: user code may close them, or fork and leave a process that keeps them open. What a child started
+is killed with it: its process group, and on Linux also what left that for a session of its own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ttg.errors import MessageError
-from ttg.worker.launching import Launched, launch
-from ttg.worker.limits import resident_bytes
+from ttg.worker.launching import MARK, Launched, launch
+from ttg.worker.limits import end_orphans, resident_bytes
 from ttg.worker.output import ChildOutput
 from ttg.worker.protocol import FrameReader, FromChild, Report, ToChild, frame
 
@@ -80,6 +80,7 @@ class ChildProcess:
         launched = launched or launch()
         self._process, self._connection = launched.process, launched.connection
         self._output, self._parent_pipe = launched.output, launched.parent_pipe
+        self._mark = launched.mark
         self.pid = launched.process.pid
         self._owner = owner
         self._loop = asyncio.get_running_loop()
@@ -186,6 +187,7 @@ class ChildProcess:
     def _wait(self) -> None:
         """In a thread: wait for the process, whatever happens to its pipes."""
         code = self._process.wait()
+        end_orphans(MARK, self._mark)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
             self._loop.call_soon_threadsafe(self._on_exit, code)
 

@@ -36,7 +36,7 @@ from ttg.worker.dispatcher import Dispatcher
 from ttg.worker.event_buffer import EventBuffer
 from ttg.worker.launching import Launched
 from ttg.worker.leases import HELD, Leases, State
-from ttg.worker.limits import resident_bytes
+from ttg.worker.limits import adopt_orphans, reap_orphans, resident_bytes
 from ttg.worker.process import ChildOwner, ChildProcess, Spawn
 from ttg.worker.run_cache import AwaitedRun, RunCache
 from ttg.worker.settler import Observer, Settler
@@ -50,6 +50,7 @@ TICK_SECONDS = 0.05
 LEAST_PAUSE_SECONDS = 0.002
 WATCH_RUNS_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
+REAP_SECONDS = 1.0
 
 
 def _nobody(moment: str, **data: Any) -> None:
@@ -295,6 +296,7 @@ async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launc
     def spawn(owner: ChildOwner, label: str) -> ChildProcess:
         return ChildProcess(owner, label, first.pop() if first else None)
 
+    adopt_orphans()
     worker = Worker(broker, config, spawn=spawn)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -305,8 +307,16 @@ async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launc
     if config.metrics_port is not None:
         metrics = serve_metrics(config.metrics_port, lambda: worker_metrics(worker.heartbeat()), config.metrics_host)
     try:
-        async with metrics:
+        async with metrics, running(_reap(worker, first)):
             return await worker.run()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+async def _reap(worker: Worker, waiting: Sequence[Launched]) -> None:
+    """Adopted processes that have ended do not stay in the table of processes."""
+    while True:
+        await asyncio.sleep(REAP_SECONDS)
+        slots = {slot.child.pid for slot in worker.slots if slot.child}
+        reap_orphans(slots | {launched.process.pid for launched in waiting})
