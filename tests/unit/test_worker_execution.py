@@ -20,6 +20,7 @@ from ttg.worker import execution
 from ttg.worker.execution import Execution, index_at, without
 from ttg.worker.loading import Pace, positions_of
 from ttg.worker.protocol import Report
+from ttg.worker.surroundings import Surroundings
 
 SPEC = RunSpec("run", FunctionRef("module", "m", "f"), {}, 1_000, ("i",))
 
@@ -32,6 +33,8 @@ class Numbers:
     spec: RunSpec = SPEC
     pace: Pace = field(default_factory=Pace)
     as_array: bool = False
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    one_by_one: bool = False
 
     def columns_of(self, task: Task, start: int, stop: int) -> Sequence[Sequence[Any]]:
         return [np.arange(start, stop) if self.as_array else range(start, stop)]  # type: ignore[list-item]

@@ -40,6 +40,7 @@ from ttg.worker.protocol import (
     ToChild,
     frame,
 )
+from ttg.worker.surroundings import Surroundings
 
 RECEIVE_BYTES = 1 << 18
 EXIT_LOST_SUPERVISOR = 70
@@ -87,6 +88,7 @@ class Child:
     runs: dict[str, Loaded] = field(default_factory=dict)
     memory_bytes: int | None = None
     marks: Marks = field(default_factory=Marks)
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     def serve(self) -> None:
         """Until the supervisor closes the connection."""
@@ -105,6 +107,7 @@ class Child:
 
     def _set_up(self, setup: Setup, spec: bytes) -> None:
         self.marks.loading(setup.run.partition("/")[0])
+        self.surroundings.restore()
         try:
             self.runs[setup.run] = load_run(decode_spec(spec), setup.secret)
         except TTGError as error:

@@ -7,6 +7,7 @@ the culprit. Only when a call is slow enough that it does not matter is each one
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -68,6 +69,7 @@ class Execution:
         """Work until the task is done, a bound is reached, or ``stop()`` says so between two slices."""
         if stop():
             return
+        self.work.surroundings.restore()  # of another run
         rest = self.task.ranges
         while rest and not self._is_full():
             count = min(self._slice_size(), rest[0][1] - rest[0][0])
@@ -92,21 +94,39 @@ class Execution:
 
     def _run_slice(self, start: int, count: int) -> int:
         """Execute ``count`` indices from ``start``; returns how many were, before the failures became too many."""
-        rows, taken = self.results.count, 0
-        block = BATCH_ROWS if self.vectorized else count if self.work.pace.slow else BLOCK_ROWS
+        rows, timed, failed = self.results.count, len(self.seconds), len(self.failures)
         began = perf_counter()
-        while taken < count:
-            size = min(block, count - taken)
-            done = self._run_block(start + taken, size)
-            taken += done
-            if done < size:
-                break
+        taken = self._run_blocks(start, count)
+        if self._restore() and taken > 1:  # others may have seen it
+            self.results.keep(rows)
+            del self.seconds[timed:], self.failures[failed:]
+            taken = self._run_blocks(start, count)
         elapsed = perf_counter() - began
         self._record_times(self.results.count - rows, elapsed / max(taken, 1))
         self.work.pace.saw(max(taken, 1), elapsed, self.results.row_bytes)
         self.call_seconds += elapsed
         self.executed += taken
         return taken
+
+    def _run_blocks(self, start: int, count: int) -> int:
+        taken = 0
+        block = BATCH_ROWS if self.vectorized else count if self.work.pace.slow else BLOCK_ROWS
+        while taken < count:
+            size = min(block, count - taken)
+            done = self._run_block(start + taken, size)
+            taken += done
+            if done < size:
+                break
+        return taken
+
+    def _restore(self) -> bool:
+        """Whether calls of this run were found to change their surroundings just now, for the first time."""
+        changed = self.work.surroundings.restore()
+        if not changed or self.work.one_by_one:
+            return False
+        self.work.one_by_one = True
+        sys.stderr.write(f"ttg: a call changed {' and '.join(changed)}: each call starts from those of the run\n")
+        return True
 
     def _run_block(self, start: int, count: int) -> int:
         if self.batches is not None:
@@ -118,7 +138,8 @@ class Execution:
             count = min(count, MAX_FAILURES - len(self.failures))
             self.failures.extend(failure_of(error, index) for index in range(start, start + count))
             return count
-        taken = self._call_timed(columns, start) if self.work.pace.slow else self._call_mapped(columns, start, count)
+        timed = self.work.pace.slow or self.work.one_by_one
+        taken = self._call_timed(columns, start) if timed else self._call_mapped(columns, start, count)
         self.values.end_block(before)
         return taken
 
@@ -156,6 +177,8 @@ class Execution:
                 self._fail(error, last + taken, perf_counter() - began)
                 if self._too_many_failures():
                     break
+            if self.work.one_by_one:
+                self._restore()
         return taken
 
     def _call_batch(self, batches: Batches, start: int, count: int) -> int:
@@ -164,7 +187,7 @@ class Execution:
             # Computed again for each half: a function that failed may have changed its arrays.
             columns = self.work.columns_of(self.task, start, start + count)
             self.marks.begin(self.task.run, start, start + count - 1)
-            batches.take(self.work.function(*columns), count)
+            batches.take(self._called(columns), count)
             return count
         except BaseException as error:
             if count == 1:
@@ -175,6 +198,12 @@ class Execution:
         if taken < half or self._too_many_failures():
             return taken
         return half + self._call_batch(batches, start + half, count - half)
+
+    def _called(self, columns: Columns) -> Any:
+        try:
+            return self.work.function(*columns)
+        finally:
+            self._restore()
 
     def _fail(self, error: BaseException, index: int, seconds: float = 0.0) -> None:
         if isinstance(error, Unencodable):

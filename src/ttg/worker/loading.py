@@ -19,6 +19,7 @@ from ttg.space import Space, space_from_json
 from ttg.space.codec import enums_of, mutable_names
 from ttg.space.values import column_array
 from ttg.spec import RunSpec
+from ttg.worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +68,8 @@ class Loaded:
     order: tuple[str, ...]
     space: Space
     pace: Pace = field(default_factory=Pace)
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    one_by_one: bool = False
     mutable: frozenset[str] = frozenset()
 
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
