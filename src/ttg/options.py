@@ -321,9 +321,18 @@ def unknown(where: str, name: str, names: Iterable[str]) -> str:
             places = ", ".join(place.value for place in EntryPoint if place in option.at)
             called = option.name if where.endswith("()") else called
             return f"{called} does not go with {where}: {option.instead or f'it is for {places}'}"
-    close = get_close_matches(name, names, 1)
-    advice = f": did you mean {close[0]}?" if close else f"; it has {', '.join(names)}"
+    names = list(names)
+    close = _alike(name, names)
+    advice = f": did you mean {' or '.join(close)}?" if close else f"; it has {', '.join(names)}"
     return f"{where} has no option {name}{advice}"
+
+
+def _alike(name: str, names: list[str]) -> list[str]:
+    """Those of ``names`` that were probably meant; of ``-o``, those that begin with an o."""
+    bare = {known.lstrip("-"): known for known in names if known != "--help"}
+    if len(name) == 2 and name.startswith("-"):
+        return [known for word, known in bare.items() if word.startswith(name[1])][:3]
+    return [bare[word] for word in get_close_matches(name.lstrip("-"), bare, 1)]
 
 
 def as_words(chosen: Options, entry: EntryPoint) -> list[str]:

@@ -37,10 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
     from ttg.cli import (
         cancel,
         cleanup,
+        completion,
         dashboard,
         demo,
         doctor,
         failed,
+        help,
         kube,
         logs,
         monitor,
@@ -58,13 +60,13 @@ def build_parser() -> argparse.ArgumentParser:
         prog="ttg",
         description="Run one Python function over a very large set of parameters, each exactly once.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=arguments.HelpFormatter,
     )
-    arguments.add_flag(parser, "--version", "print the version and exit")
+    parser.add_argument("--version", "-V", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for command in (run, resume, plan, worker, monitor, dashboard, runs, status, results, failed, logs, retry, cancel):
         command.add(subparsers)
-    for command in (demo, cleanup, doctor, kube):
+    for command in (demo, cleanup, doctor, kube, completion, help):
         command.add(subparsers)
     return parser
 

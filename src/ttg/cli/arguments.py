@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from ttg.options import PORT, EntryPoint, Option, Options, choose, options_at, unknown
+from ttg.options import EntryPoint, Kind, Option, Options, choose, count, options_at, unknown
 
 if TYPE_CHECKING:
     from ttg.brokers.base import BrokerConfig
@@ -19,6 +21,22 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"
 Call: TypeAlias = Callable[[argparse.Namespace], int]
 
 RUN_HELP = "id, beginning of an id, folder, or 'last' of this folder"
+OTHER_NAMES = {
+    **dict.fromkeys(("list", "ls", "ps", "history"), "runs"),
+    **dict.fromkeys(("show", "table", "export", "get", "query", "head"), "results"),
+    **dict.fromkeys(("stop", "kill", "abort", "end"), "cancel"),
+    **dict.fromkeys(("rm", "remove", "delete", "purge", "prune"), "cleanup"),
+    **dict.fromkeys(("watch", "top", "queues"), "monitor"),
+    **dict.fromkeys(("errors", "failures", "dead", "dlq"), "failed"),
+    **dict.fromkeys(("start", "exec", "submit", "sweep"), "run"),
+    "continue": "resume",
+    "estimate": "plan",
+    "check": "doctor",
+    "web": "dashboard",
+    "join": "worker",
+    "k8s": "kube",
+}
+"""What people type who know other programs."""
 _GIVEN = "option:"  # an option and a positional argument may have one name
 
 
@@ -30,7 +48,16 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
+        message = message.removeprefix("argument ")
         self.exit(2, f"{self.prog}: {message} (`{self.prog} --help` shows what there is)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        names = [str(choice) for choice in action.choices or ()]
+        if not names or value in names:
+            return
+        if isinstance(action, argparse._SubParsersAction):
+            self.exit(2, f"ttg: {no_command(self.prog, value, names)}\n")
+        raise argparse.ArgumentError(action, f"expected one of {', '.join(names)}, got {value!r}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """argparse takes a list of positionals only in one piece; axes may also stand between and after options."""
@@ -59,6 +86,27 @@ class Parser(argparse.ArgumentParser):
         return joined
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps indented lines as they are, and fits paragraphs into the terminal."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(
+            paragraph if "\n  " in f"\n{paragraph}" else textwrap.fill(paragraph, width) for paragraph in paragraphs
+        )
+
+
+def no_command(prog: str, word: str, names: list[str]) -> str:
+    """What to say of a word that is none of the commands ``names``."""
+    if ".py" in word or ":" in word:
+        return f"no command {word!r}: did you mean `{prog} run {word}`?"
+    close = [OTHER_NAMES[word]] if OTHER_NAMES.get(word) in names else get_close_matches(word, names, 2)
+    close = close or [name for name in names if name.startswith(word)]
+    if close:
+        return f"no command {word!r}: did you mean {' or '.join(close)}? (`{prog} --help` lists them)"
+    return f"no command {word!r}: {prog} has {', '.join(names)}"
+
+
 def add_command(
     subparsers: Subparsers, name: str, call: Call | None, text: str, description: str = "", epilog: str = ""
 ) -> Parser:
@@ -68,7 +116,7 @@ def add_command(
         help=text,
         description=description or f"{text[0].upper()}{text[1:]}.",
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.set_defaults(call=call)
     return parser
@@ -129,12 +177,21 @@ def add_watched(parser: Parser) -> None:
     add_options(parser, EntryPoint.LOOK)
 
 
-def port(text: str) -> int:
-    """A port number, for argparse; 0 is any free one."""
-    try:
-        return int(PORT.read(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def whole(least: int) -> Callable[[str], Any]:
+    """How argparse reads a whole number from ``least`` on."""
+    return typed(count(least))
+
+
+def typed(kind: Kind) -> Callable[[str], Any]:
+    """How argparse reads a value of that kind."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
 def add_flag(parser: Any, name: str, text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
-from ttg.options import EntryPoint
+from ttg.options import PORT, EntryPoint
 
 if TYPE_CHECKING:
     from ttg.brokers.base import BrokerConfig
@@ -20,7 +20,7 @@ def add(subparsers: Subparsers) -> None:
     parser = arguments.add_command(subparsers, "dashboard", dashboard, "watch runs, workers and results in the browser")
     arguments.add_watched(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
-    parser.add_argument("--port", type=arguments.port, metavar="N", help="(default: 8080 or any free one)")
+    parser.add_argument("--port", type=arguments.typed(PORT), metavar="N", help="(default: 8080 or any free one)")
     parser.add_argument("--token", help="asked of whoever opens it (made up if --host is not loopback)")
 
 

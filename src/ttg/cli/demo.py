@@ -35,7 +35,7 @@ def add(subparsers: Subparsers) -> None:
     parser = arguments.add_command(subparsers, "demo", demo, text, DESCRIPTION)
     parser.add_argument("--backend", choices=("redis", "rabbitmq"), default="redis", help="(default: redis)")
     parser.add_argument("--scale", choices=("small", "medium", "large"), default="small", help="(default: small)")
-    parser.add_argument("--workers", type=int, default=3, metavar="N", help="(default: 3)")
+    parser.add_argument("--workers", type=arguments.whole(1), default=3, metavar="N", help="(default: 3)")
     _add_faults(parser)
     parser.add_argument("--monitor", choices=("cli", "web", "both", "none"), default="cli", help="(default: cli)")
     parser.add_argument(

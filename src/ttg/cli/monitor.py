@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
-from ttg.errors import SettingsError
-from ttg.options import EntryPoint
+from ttg.options import TIME, EntryPoint
 
 if TYPE_CHECKING:
     from ttg.brokers.base import BrokerConfig
@@ -20,7 +19,8 @@ def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     parser = arguments.add_command(subparsers, "monitor", monitor, "watch queues, runs and workers in the terminal")
     arguments.add_watched(parser)
-    parser.add_argument("--watch", type=float, default=2.0, metavar="SECONDS", help="look again (default: 2)")
+    text = "look again after so long, e.g. 500ms (default: 2s)"
+    parser.add_argument("--watch", type=arguments.typed(TIME), default=2.0, metavar="TIME", help=text)
     arguments.add_flag(parser, "--once", "look once and exit")
     arguments.add_flag(parser, "--json", "one JSON object per look")
 
@@ -29,8 +29,6 @@ def monitor(args: argparse.Namespace) -> int:
     """``ttg monitor``"""
     import asyncio
 
-    if not args.watch > 0:
-        raise SettingsError(f"--watch: expected seconds above 0, got {args.watch:g}")
     chosen = arguments.chosen(args, EntryPoint.LOOK)
     config = arguments.watched_broker(args.run, chosen, arguments.read_settings(chosen))
     with contextlib.suppress(KeyboardInterrupt):

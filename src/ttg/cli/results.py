@@ -48,9 +48,12 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--where", metavar="CONDITION", help="only the rows that meet it, e.g. 'x > 3 and y is none'")
     parser.add_argument("--sort", metavar="A,-B", help="ordered by columns, falling after a '-' (default: index)")
     parser.add_argument(
-        "--limit", type=int, metavar="N", help=f"only the first N rows (printed as a table: default {SHOWN_ROWS})"
+        "--limit",
+        type=arguments.whole(0),
+        metavar="N",
+        help=f"only the first N rows (printed as a table: default {SHOWN_ROWS})",
     )
-    parser.add_argument("--tail", type=int, metavar="N", help="only the last N rows")
+    parser.add_argument("--tail", type=arguments.whole(0), metavar="N", help="only the last N rows")
     parser.add_argument("--sql", metavar="QUERY", help="the answer to a query about 'results' (needs: duckdb)")
 
 
