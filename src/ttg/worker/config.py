@@ -18,6 +18,11 @@ class Reason(enum.Enum):
     GAVE_UP = "gave_up"
 
     @property
+    def words(self) -> str:
+        """For people."""
+        return self.value.replace("_", " ")
+
+    @property
     def exit_code(self) -> int:
         """0 only when there is nothing left to do: a Kubernetes Job replaces a worker that ends with anything else.
 
@@ -50,6 +55,15 @@ class WorkerConfig:
     heartbeat_seconds: float = 1.0
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
+
+    @property
+    def offer(self) -> str:
+        """What it takes on, for people."""
+        slots = f"{self.slots} slot{'' if self.slots == 1 else 's'}"
+        only = f", until run {self.until_run_done} is over" if self.until_run_done else ""
+        here = f"functions in {os.getcwd()}"
+        allowed = ", ".join(here if pattern == "." else pattern for pattern in self.allow or ".")
+        return f"{slots} for {allowed}{only}"
 
 
 @dataclass(slots=True)

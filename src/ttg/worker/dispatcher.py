@@ -77,6 +77,7 @@ class Dispatcher:
             log.warning("task %s was lost with %d workers: bisecting", lease.task.id, lease.delivery.deliveries - 1)
             self.settler.end(lease, run, ended)
         else:
+            self._say(run, logging.INFO, f"joined: {run.spec.function}, {run.spec.size:,} parameters")
             slot = self.leases.next_slot(loop_time())
             self.slots[slot].assign(run, self.leases.assign(lease, run, slot))
 
@@ -97,8 +98,15 @@ class Dispatcher:
         if lease.dispatches >= MAX_REFUSED_DISPATCHES:
             self.settler.give_back(lease)
         elif lease.dispatches == 1:
+            self._say(run, logging.WARNING, f"refused: {run.refusal}")
             about = {"run": run.name, "identity": run.record.identity, "text": run.refusal, "lasting": run.lasting}
             self.events.emit(FunctionRefused, worker=self.events.worker, **about)
+
+    def _say(self, run: KnownRun, level: int, text: str) -> None:
+        """What becomes of the tasks of a run here, whenever that changes."""
+        if run.said != text:
+            run.said = text
+            log.log(level, "run %s %s", run.name, text)
 
     # -- what slots say
 
@@ -122,8 +130,7 @@ class Dispatcher:
 
     def on_refused(self, run: KnownRun, text: str) -> None:
         """A run's function cannot be loaded here: its tasks are kept for a while."""
-        if not run.refusal:
-            log.error("run %s is refused: %s", run.name, text)
+        self._say(run, logging.ERROR, f"refused: {text}")
         run.refusal, run.lasting = text, True
 
         def hold(lease: Lease) -> None:

@@ -27,13 +27,15 @@ NO_SPEC = RunSpec("", FunctionRef("", "", ""), {}, 0, ())
 
 @dataclass(eq=False)
 class KnownRun:
-    """A run. ``refusal`` says why this worker does not execute it; ``lasting`` if no other worker could either."""
+    """A run. ``refusal`` says why this worker does not execute it; ``lasting`` if no other worker could either;
+    ``said`` is what the log says of it."""
 
     spec: RunSpec
     spec_bytes: bytes
     record: RunRecord
     refusal: str = ""
     lasting: bool = False
+    said: str = ""
     speed: Speed = field(default_factory=Speed)
     _space: Space | None = field(default=None, repr=False)
 
@@ -85,6 +87,11 @@ class RunCache:
         """The run of ``task``, if it was asked for before."""
         run = self._runs.get(task.run)
         return run if run is not None and run.has(task) else None
+
+    @property
+    def names(self) -> list[str]:
+        """The ids of the runs that this worker has had tasks of and that go on."""
+        return sorted(self._runs)
 
     def is_stale(self, task: Task) -> bool:
         """Whether the task is known to be of another life: of another run with this id, or of an earlier epoch."""

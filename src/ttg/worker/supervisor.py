@@ -49,6 +49,7 @@ PUBLISH_SECONDS = 0.25
 TICK_SECONDS = 0.05
 LEAST_PAUSE_SECONDS = 0.002
 WATCH_RUNS_SECONDS = 1.0
+WAITING_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
 REAP_SECONDS = 1.0
 
@@ -96,6 +97,7 @@ class Worker:
         self._reason = Reason.GAVE_UP
         self._started, self._started_unix = loop_time(), unix_time()
         self._busy_at = self._started
+        self._said_waiting = False
 
     # -- life
 
@@ -137,7 +139,7 @@ class Worker:
 
     async def _drain(self) -> None:
         """What is done is settled, what is not goes back; children that do not answer in time are killed, unblamed."""
-        log.info("stopping: settling what is done, giving back the rest")
+        log.info("stopping (%s): settling what is done, giving back the rest", self._reason.words)
         self._dispatcher.drain()
         self._observe("draining")
         if not await self._until(lambda: not self.leases.has(State.RUNNING), self.config.grace_seconds):
@@ -199,10 +201,20 @@ class Worker:
     async def _lease(self) -> None:
         await self.backoff.call(self.broker.open)
         self._opened.set()
+        about = self.broker.config
+        log.info("connected to %s, namespace %s: %s", about.masked_url, about.namespace, self.config.offer)
         while True:
             limit = await self._room()
             deliveries = await self.backoff.call(partial(self.broker.lease, limit, LEASE_WAIT_SECONDS))
             await self._dispatcher.take(deliveries)
+
+    def _check_waiting(self, now: float) -> None:
+        """Say that there is nothing to do, once for each time."""
+        waiting = self._opened.is_set() and now - self._busy_at >= WAITING_SECONDS
+        if waiting and not self._said_waiting:
+            active = ", ".join(self.runs.names)
+            log.info("waiting for tasks%s", f" of {active}" if active else ": no run has any")
+        self._said_waiting = waiting
 
     async def _room(self) -> int:
         """How many tasks the slots could take; waits until it is some."""
@@ -233,6 +245,7 @@ class Worker:
             now = loop_time()
             self._dispatcher.tick(now)
             self._check_idle(now)
+            self._check_waiting(now)
 
     def _check_idle(self, now: float) -> None:
         limit = self.config.exit_when_idle_seconds
