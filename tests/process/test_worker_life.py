@@ -32,10 +32,11 @@ from ttg.worker.assignments import MAX_ASSIGNMENTS
 from ttg.worker.leases import State
 
 
-async def test_a_run_from_start_to_end_and_its_summary() -> None:
+async def test_a_run_from_start_to_end_and_its_summary(caplog: pytest.LogCaptureFixture) -> None:
     stage = Stage(spec_for("fine", 5_000))
 
-    settled, summary = await stage.run_to_end(slots=2)
+    with caplog.at_level("INFO", "ttg.worker"):
+        settled, summary = await stage.run_to_end(slots=2)
 
     assert settled.values == {i: i * i for i in range(5_000)}
     parsed = json.loads(summary.to_json())
@@ -44,6 +45,9 @@ async def test_a_run_from_start_to_end_and_its_summary() -> None:
     assert parsed["exit_code"] == 75
     kinds = {type(event) for event in await stage.events()}
     assert {TasksSettled, WorkerHeartbeat, WorkerStopped} <= kinds
+    connected, joined, *_ = caplog.messages
+    assert connected.startswith("connected to memory://stage, namespace ttg: 2 slots for ")
+    assert joined == f"run {stage.spec.run} joined: {stage.spec.function}, 5,000 parameters"
 
 
 async def test_tasks_of_one_parameter_are_queued_ahead_of_the_child() -> None:
@@ -152,8 +156,18 @@ async def refusals(stage: Stage, **config: Any) -> list[FunctionRefused]:
     return found
 
 
-async def test_a_target_that_was_not_allowed_is_refused() -> None:
+async def test_a_worker_that_has_nothing_to_do_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(spec_for("fine", 5))
+    with caplog.at_level("INFO", "ttg.worker"):
+        await stage.worker(exit_when_idle_seconds=3.0, allow=("other.py:f",)).run()
+    assert [text for text in caplog.messages if "waiting" in text] == ["waiting for tasks: no run has any"]
+    assert caplog.messages[0].endswith(": 1 slot for other.py:f")
+    assert caplog.messages[-1].startswith("stopping (idle)")
+
+
+async def test_a_target_that_was_not_allowed_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     (event, *_) = await refusals(Stage(spec_for("fine", 5)), allow=("other.py:f",))
+    assert len([text for text in caplog.messages if "refused: this worker was not started for" in text]) == 1
     assert "was not started for" in event.text
     assert not event.lasting
 
