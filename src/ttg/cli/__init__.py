@@ -35,6 +35,7 @@ first steps:
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     from ttg.cli import (
+        call,
         cancel,
         cleanup,
         completion,
@@ -64,9 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", "-V", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for command in (run, resume, plan, worker, monitor, dashboard, runs, status, results, failed, logs, retry, cancel):
+    for command in (run, resume, plan, worker, monitor, dashboard, runs, status, results, failed, logs, call, retry):
         command.add(subparsers)
-    for command in (demo, cleanup, doctor, kube, completion, help):
+    for command in (cancel, demo, cleanup, doctor, kube, completion, help):
         command.add(subparsers)
     return parser
 

@@ -60,7 +60,12 @@ def signature_from_text(text: str, *, cwd: Path | None = None) -> Signature | No
 
 def relative_location(path: Path, folder: Path) -> str:
     """``path`` as seen from ``folder`` if it lies below it, else absolute."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+    location = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+    try:
+        location.encode()
+    except UnicodeEncodeError:
+        raise FunctionError(f"expected a file with a name in UTF-8, got {location!r}: rename it") from None
+    return location
 
 
 def _offer(text: str, folder: Path) -> str:

@@ -64,7 +64,7 @@ class RunFolder:
 
         Raises ``RunConflictError`` (there is something else), ``StorageError`` (not writable).
         """
-        path = Path(path).absolute()
+        path = _in_unicode(Path(path).absolute())
         with disk_errors(path):
             _claim(path)
             for name in ("results", "dead", "logs"):
@@ -80,7 +80,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
         """The run at ``path``; ``InputError`` when there is none, ``StorageError`` when it cannot be read."""
-        path = Path(path).absolute()
+        path = _in_unicode(Path(path).absolute())
         with disk_errors(path):
             try:
                 data = (path / RUN_FILE).read_bytes()
@@ -231,6 +231,17 @@ def publish_file(temporary: Path, path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _in_unicode(path: Path) -> Path:
+    """``path``, unless its name is of bytes that are not UTF-8: neither JSON nor Arrow takes such a name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"expected a run folder named in UTF-8, got {str(path)!r}: rename it, or choose --out"
+        ) from None
+    return path
 
 
 def _claim(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -122,6 +123,16 @@ class Run:
 
         letters = reading.dead_letters(self.folder)
         return [letter | {"parameters": decoded(letter["parameters"])} for letter in letters]
+
+    def call(self, index: int) -> Any:
+        """What the function returns for the parameter at ``index``, called in this process with its seed: to look at
+        it, or to debug what it raises. Warns if the function has changed since the run."""
+        from ttg.run.one_call import prepare
+
+        prepared = prepare(self.folder, index, read_settings())
+        if prepared.warning:
+            warnings.warn(prepared.warning, stacklevel=2)
+        return prepared.call()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The rows as dicts, ordered by index, in bounded memory."""

@@ -281,7 +281,8 @@ class ParquetReader:
 
         self._path = path
         try:
-            self._file = pq.ParquetFile(path, memory_map=True)
+            # Arrow takes no name that is not UTF-8; opened, such a file is as good as any.
+            self._file = pq.ParquetFile(path if str(path).isprintable() else path.open("rb"), memory_map=True)
         except pa.ArrowException as error:
             raise SpaceError(f"{path}: cannot be read as Parquet: {error}") from error
         self.names = list(self._file.schema_arrow.names)

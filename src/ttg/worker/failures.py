@@ -19,7 +19,7 @@ _LIBRARIES = tuple({path + os.sep for path in map(sysconfig.get_path, ("stdlib",
 
 def failure_of(error: BaseException, index: int, seconds: float = 0.0, target: str = "") -> Failure:
     """What to tell about ``error``, raised for the parameter at ``index`` by the function called ``target``."""
-    trace = _outside_of_ttg(error.__traceback__)
+    trace = outside_of_ttg(error.__traceback__)
     return Failure(
         index=index,
         kind=_kind_of(error),
@@ -70,7 +70,7 @@ def _message_of(error: BaseException) -> str:
     return readable(text[:MESSAGE_CHARACTERS])
 
 
-def _outside_of_ttg(trace: TracebackType | None) -> TracebackType | None:
+def outside_of_ttg(trace: TracebackType | None) -> TracebackType | None:
     """Skip our own frames, which are the outermost."""
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(OURS):
         trace = trace.tb_next
