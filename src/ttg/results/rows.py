@@ -6,8 +6,10 @@ from a Python program, as :mod:`ttg.messages.parameters` writes them; numbered a
 
 from __future__ import annotations
 
+import datetime
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,6 +20,7 @@ from ttg.space.base import ROWS_AT_ONCE
 from ttg.space.codec import rows_forms
 from ttg.space.files import FileRows
 from ttg.space.forms import RowsForm
+from ttg.space.readers import ParquetReader
 
 IN_MEMORY = ".memory.jsonl"
 
@@ -47,8 +50,29 @@ def space_of(folder: RunFolder, member: MemberOf = EnumMember.itself) -> Space:
     spec = folder.spec
     saved = {int(path.name.partition(".")[0]): path for path in (folder.path / "rows").glob("*")}
     forms = rows_forms(spec.space)
-    sources = [_read(saved[number], form, member) for number, form in enumerate(forms) if number in saved]
+    read = _read_version_2 if spec.version < 3 else _read
+    sources = [read(saved[number], form, member) for number, form in enumerate(forms) if number in saved]
     return space_from_json(spec.space, sources, member)
+
+
+class _DatesAsText(FileRows):
+    """Rows of a Parquet file as they arrived in runs of version 2."""
+
+    def _read(self, block: int) -> dict[str, list[Any]]:
+        return {name: list(map(_dates_as_text, column)) for name, column in super()._read(block).items()}
+
+
+def _dates_as_text(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(map(_dates_as_text, value))
+    if isinstance(value, dict):
+        return {key: _dates_as_text(item) for key, item in value.items()}
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else value
+
+
+def _read_version_2(path: Path, form: RowsForm, member: MemberOf) -> Space:
+    parquet = path.suffix in (".parquet", ".pq")
+    return _DatesAsText(path, ParquetReader(path)) if parquet else _read(path, form, member)
 
 
 def _read(path: Path, form: RowsForm, member: MemberOf) -> Space:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -20,9 +19,6 @@ from ttg.space.codec import enums_of, mutable_names
 from ttg.space.values import column_array
 from ttg.spec import RunSpec
 from ttg.worker.surroundings import Surroundings
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SLICE_SECONDS = 0.02
 SLICE_GROWTH = 8
@@ -94,12 +90,11 @@ class Loaded:
 
     def _arrays(self, task: Task, start: int, stop: int) -> dict[str, Any]:
         if task.rows is not None:
-            return {name: batch_array(column) for name, column in self._columns(task, start, stop).items()}
+            return {name: column_array(column) for name, column in self._columns(task, start, stop).items()}
         import numpy as np
 
         arrays = self.space.arrays(np.arange(start, stop))
-        objects = [name for name, array in arrays.items() if array.dtype == object]
-        return {**arrays, **{name: batch_array(list(map(fresh, arrays[name]))) for name in objects}}
+        return {**arrays, **{name: column_array(list(map(fresh, arrays[name]))) for name in self.mutable}}
 
     def _injected(self, name: str, start: int, stop: int) -> Any:
         wide = self.spec.wide_seeds
@@ -123,25 +118,6 @@ def load_run(spec: RunSpec, secret: bytes | None) -> Loaded:
     list(map(loaded_enum, enums_of(spec.space)))
     space = space_from_json(spec.space, member=loaded_member)
     return Loaded(spec, binding.call, binding.order, space, mutable=frozenset(mutable_names(space.form())))
-
-
-def batch_array(values: Sequence[Any]) -> NDArray[Any]:
-    """A column for a vectorised function: as :func:`column_array`, and dates, naive datetimes and timedeltas as NumPy's
-    (``None`` among them as NaT)."""
-    import numpy as np
-
-    kinds = set(map(type, values)) - {type(None)}
-    dtype = _NUMPY_TIMES.get(kinds.pop()) if len(kinds) == 1 else None
-    if dtype is None or any(getattr(value, "tzinfo", None) is not None for value in values):
-        return column_array(values)
-    return np.array(values, dtype)
-
-
-_NUMPY_TIMES: dict[type, str] = {
-    datetime.date: "M8[D]",
-    datetime.datetime: "M8[us]",
-    datetime.timedelta: "m8[us]",
-}
 
 
 def positions_of(ranges: Ranges, start: int, stop: int) -> slice:
