@@ -181,6 +181,12 @@ def test_longer_lists_than_may_travel_go_with_the_tasks() -> None:
     assert space.rows(4, 6) == [{"x": 4, "y": 1}, {"x": 4, "y": 2}]
 
 
+def test_heavy_values_go_with_the_tasks_too() -> None:
+    assert grid(x=[np.zeros(10), np.zeros(20)]).computable
+    assert not grid(x=[np.zeros(100_000), np.zeros(100_000)]).computable
+    assert not grid(x=["a" * 600_000, "b" * 600_000]).computable
+
+
 def test_values_become_plain_python() -> None:
     space = zip_(
         a=np.array([1, 2], dtype=np.int32), b=[np.float32(0.5), 2], c=(True, np.bool_(False)), d=[(1, 2), {"k": 1}]
@@ -232,6 +238,8 @@ def test_rows_of_a_data_frame() -> None:
         (lambda: grid(x=[NamedPair(1, 2)]), r"a kind of tuple, and would arrive as one: pass tuple\(…\)"),
         (lambda: grid(x=[Flags.A | Flags.B]), "no single member of Flags"),
         (lambda: grid(x=[{1: 2}]), "needs text keys"),
+        (lambda: grid(x=["a" * (9 << 20)]), "a value of 9 MiB is too large to travel"),
+        (lambda: rows([{"x": np.zeros(2 << 20)}]), "a value of 16 MiB is too large to travel"),
         (lambda: grid(x=[nested(5000)]), "nested too deep"),
         (lambda: grid(x=[2**63]), "does not fit 64 bits"),
         (lambda: grid(x=[object()]), "expected numbers, text"),
