@@ -11,7 +11,7 @@ from ttg.backoff import Backoff
 from ttg.brokers.base import Broker
 from ttg.clock import loop_time
 from ttg.errors import BrokerError
-from ttg.messages import Ranges, ResultHeader, Task
+from ttg.messages import Ranges, ResultHeader, Task, encode, split_ranges
 from ttg.planner import Planner
 from ttg.results.collector import Collector
 from ttg.run.progress import RetryCount
@@ -20,6 +20,9 @@ from ttg.space import Space
 from ttg.spec import RunSpec
 
 log = logging.getLogger("ttg.run")
+
+TASK_BYTES = 4 << 20
+"""Of a task that carries rows: brokers take 16 MiB by default."""
 
 
 class Submission:
@@ -63,7 +66,7 @@ class Submission:
             self._wake.clear()
             chunks = self.window.cut(self._slots(), self._unassigned())
             if chunks:
-                tasks = [self._task(name, ranges) for name, ranges in chunks]
+                tasks = [task for name, ranges in chunks for task in self._tasks(name, ranges)]
                 await self._backoff.call(partial(self._broker.submit, tasks))
             else:
                 await self._wake.wait()
@@ -106,6 +109,14 @@ class Submission:
 
     def _unassigned(self) -> int:
         return self._missing - self.window.in_flight - self.retries.waiting
+
+    def _tasks(self, name: str, ranges: Ranges) -> list[Task]:
+        """One task, or several where its rows are too much for a message; to the window they are pieces of one."""
+        task = self._task(name, ranges)
+        if task.rows is None or task.count == 1 or len(encode(task)) <= TASK_BYTES:
+            return [task]
+        head, tail = split_ranges(ranges, task.count // 2)
+        return [*self._tasks(f"{name}.a", head), *self._tasks(f"{name}.b", tail)]
 
     def _task(self, name: str, ranges: Ranges) -> Task:
         rows = None

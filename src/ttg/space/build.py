@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import msgspec
+
 from ttg.errors import SpaceError
 from ttg.space.axes import AnyAxis, Linspace, Logspace, Range, Values, make_axis
 from ttg.space.base import Product, Space
@@ -16,7 +18,8 @@ from ttg.space.readers import values_of
 from ttg.space.values import check_names, plain_values
 
 TRAVEL_LIMIT = 100_000
-"""Listed axes longer than this do not travel in the run's specification; their values go with the tasks instead."""
+TRAVEL_BYTES = 1 << 20
+"""Listed axes that are longer or larger do not travel in the run's specification; their values go with the tasks."""
 
 
 def linspace(start: float, stop: float, count: int) -> Linspace:
@@ -154,9 +157,17 @@ def _axis(name: str, source: Any) -> AnyAxis:
 
 def _zipped(axes: Mapping[str, AnyAxis]) -> Space:
     space = Zipped(axes)
-    if any(isinstance(axis, Values) and len(axis) > TRAVEL_LIMIT for axis in axes.values()):
+    if any(isinstance(axis, Values) and _is_heavy(axis) for axis in axes.values()):
         return Rows({name: list(axis.slice(0, len(axis))) for name, axis in axes.items()})
     return space
+
+
+def _is_heavy(axis: Values) -> bool:
+    if len(axis) > TRAVEL_LIMIT:
+        return True
+    if set(map(type, axis.values)) <= {int, float, bool, type(None)}:
+        return False
+    return len(msgspec.json.encode(axis.encoded())) > TRAVEL_BYTES
 
 
 def _number(what: str, value: Any) -> float:

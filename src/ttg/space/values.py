@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_SIZE = 2**63 - 1
+MAX_BYTES = 8 << 20
 INTEGERS = range(-(2**63), 2**63)
 EXACT_FLOATS = range(-(2**53), 2**53 + 1)
 
@@ -41,7 +42,7 @@ def plain(value: Any, where: str) -> Any:
     ("axis 'x'")."""
     kind = type(value)
     if kind in _FREE_TYPES:
-        return value
+        return checked_size(value, len(value), where) if kind in (str, bytes) and len(value) > MAX_BYTES else value
     if kind is int:
         return checked_integer(value, where)
     if kind is list or kind is tuple:
@@ -101,7 +102,7 @@ def _from_numpy(value: Any, where: str) -> Any:
     if type(value) is np.ndarray:
         if value.dtype.kind not in "biufcSUmM" or value.dtype.char in "gG":
             raise SpaceError(f"{where}: an array of {value.dtype} cannot travel: pass it as a list, or its parts")
-        return value.copy()
+        return checked_size(value, value.nbytes, where).copy()
     if isinstance(value, np.ma.MaskedArray):
         raise SpaceError(f"{where}: a masked array would lose its mask: pass value.filled(…), or data and mask")
     if isinstance(value, np.datetime64 | np.timedelta64):
@@ -146,6 +147,16 @@ def checked_integer(value: int, where: str) -> int:
     return value
 
 
+def checked_size(value: Any, size: int, where: str) -> Any:
+    """``value`` if it is not too large for a message."""
+    if size > MAX_BYTES:
+        raise SpaceError(
+            f"{where}: a value of {size >> 20} MiB is too large to travel (at most {MAX_BYTES >> 20} MiB): write it "
+            "to a file and pass its name"
+        )
+    return value
+
+
 def finite(value: float, where: str) -> float:
     """``value`` as a Python float; NaN and infinities are refused: there is no formula with them."""
     number = float(value)
@@ -170,7 +181,11 @@ def _is_plain(items: list[Any], kinds: set[type]) -> bool:
     """The common cases, decided without a loop in Python."""
     if kinds == {int}:
         return min(items) in INTEGERS and max(items) in INTEGERS
-    return kinds <= _FREE_TYPES
+    return kinds <= _FREE_TYPES - {str, bytes} or (kinds <= _FREE_TYPES and max(map(len, _sized(items))) <= MAX_BYTES)
+
+
+def _sized(items: list[Any]) -> list[Any]:
+    return [item for item in items if type(item) is str or type(item) is bytes]
 
 
 def unified(values: list[Any]) -> list[Any]:
