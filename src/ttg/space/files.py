@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
-import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -79,6 +77,9 @@ def has_lines(path: str | os.PathLike[str]) -> bool:
 
 
 def _from_input(columns: Sequence[str] | None) -> Space:
+    import shutil
+    import tempfile
+
     first = sys.stdin.buffer.readline()
     with tempfile.NamedTemporaryFile(suffix=_suffix_for(first)) as file:
         file.write(first)

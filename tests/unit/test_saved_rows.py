@@ -1,0 +1,57 @@
+"""Rows in a run's folder: the space that they make is the one that was saved."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ttg.function.members import loaded_member
+from ttg.results.folder import RunFolder
+from ttg.results.rows import save_rows, space_of
+from ttg.space import Space, from_file, grid, rows, space_to_json
+from ttg.spec import FunctionRef, RunSpec
+
+
+class Kind(enum.Enum):
+    CALL = 1
+
+
+def saved(tmp_path: Path, space: Space, version: int = 3) -> RunFolder:
+    spec = RunSpec("r", FunctionRef("module", "m", "f"), space_to_json(space), len(space), space.names, version=version)
+    folder = RunFolder.create(tmp_path / "run", spec)
+    save_rows(folder, space)
+    return RunFolder.open(folder.path)
+
+
+def test_any_sources_come_back_in_their_places(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("my id,b,a\n1,2,x\n3,4,y\n")
+    (tmp_path / "l.txt").write_text("one\ntwo\n")
+    parts: list[Any] = [rows([{"n": number}]) for number in range(11)]
+    space = (
+        from_file(tmp_path / "t.csv", ["a", "b"])
+        * rows([{"k": Kind.CALL}, {"k": float("nan")}, {"k": (dt.date(2024, 1, 2),)}])
+        * from_file(tmp_path / "l.txt", ["l"])
+        * reduce(add, parts)
+        * grid(z=[1, 2])
+    )
+    found = space_of(saved(tmp_path, space), loaded_member)
+    assert found == space
+    assert list(map(str, found)) == list(map(str, space))
+    assert list(map(str, space_of(RunFolder.open(tmp_path / "run")))) != list(map(str, space))  # members are named only
+    assert space_of(RunFolder.open(tmp_path / "run")) == space
+
+
+def test_dates_of_a_parquet_file_stay_text_in_a_run_of_version_2(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"d": [dt.date(2024, 1, 2)], "n": [[dt.time(1)]]}), tmp_path / "t.parquet")
+    folder = saved(tmp_path, from_file(tmp_path / "t.parquet"), version=2)
+    assert list(space_of(folder)) == [{"d": "2024-01-02", "n": ["01:00:00"]}]
+    folder.update(spec=msgspec.structs.replace(folder.spec, version=3))
+    assert list(space_of(folder)) == [{"d": dt.date(2024, 1, 2), "n": [dt.time(1)]}]
