@@ -106,13 +106,16 @@ def test_what_cannot_succeed_is_final() -> None:
     def wrong(x: int) -> int:
         return x
 
+    def wrong_itself(i: int) -> int:
+        raise ValueError("wrong_itself() has no answer now")
+
     def hidden(*values: Any) -> Any:
         return wrong(*values, y=1) if values[0] else wrong("a" + 1)  # type: ignore[call-arg, operator]
 
-    def final(function: Callable[..., Any], target: str) -> list[bool]:
-        work = Numbers(function)
+    def final(function: Callable[..., Any], target: str, *, vectorized: bool = False) -> list[bool]:
+        work = Numbers(function, as_array=vectorized)
         work.spec = msgspec.structs.replace(SPEC, function=FunctionRef("file", "sim.py", target))
-        run = Execution(task_of((0, 2)), work)
+        run = Execution(task_of((0, 2)), work, vectorized)
         run.run(60.0, lambda *_: None, lambda: False)
         return [failure.final for failure in run.report(1)[0].failures]
 
@@ -120,6 +123,9 @@ def test_what_cannot_succeed_is_final() -> None:
     assert final(hidden, "wrong") == [False, True], "the function that the decorator hides takes no y"
     assert final(hidden, "other") == [False, False], "something that it calls: perhaps on this worker only"
     assert final(lambda i: threading.Lock(), "f") == [True, True], "no column holds a lock"
+    assert final(lambda i: i[1:], "f", vectorized=True) == [True, True], "a column of another length"
+    assert final(lambda i: int("one"), "f") == [False, False]
+    assert final(wrong_itself, "wrong_itself") == [False, False], "what it says of itself"
 
 
 def test_failures_tell_where_and_why() -> None:

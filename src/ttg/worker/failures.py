@@ -29,17 +29,22 @@ def failure_of(error: BaseException, index: int, seconds: float = 0.0, target: s
         traceback=_traceback_of(error, trace),
         seconds=seconds,
         exit_code=_exit_code_of(error),
-        final=isinstance(error, TypeError) and _cannot_be_called(error, trace, target),
+        final=isinstance(error, TypeError | ValueError) and _misfits(error, trace, target),
     )
 
 
-def _cannot_be_called(error: TypeError, trace: TracebackType | None, target: str) -> bool:
-    """Whether the function does not take what it was given, be it through a decorator that hid what it takes.
+def _misfits(error: TypeError | ValueError, trace: TracebackType | None, target: str) -> bool:
+    """Whether the function does not take what it was given, be it through a decorator that hid what it takes, or has
+    returned what are no columns.
 
-    Without a frame of the user's code nothing of it ran. Other errors may be the worker's, and pass on another one.
+    Without a frame of the user's code, nothing of it runs now. Other errors may be the worker's own.
     """
-    called, _, _ = _message_of(error).partition("() ")
-    return trace is None or (trace.tb_next is None and called.rpartition(".")[2] == target.rpartition(".")[2])
+    if trace is None:
+        return True
+    name = target.rpartition(".")[2]
+    called, brackets, _ = _message_of(error).partition("() ")
+    by_decorator = trace.tb_next is None and trace.tb_frame.f_code.co_name != name
+    return by_decorator and bool(brackets) and called.rpartition(".")[2] == name
 
 
 def readable(text: str) -> str:
