@@ -79,7 +79,7 @@ def _told(letter: Mapping[str, Any]) -> str:
     lines = [f"{name:<12} {value}" for name, value in facts.items() if value not in (None, "")]
     if letter["traceback"]:
         lines += ["", letter["traceback"].rstrip()]
-    if letter.get("output"):  # letters of earlier versions have none
+    if letter["output"]:
         lines += ["", "it printed, to standard output and standard error:", letter["output"].rstrip()]
     return "\n".join([f"parameter {letter['index']}", *lines])
 

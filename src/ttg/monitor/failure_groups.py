@@ -55,6 +55,7 @@ class Causes:
             index=sample.index,
             message=sample.message,
             traceback=sample.traceback,
+            output=sample.output,
         )
 
     def at(self) -> list[CauseView]:

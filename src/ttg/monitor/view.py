@@ -100,7 +100,8 @@ class ThroughputView(ViewPart, frozen=True):
 
 
 class CauseView(ViewPart, frozen=True):
-    """Failures of one cause: same run, kind, error and place. ``index``, ``message``, ``traceback`` are a sample."""
+    """Failures of one cause: same run, kind, error and place. ``index``, ``message``, ``traceback``,
+    ``output`` are a sample."""
 
     run: str
     kind: str
@@ -113,6 +114,7 @@ class CauseView(ViewPart, frozen=True):
     index: int
     message: str
     traceback: str
+    output: str = ""
 
 
 class FaultView(ViewPart, frozen=True):

@@ -122,4 +122,5 @@ def causes(folder: RunFolder) -> list[Cause]:
 
 
 def _read(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"parameters": msgspec.json.decode(row["parameters"])}
+    """A letter; those that an earlier version wrote have no output."""
+    return {"output": "", **row, "parameters": msgspec.json.decode(row["parameters"])}

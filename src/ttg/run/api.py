@@ -118,7 +118,8 @@ class Run:
         return reading.row(self.folder, index + size if index < 0 else index)
 
     def failures(self) -> list[dict[str, Any]]:
-        """Dead letters, one dict each: index, parameters, kind, error, message, place, traceback, attempts, worker."""
+        """Dead letters, one dict each: index, parameters, kind, error, message, place, traceback, output,
+        attempts, worker."""
         from ttg.results import reading
 
         letters = reading.dead_letters(self.folder)

@@ -20,7 +20,8 @@ function causeCard(cause, place) {
       cause.dead ? `Retry ${plural(cause.dead, "dead letter")}` : "Nothing given up")),
     h("p", { class: "note" }, `run ${cause.run} · ${cause.kind} · ${clock(cause.first)} to ${clock(cause.last)} · `,
       cause.dead ? h("span", { class: "pill lost" }, `${count(cause.dead)} given up`) : "being tried again"),
-    cause.traceback && h("details", { open: place === 0 }, h("summary", {}, `Traceback of index ${count(cause.index)}`), h("pre", { tabindex: 0 }, cause.traceback)));
+    cause.traceback && h("details", { open: place === 0 }, h("summary", {}, `Traceback of index ${count(cause.index)}`), h("pre", { tabindex: 0 }, cause.traceback)),
+    cause.output && h("details", {}, h("summary", {}, `What index ${count(cause.index)} printed`), h("pre", { tabindex: 0 }, cause.output)));
 }
 
 export async function retry({ run, kind, error, place }) {
