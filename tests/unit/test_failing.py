@@ -44,7 +44,7 @@ def test_the_first_that_all_fail_alike_are_told_once(caplog: pytest.LogCaptureFi
         (failing("KeyError", "OSError"), 0, 0, 40),
         (failing("KeyError", identity="another"), 0, 0, 20),
         (failing("KeyError", dead=5, fail_fast=True), 0, 5, 3),
-        (failing("KeyError", fail_fast=True, max_failures=0), 0, 1_000, 0),
+        (failing("KeyError", fail_fast=True), 0, 1_000, 0),
     ],
     ids=["one succeeded", "too few", "not alike", "another run's", "dead before", "nothing left to stop"],
 )

@@ -56,12 +56,12 @@ class Failing:
 
         ``retrying`` parameters have failed and will be tried again.
         """
-        if done + dead == self.spec.size:
-            return  # nothing is left to be stopped
         limit = self.options.max_failures
         if limit is not None and dead > limit:
             counts = f"{dead} parameters failed for good, more than --max-failures allows ({limit})"
             raise self._stopped(f"{counts}, mostly of {self.cause}")
+        if done + dead == self.spec.size:
+            return  # nothing is left to be stopped
         if self.options.fail_fast and dead > self.dead and self._first:
             which = f"parameter {self._first.index} failed for good, and --fail-fast was given"
             raise self._stopped(f"{which}: {self._first_cause}")
