@@ -132,6 +132,13 @@ def prints_and_raises(i: int) -> int:
     return raises(i)
 
 
+def closes_its_output(i: int) -> int:
+    if i == 3:
+        sys.stdout.close()
+    os.write(2, b"raw %d\n" % i)
+    return raises(i)
+
+
 def prints_and_segfaults(i: int) -> int:
     print("before the crash", i)
     if i == CULPRIT:

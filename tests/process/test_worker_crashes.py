@@ -81,6 +81,11 @@ async def test_a_failure_has_what_its_own_call_printed_in_whatever_way(caplog: p
     assert {f"slot 0 run[{i}]: {way} {i}" for i in range(SIZE) for way in ways} <= said
 
 
+async def test_a_call_that_closes_its_output_takes_nothing_from_the_next() -> None:
+    settled, _ = await Stage(spec_for("closes_its_output", 2 * CULPRIT)).run_to_end()
+    assert settled.dead[CULPRIT].failure.output.endswith(f"raw {CULPRIT}")
+
+
 async def test_a_crash_has_a_place_in_the_users_code_and_the_output_of_its_call() -> None:
     settled, _ = await Stage(spec_for("prints_and_segfaults", SIZE)).run_to_end()
 

@@ -82,6 +82,12 @@ def test_the_last_words_of_a_crash_are_its_output_and_its_traceback() -> None:
     assert output.last_words == ("hello", "Fatal Python error: Aborted\n\nStack (most recent call first):")
 
 
+def test_of_a_progress_bar_the_log_has_what_a_terminal_shows(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ttg.worker.output")
+    ChildOutput("slot 0").feed(b"\x1er 1 1\x1f\r  0%\r 50%\r100%\nwindows\r\n")
+    assert [record.getMessage() for record in caplog.records] == ["slot 0 r[1]: 100%", "slot 0 r[1]: windows"]
+
+
 def test_the_child_may_be_ahead_of_its_reports() -> None:
     output = ChildOutput("slot 0")
     output.feed(b"\x1er 1 1\x1fone\n\x1e! 1\x1f\x1er 2 2\x1ftwo\n\x1e! 2\x1f")

@@ -65,7 +65,7 @@ def _files(logs: Path) -> list[Path]:
 
 
 def _lines(file: Path) -> Iterator[str]:
-    with file.open(encoding="utf-8", errors="replace") as lines:
+    with file.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         for line in lines:
             yield line.rstrip("\n")
 

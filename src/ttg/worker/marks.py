@@ -71,7 +71,8 @@ class Marks:
     def before_text(self, stream: _MarkedStream) -> str:
         """Python is about to print to ``stream``; the mark that has to stand before it, if any."""
         if stream is not self._last_used:
-            self._last_used.flush()  # what was printed first arrives first
+            with contextlib.suppress(OSError, ValueError):
+                self._last_used.flush()  # what was printed first arrives first
             self._last_used = stream
         index = self.now()
         if index is None or index == self._said:
@@ -82,9 +83,10 @@ class Marks:
     def _write(self, text: str) -> None:
         if self._descriptor is None:
             return
-        with contextlib.suppress(OSError, ValueError):  # closed by user code: what it prints is lost as well
-            for flush in self._flushes:
+        for flush in self._flushes:
+            with contextlib.suppress(OSError, ValueError):  # closed by user code
                 flush()
+        with contextlib.suppress(OSError):
             os.write(self._descriptor, b"\x1e%b\x1f" % text.encode("utf-8", "replace"))
 
 

@@ -131,6 +131,7 @@ class ChildOutput:
 
     def _log(self, lines: list[str]) -> None:
         for line in lines:
+            line = line.rstrip("\r").rpartition("\r")[2]  # of a progress bar, what a terminal shows in the end
             for start in range(0, len(line) or 1, LINE_CHARACTERS):
                 more = " …" if start + LINE_CHARACTERS < len(line) else ""
                 text = f"{self._prefix}: {line[start : start + LINE_CHARACTERS].rstrip()}{more}"
