@@ -89,11 +89,12 @@ class Finished:
 
     def _failures(self) -> list[tuple[str, str]]:
         """The commonest cause, and where to look further."""
-        if not self.dead:
-            return []
         from ttg.results.dead_letters import causes
 
-        first, *others = causes(RunFolder.open(self.folder))
+        found = causes(RunFolder.open(self.folder)) if self.dead else []
+        if not found:
+            return []
+        first, *others = found
         sample = first.sample
         more = f", and {human_count(len(others))} other cause{'s' if len(others) > 1 else ''}" if others else ""
         words = as_cause(first.error, sample["message"], first.place)
