@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ttg.clock import unix_time
 from ttg.messages import RunStatus
 from ttg.monitor.words import as_cause
 from ttg.results.folder import RunFolder
 from ttg.run.reporter import human_count, human_seconds
+
+if TYPE_CHECKING:
+    from ttg.results.dead_letters import Cause
 
 EXIT_CODES = {RunStatus.FINISHED: 0, RunStatus.FINISHED_WITH_DEAD_LETTERS: 5}
 INCOMPLETE = 4
@@ -89,12 +92,9 @@ class Finished:
 
     def _failures(self) -> list[tuple[str, str]]:
         """The commonest cause, and where to look further."""
-        from ttg.results.dead_letters import causes
-
-        found = causes(RunFolder.open(self.folder)) if self.dead else []
-        if not found:
+        if not (causes := _causes(self.folder) if self.dead else []):
             return []
-        first, *others = found
+        first, *others = causes
         sample = first.sample
         more = f", and {human_count(len(others))} other cause{'s' if len(others) > 1 else ''}" if others else ""
         words = as_cause(first.error, sample["message"], first.place)
@@ -125,6 +125,12 @@ def counts(folder: RunFolder) -> tuple[int, int]:
 
     ledger = open_ledger(folder)
     return ledger.done_count, ledger.dead_count
+
+
+def _causes(folder: Path) -> list[Cause]:
+    from ttg.results.dead_letters import causes  # imports Arrow
+
+    return causes(RunFolder.open(folder))
 
 
 def _described(column: dict[str, Any]) -> str:
