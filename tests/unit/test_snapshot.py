@@ -231,11 +231,11 @@ def test_a_run_has_the_commonest_cause_of_its_own_failures() -> None:
     events = [failed("ValueError", 3), failed("KeyError", 1, dead=1), failed("OSError", 9, run="other")]
     causes = folded(started(), *events).causes
     assert [causes.commonest(run) for run in ("r", "other", "well")] == [
-        "KeyError: m at f.py:3 (f)",
-        "OSError: m at f.py:3 (f)",
+        "KeyError at f.py:3 (f): m",
+        "OSError at f.py:3 (f): m",
         "",
     ]
-    assert [run.cause for run in folded(started(), *events).at(BEGAN).runs] == ["KeyError: m at f.py:3 (f)"]
+    assert [run.cause for run in folded(started(), *events).at(BEGAN).runs] == ["KeyError at f.py:3 (f): m"]
 
 
 def test_ten_thousand_different_causes_do_not_fill_the_memory() -> None:

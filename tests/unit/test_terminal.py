@@ -41,7 +41,7 @@ def test_everything_worth_knowing_is_there() -> None:
     assert "worker w3 lost, 1 chunk taken over after 0.6 s" in text
     assert "ZeroDivisionError: float division by zero" in text
     assert "Workers · 2 alive, 1 lost" in text
-    assert "failing: ZeroDivisionError: float division by zero at pendulum.py:31 (simulate)" in text
+    assert "failing: ZeroDivisionError at pendulum.py:31 (simulate): float division by zero" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 132])

@@ -48,8 +48,9 @@ def as_broker(backend: str, version: str) -> str:
 
 
 def as_cause(error: str, message: str, place: str) -> str:
-    """``ValueError: too cold at sim.py:12 (price)``: the first line of the message, the file without its folder."""
+    """``ValueError at sim.py:12 (price): too cold``: the file without its folder, the first line of the message, which
+    comes last, because a narrow terminal cuts it off."""
     first = message.strip().partition("\n")[0]
     first = f"{first[: CAUSE_CHARACTERS - 1]}…" if len(first) > CAUSE_CHARACTERS else first
     where = place[place.rfind("/") + 1 :]
-    return f"{error}{first and ': '}{first}{where and ' at '}{where}"
+    return f"{error}{where and ' at '}{where}{first and ': '}{first}"
