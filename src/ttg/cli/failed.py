@@ -62,7 +62,10 @@ def _story(folder: RunFolder, index: int, *, as_json: bool) -> str:
 
     letter = next((letter for letter in dead_letters(folder) if letter["index"] == index), None)
     if letter is None:
-        raise InputError(f"parameter {index} of run {folder.spec.run} is no dead letter: `ttg failed` lists them")
+        raise InputError(
+            f"parameter {index} of run {folder.spec.run} is no dead letter: `ttg failed` lists them, "
+            f"`ttg logs {folder.spec.run} {index}` shows what it printed"
+        )
     return json.dumps(letter) if as_json else _told(letter)
 
 
