@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {RunStatus.FINISHED: 0, RunStatus.FINISHED_WITH_DEAD_LETTERS: 5}
 INCOMPLETE = 4
+CAUSES_IN_JSON = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,12 @@ class Finished:
 
     def as_json(self) -> str:
         """One JSON object."""
-        return json.dumps({**asdict(self), "folder": str(self.folder), "parameters_per_second": round(self.rate, 1)})
+        facts = {"folder": str(self.folder), "parameters_per_second": round(self.rate, 1)}
+        causes = [
+            {"error": cause.error, "place": cause.place, "message": cause.sample["message"], "count": cause.count}
+            for cause in self._causes()[:CAUSES_IN_JSON]
+        ]
+        return json.dumps({**asdict(self), **facts, "causes": causes})
 
     def as_text(self) -> str:
         """A few lines that say what there is now and what can be done with it."""
@@ -92,7 +98,7 @@ class Finished:
 
     def _failures(self) -> list[tuple[str, str]]:
         """The commonest cause, and where to look further."""
-        if not (causes := _causes(self.folder) if self.dead else []):
+        if not (causes := self._causes()):
             return []
         first, *others = causes
         sample = first.sample
@@ -100,6 +106,13 @@ class Finished:
         words = as_cause(first.error, sample["message"], first.place)
         look = f"ttg failed show {sample['index']} {self.run}, ttg failed {self.run} --group"
         return [("failed", f"{human_count(first.count)} × {words}{more}"), ("why", look)]
+
+    def _causes(self) -> list[Cause]:
+        if not self.dead:
+            return []
+        from ttg.results.dead_letters import causes  # imports Arrow
+
+        return causes(RunFolder.open(self.folder))
 
     def _headline(self) -> str:
         counts = f"{human_count(self.done)} of {human_count(self.size)} results{self._dead_letters()}"
@@ -125,12 +138,6 @@ def counts(folder: RunFolder) -> tuple[int, int]:
 
     ledger = open_ledger(folder)
     return ledger.done_count, ledger.dead_count
-
-
-def _causes(folder: Path) -> list[Cause]:
-    from ttg.results.dead_letters import causes  # imports Arrow
-
-    return causes(RunFolder.open(folder))
 
 
 def _described(column: dict[str, Any]) -> str:
