@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
+import enum
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ttg.errors import MessageError
-from ttg.results.encode import Unencodable, columns_of, decode_payload, encode_rows, is_json, stream
+from ttg.results.encode import Unencodable, columns_of, decode_payload, encode_rows, stream
+from ttg.results.kinds import is_text, type_of_field
 from ttg.results.plain import Numbers
+from ttg.results.values import values_of
+
+
+class Way(enum.Enum):
+    NORTH = 1
 
 
 class Pair(NamedTuple):
@@ -35,12 +43,13 @@ def encoded(values: list[Any]) -> pa.RecordBatch:
 
 
 def column(values: list[Any], name: str = "result") -> list[Any]:
-    """The values as they come back, through JSON where the column is marked as JSON text."""
+    """The values as they come back."""
     batch = encoded(values)
-    found = batch.column(name).to_pylist()
-    if is_json(batch.schema.field(name)):
-        return [None if text is None else json.loads(text) for text in found]
-    return found
+    return values_of(batch.column(name), type_of_field(batch.schema.field(name)))
+
+
+def is_stored_as_text(values: list[Any]) -> bool:
+    return is_text(type_of_field(encoded(values).schema.field("result")))
 
 
 UTC = datetime.UTC
@@ -77,7 +86,7 @@ EAST = datetime.timezone(datetime.timedelta(hours=3))
 def test_values_of_one_kind_keep_it(values: list[Any], kind: pa.DataType) -> None:
     batch = encoded(values)
     assert batch.schema.field("result").type == kind
-    assert not is_json(batch.schema.field("result"))
+    assert not is_stored_as_text(values)
     assert batch.column("result").to_pylist() == [tuple_to_list(value) for value in values]
 
 
@@ -86,35 +95,70 @@ def tuple_to_list(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "texts"),
     [
-        [1, "a"],
-        [True, 1],
-        [1.0, True],
-        ["a", 1.5, None, [1]],
-        [2**63],
-        [0.5, 2**60 + 1],
-        [[1, "a"]],
-        [[1], 2],
-        [np.array([1, "x"], dtype=object)],
-        ["\ud800"],
-        [{"a": {}}, {"a": {}}],
+        ([1, "a"], ["1", "a"]),
+        ([True, 1], ["true", "1"]),
+        ([1.0, True], ["1.0", "true"]),
+        (["sqrt", None, 1.5, [1]], ["sqrt", None, "1.5", "[1]"]),
+        (["0.5", 0.5, "{", '"q"', " 1", "NaN"], ['"0.5"', "0.5", "{", '"\\"q\\""', '" 1"', '"NaN"']),
+        ([-1, 2**63], ["-1", "9223372036854775808"]),
+        ([2**64], ["18446744073709551616"]),
+        ([0.5, 2**60 + 1, 2], ["0.5", "1152921504606846977", "2.0"]),
+        ([[1], 2], ["[1]", "2"]),
+        (["ok", "\ud800"], ["ok", '"\\ud800"']),
+        ([1, {"b": 1}, {"a": 2.5}], ["1", '{"a": null, "b": 1}', '{"a": 2.5, "b": null}']),
+        ([{}, 1], None),
+        ([datetime.date(2024, 5, 17), 1], ['{"$date": "2024-05-17"}', "1"]),
+        ([b"\xff", 1], ['{"$bytes": "/w=="}', "1"]),
+        ([Decimal("1.10"), 1], ['{"$decimal": "1.1"}', "1"]),
+        ([datetime.timedelta(microseconds=1), 1], ['{"$timedelta": "0.000001"}', "1"]),
+        ([np.timedelta64(1500, "ns"), 1], ['{"$timedelta": "0.000001500"}', "1"]),
+        ([MOMENT, MOMENT.replace(tzinfo=None)], None),
+        ([MOMENT, MOMENT.date()], None),
+        ([datetime.datetime(1600, 1, 1), np.datetime64(1, "ns")], None),
+        ([datetime.time(12, tzinfo=EAST)], ['{"$time": "12:00:00+03:00"}']),
+        ([Decimal("1E+30"), Decimal("1E-20")], ['{"$decimal": "1E+30"}', '{"$decimal": "1E-20"}']),
+        ([1j, {"$date": 1}, {"$complex": [1]}], None),
+        ([datetime.timedelta.max], None),
     ],
     ids=repr,
 )
-def test_values_without_a_common_type_become_json_text_and_nothing_is_lost(values: list[Any]) -> None:
-    if isinstance(values[0], dict):
-        assert column(values, "a") == [{}, {}]
-        return
-    assert is_json(encoded(values).schema.field("result"))
-    found = column(values)
-    expected = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
-    assert found == expected
-    assert list(map(type, found)) == list(map(type, expected))
+def test_values_without_a_common_type_become_text_and_nothing_is_lost(values: list[Any], texts: Any) -> None:
+    assert is_stored_as_text([[value] for value in values]) is False
+    found = column([[value] for value in values])
+    expected = [[value] for value in values]
+    if all(not isinstance(value, dict) for value in values):
+        assert is_stored_as_text(values)
+        assert texts is None or encoded(values).column("result").to_pylist() == texts
+        assert list(map(type, column(values))) == list(map(type, values)) or 0.5 in values
+    assert [[united(value) for value in row] for row in found] == [[united(value) for value in row] for row in expected]
 
 
-def test_naive_and_aware_datetimes_are_not_mixed_up() -> None:
-    assert column([MOMENT, MOMENT.replace(tzinfo=None)]) == ["2024-05-17T12:30:00+00:00", "2024-05-17T12:30:00"]
+def united(value: Any) -> Any:
+    """Fields that a dict has not are null."""
+    return {name: inner for name, inner in value.items() if inner is not None} if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([2**63], [2**63]),
+        ([[1, "a"]], [[1, "a"]]),
+        ([np.array([1, "x"], dtype=object)], [[1, "x"]]),
+        ([{"a": {}}, {"a": {}}], [{}, {}]),
+        ([{"a": {}}, {"a": {"b": 1}}], [{"b": None}, {"b": 1}]),
+        ([np.datetime64(1500, "ns"), np.datetime64(1, "s")], [np.datetime64(1500, "ns"), np.datetime64(10**9, "ns")]),
+        ([np.datetime64("2024-05-17")], [datetime.datetime(2024, 5, 17)]),
+        ([np.datetime64("NaT"), np.ma.masked, 1], [None, None, 1]),
+        ([PurePath("a/b"), "c"], ["a/b", "c"]),
+        ([Way.NORTH], ["NORTH"]),
+        ([np.array(3.0), 2], [3.0, 2.0]),
+    ],
+    ids=repr,
+)
+def test_values_of_one_kind_in_other_clothes(values: list[Any], found: list[Any]) -> None:
+    assert column(values, "a" if isinstance(values[0], dict) else "result") == found
 
 
 @pytest.mark.parametrize(
@@ -140,10 +184,19 @@ def test_fields_keep_their_order_unless_rows_differ() -> None:
 
 
 def test_arrays_and_complex_numbers() -> None:
-    assert column([np.array([1.5, 2.5])]) == [[1.5, 2.5]]
-    assert column([np.arange(4).reshape(2, 2)]) == [[[0, 1], [2, 3]]]
-    assert column([np.array(3.0)]) == [3.0]
-    assert column([1 + 2j, None]) == [{"real": 1.0, "imag": 2.0}, None]
+    for array in (np.array([1.5]), np.arange(4).reshape(2, 2), np.ones((1, 2, 3), "c8"), np.empty((2, 0), "m8[ns]")):
+        (found,) = column([array])
+        assert found.dtype == array.dtype
+        np.testing.assert_array_equal(found, array)
+    assert column([1 + 2j, None]) == [1 + 2j, None]
+    assert encoded([1 + 2j]).column("result").to_pylist() == [{"real": 1.0, "imag": 2.0}]
+
+
+def test_a_masked_array_keeps_its_mask() -> None:
+    (found,) = column([np.ma.masked_array([[1, 2], [3, -9999]], [[False, False], [False, True]])])
+    assert encoded([np.ma.masked_array([1.0, -9999.0], [False, True])]).column("result").to_pylist() == [[1.0, None]]
+    assert found.tolist() == [[1, 2], [3, None]]
+    assert found.dtype == np.int64
 
 
 def test_every_culprit_is_named() -> None:
@@ -154,7 +207,9 @@ def test_every_culprit_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "culprit", [object(), {3: 1}, [object()], {"a": object()}, lambda: 1, (x for x in "a")], ids=range(6)
+    "culprit",
+    [object(), {3: 1}, {"a": {3: 1}}, {"\ud800": 1}, [object()], {"a": object()}, lambda: 1, (x for x in "a")],
+    ids=range(8),
 )
 def test_the_neighbours_of_a_culprit_can_be_encoded(culprit: Any) -> None:
     values = [{"a": 1}, culprit, {"a": 2}]
@@ -167,9 +222,18 @@ def test_the_neighbours_of_a_culprit_can_be_encoded(culprit: Any) -> None:
 
 def test_a_circular_value_is_a_culprit() -> None:
     circle: list[Any] = []
-    circle.append(circle)
+    circle.extend([circle] * 3)
     with pytest.raises(Unencodable):
         encode_rows([circle])
+
+
+def test_tables_of_pandas_are_refused_with_what_to_do() -> None:
+    with pytest.raises(Unencodable, match="to_dict"):
+        encode_rows([pandas.DataFrame({"a": [1]})])
+    with pytest.raises(Unencodable, match="to_numpy"):
+        encode_rows([pandas.Series([1])])
+    with pytest.raises(Unencodable, match="DateOffset"):
+        encode_rows([{"a": {"b": pandas.DateOffset(months=1)}}])
 
 
 def test_seconds_and_parameters_travel_beside() -> None:

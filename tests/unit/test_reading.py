@@ -106,9 +106,9 @@ def test_unusual_values_can_be_exported(tmp_path: Path) -> None:
     run.add(((0, 2),), values=values)
     run.flush()
     first, second = json.loads(exported(run, "json"))
-    assert (first["n"], first["l"], first["s"], first["m"]) == (None, [1, 2], {"a": 1}, 1)
+    assert (first["n"], first["l"], first["s"], first["m"]) == ("NaN", [1, 2], {"a": 1}, 1)
     assert second["m"] == "x"
-    assert b'"[1, 2]"' in exported(run, "csv")
+    assert b'nan,"[1,2]","{""a"":1}","AA==","90.0","1"' in exported(run, "csv")
     assert b"[1, 2]" in exported(run, "table")
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from math import isfinite
 from typing import Any, BinaryIO
 
 import msgspec
+import numpy as np
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from ttg.errors import InputError
 from ttg.results.arrow import pa
+from ttg.results.cells import seconds_of
 from ttg.results.dataset import layout
-from ttg.results.encode import is_json, json_text
+from ttg.results.values import column_values, decoded, rows_of
 
 Windows = Iterable[pa.Table]
 Progress = Callable[[int], None]
@@ -64,7 +67,7 @@ def _write_csv(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
     flat = pa.schema([(field.name, _flat_type(field.type)) for field in schema])
     with arrow_csv.CSVWriter(file, flat) as writer:
         for window in windows:
-            writer.write_table(pa.table([_flat(column) for column in window.columns], schema=flat))
+            writer.write_table(pa.table(list(map(_flat, schema, window.columns)), schema=flat))
 
 
 def _flat_type(kind: pa.DataType) -> pa.DataType:
@@ -72,13 +75,22 @@ def _flat_type(kind: pa.DataType) -> pa.DataType:
     return pa.string() if nested or pa.types.is_duration(kind) else kind
 
 
-def _flat(column: pa.ChunkedArray) -> Any:
+def _flat(field: pa.Field, column: pa.ChunkedArray) -> Any:
     """What a CSV cell can hold: text for dictionaries, JSON text for lists, structs and bytes."""
     if _flat_type(column.type) == column.type:
         return column
     if pa.types.is_dictionary(column.type):
         return column.cast(pa.string())
-    return pa.array(map(json_text, column.to_pylist()), pa.string())
+    cells = chain.from_iterable(_json_values(chunk, field) for chunk in column.chunks)
+    return pa.array(map(_cell_text, cells), pa.string())
+
+
+def _cell_text(value: Any) -> str | None:
+    """Durations in seconds; bytes in base64."""
+    if value is None or isinstance(value, datetime.timedelta):
+        return None if value is None else str(value.total_seconds())
+    text = _encode(value).decode()
+    return text[1:-1] if text.startswith('"') else text
 
 
 def _write_json(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
@@ -95,17 +107,46 @@ def _write_jsonl(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
 
 
 def _json_lines(schema: pa.Schema, windows: Windows) -> Iterator[bytes]:
-    """Strict JSON, which has no NaN and no infinities: they are null here."""
-    texts = [field.name for field in schema if is_json(field)]
-    encoder = msgspec.json.Encoder()
-    for row in _rows(windows):
-        for name in texts:
-            row[name] = None if row[name] is None else json.loads(row[name])
-        yield encoder.encode(row)
+    """Strict JSON, which has no NaN and no infinities: they are the texts "NaN", "Infinity" and "-Infinity" here, as
+    other formats over JSON have them, so that they differ from null."""
+    for batch in _batches(windows):
+        columns = map(_json_values, decoded(batch), schema)
+        for row in zip(*columns, strict=True):
+            yield _encode(dict(zip(schema.names, row, strict=True)))
+
+
+def _json_values(column: pa.Array, field: pa.Field) -> list[Any]:
+    """Only floats, and what may contain some, has to be looked at."""
+    values = column_values(column, field)
+    looked_at = pa.types.is_floating(field.type) or pa.types.is_nested(field.type) or pa.types.is_duration(field.type)
+    looked_at |= bool(field.metadata)
+    return list(map(_json_value, values)) if looked_at else values
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {name: _json_value(inner) for name, inner in value.items()}
+    if isinstance(value, list | np.ndarray):
+        return [_json_value(inner) for inner in (value.tolist() if isinstance(value, np.ndarray) else value)]
+    if isinstance(value, np.timedelta64):
+        return f"PT{seconds_of(value)}S"
+    if isinstance(value, complex):
+        return {"real": _json_value(value.real), "imag": _json_value(value.imag)}
+    return value
+
+
+def _encode(value: Any) -> bytes:
+    return msgspec.json.encode(value, enc_hook=str)
+
+
+def _batches(windows: Windows) -> Iterator[pa.RecordBatch]:
+    return (batch for window in windows for batch in window.to_batches(1000))
 
 
 def _rows(windows: Windows) -> Iterator[dict[str, Any]]:
-    return chain.from_iterable(batch.to_pylist() for window in windows for batch in window.to_batches(1000))
+    return chain.from_iterable(map(rows_of, _batches(windows)))
 
 
 def _write_table(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:

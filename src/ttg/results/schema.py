@@ -13,7 +13,10 @@ from typing import Any
 from pyarrow import types
 
 from ttg.results.arrow import pa
-from ttg.results.encode import DECIMAL_DIGITS, PARAMETER_PREFIX, RESULT, SECONDS, is_json, json_field, json_text
+from ttg.results.convert import unified
+from ttg.results.encode import PARAMETER_PREFIX, RESULT, SECONDS
+from ttg.results.kinds import Type, field_of, type_of_field
+from ttg.results.kinds import join as join_kinds
 
 INDEX = pa.field("index", pa.int64(), nullable=False)
 TRAILING = (
@@ -53,21 +56,21 @@ def _prefixed(name: str, prefix: str, taken: Collection[str]) -> str:
     return prefix + name if bare in taken else name
 
 
-Shape = tuple[tuple[str, pa.DataType, bool], ...]
+Shape = tuple[tuple[str, Type], ...]
 NamedFields = tuple[tuple[str, pa.Field], ...]
 
 
 def shape_of(fields: Iterable[pa.Field]) -> Shape:
-    """What tells fields apart, hashable: name, type, and whether it is JSON text."""
-    return tuple((field.name, field.type, is_json(field)) for field in fields)
+    """What tells fields apart, hashable. ``MessageError`` for a field that no column of a table has."""
+    return tuple((field.name, type_of_field(field)) for field in fields)
 
 
 @lru_cache(maxsize=1024)
 def result_fields(payload: Shape, parameters: tuple[str, ...]) -> NamedFields:
     """What a payload brings as results: (name in the payload, field of the table). One object per shape."""
     return tuple(
-        (name, json_field(column) if is_text else pa.field(column, kind))
-        for name, kind, is_text in payload
+        (name, field_of(column, kind))
+        for name, kind in payload
         if name != SECONDS and not name.startswith(PARAMETER_PREFIX)
         for column in [result_column(name, parameters)]
     )
@@ -102,52 +105,7 @@ def _shapeless(group: Sequence[pa.Field]) -> bool:
 
 def join(a: pa.Field, b: pa.Field) -> pa.Field:
     """``a``, widened so that it also holds what ``b`` does."""
-    if types.is_null(b.type) or same_type(a, b):
-        return a
-    if types.is_null(a.type):
-        return b
-    kind = None if is_json(a) or is_json(b) else join_types(a.type, b.type)
-    return json_field(a.name) if kind is None else pa.field(a.name, kind)
-
-
-def join_types(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
-    """The smallest type that holds both; ``None`` when there is none but JSON text."""
-    if a == b or types.is_null(b):
-        return a
-    if types.is_null(a):
-        return b
-    if _is_number(a) and _is_number(b):
-        return _join_numbers(a, b)
-    if types.is_decimal(a) and types.is_decimal(b):
-        return pa.decimal128(DECIMAL_DIGITS, max(a.scale, b.scale))
-    if types.is_list(a) and types.is_list(b):
-        inner = join_types(a.value_type, b.value_type)
-        return None if inner is None else pa.list_(inner)
-    if types.is_struct(a) and types.is_struct(b):
-        return _join_structs(a, b)
-    return None
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(types.is_integer(kind) or types.is_floating(kind))
-
-
-def _join_numbers(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
-    if types.is_floating(a) or types.is_floating(b):
-        return pa.float64()
-    if types.is_signed_integer(a) == types.is_signed_integer(b):
-        return max(a, b, key=lambda kind: kind.bit_width)
-    return None if pa.uint64() in (a, b) else pa.int64()
-
-
-def _join_structs(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
-    kinds: dict[str, pa.DataType] = {field.name: field.type for field in a}
-    for field in b:
-        joined = join_types(kinds[field.name], field.type) if field.name in kinds else field.type
-        if joined is None:
-            return None
-        kinds[field.name] = joined
-    return pa.struct(list(kinds.items()))
+    return field_of(a.name, join_kinds(type_of_field(a), type_of_field(b)))
 
 
 # ---------------------------------------------------------------------------------------------- values to the schema
@@ -172,25 +130,16 @@ def _conformed(column: tuple[pa.Field, Any] | None, target: pa.Field, rows: int)
     if column is None:
         return pa.nulls(rows, target.type)
     field, values = column
-    if same_type(field, target):
+    kind, wanted = type_of_field(field), type_of_field(target)
+    if kind == wanted:
         return values
-    joined = join(target, field)
-    if not same_type(joined, target):
-        raise Retype(joined)
-    if is_json(target) and not types.is_null(field.type):
-        return pa.array(map(json_text, values.to_pylist()), pa.string())
-    return _cast(values, target)
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    found, arrays = unified([(wanted, pa.nulls(0, target.type)), *((kind, chunk) for chunk in chunks)])
+    if found != wanted:
+        raise Retype(field_of(target.name, found))
+    return pa.chunked_array(arrays, target.type) if isinstance(values, pa.ChunkedArray) else arrays[1]
 
 
 def same_type(a: pa.Field, b: pa.Field) -> bool:
-    """Whether both hold the same kind of values (other than Arrow's comparison, this sees the mark of JSON text)."""
-    return bool(a.type == b.type) and is_json(a) == is_json(b)
-
-
-def _cast(values: Any, target: pa.Field) -> Any:
-    try:
-        return values.cast(target.type)
-    except pa.ArrowInvalid as error:
-        raise Retype(json_field(target.name)) from error
-    except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
-        return pa.array(values.to_pylist(), target.type)
+    """Whether both hold the same kind of values; other than Arrow's comparison, this sees the marks."""
+    return type_of_field(a) == type_of_field(b)

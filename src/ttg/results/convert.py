@@ -1,0 +1,131 @@
+"""From one type to a wider one: columns of different batches become one column, without a value changing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ttg.results.arrow import pa
+from ttg.results.cells import cell_of
+from ttg.results.kinds import NULL, List, Record, Scalar, Type, arrow_type, family, is_text, join, joined
+from ttg.results.values import as_float, conformed, flattened, values_of
+
+Typed = tuple[Type, Any]
+EXACT = 1 << 53
+"""Every integer up to here is a float."""
+
+
+def unified(columns: Sequence[Typed]) -> tuple[Type, list[Any]]:
+    """One type for the arrays of all ``columns``, and the arrays in it."""
+    target = joined(kind for kind, _ in columns)
+    while True:
+        widened = [widen(array, kind, target) for kind, array in columns]
+        wider = joined((target, *(kind for kind, _ in widened)))
+        if wider == target:
+            return target, [array for _, array in widened]
+        target = wider
+
+
+def merged(rows: int, groups: Iterable[tuple[Sequence[int], Typed]]) -> Typed:
+    """A column of ``rows`` rows from groups of them, each with the places where its rows belong; others are null."""
+    groups = list(groups)
+    kind, arrays = unified([column for _, column in groups])
+    order = np.full(rows, -1)
+    order[np.concatenate([places for places, _ in groups])] = np.arange(sum(map(len, arrays)))
+    return kind, pa.concat_arrays(arrays).take(pa.array(order, mask=order < 0))
+
+
+def widen(array: Any, source: Type, target: Type) -> Typed:
+    """``array`` of type ``source`` as ``target``, which is no narrower; or as a type that is still wider, when it turns
+    out that ``target`` cannot hold the values."""
+    if source == target:
+        return target, array
+    if source == NULL:
+        return target, pa.nulls(len(array), arrow_type(target))
+    if is_text(target):
+        return target, cells(values_of(array, source), target)
+    if isinstance(source, List) and isinstance(target, List):
+        return _widen_lists(array, source, target)
+    if isinstance(source, Record) and isinstance(target, Record):
+        return _widen_records(array, source, target)
+    assert isinstance(target, Scalar)
+    if family(target) == "number":
+        return _widen_numbers(array, source, target)
+    return _cast(array, source, target)
+
+
+def cells(values: Iterable[Any], kind: Type) -> Any:
+    """A column of text from values of a type that is stored so."""
+    return pa.array([cell_of(conformed(value, kind)) for value in values], pa.string())
+
+
+def _cast(array: Any, source: Type, target: Scalar) -> Typed:
+    if target.name.startswith("complex"):
+        parts = [array.field(place).cast(pa.float64()) for place in (0, 1)]
+        return target, pa.StructArray.from_arrays(parts, fields=list(arrow_type(target)), mask=array.is_null())
+    try:
+        return target, array.cast(arrow_type(target))
+    except pa.ArrowInvalid:
+        return widen(array, source, Scalar(f"{target.name.partition(':')[0]}:wide"))
+
+
+def _widen_numbers(array: Any, source: Type, target: Scalar) -> Typed:
+    if is_text(source):  # big integers beside floats
+        floats = [None if value is None else as_float(value) for value in values_of(array, source)]
+        exact = not any(isinstance(value, int) for value in floats)
+        return (target, pa.array(floats, pa.float64())) if exact else widen(array, source, Scalar("number"))
+    if target.name == "float64" and pa.types.is_integer(array.type):
+        floats, exact = _floats(array)
+        return (target, floats) if exact else widen(array, source, Scalar("number"))
+    try:
+        return target, array.cast(arrow_type(target))
+    except pa.ArrowInvalid:  # a negative number beside one of more than 63 bit
+        return widen(array, source, Scalar("bigint"))
+
+
+def _floats(array: Any) -> tuple[Any, bool]:
+    """Integers as floats, and whether they are equal to them."""
+    floats = array.cast(pa.float64(), safe=False)
+    if not len(array) or array.null_count == len(array):
+        return floats, True
+    numbers = array.drop_null().to_numpy()
+    if numbers.min() >= -EXACT and numbers.max() <= EXACT:
+        return floats, True
+    return floats, not any(isinstance(as_float(number), int) for number in numbers.tolist())
+
+
+def _widen_lists(array: Any, source: List, target: List) -> Typed:
+    ends, flat = flattened(array)
+    item, items = widen(flat, source.item, target.item)
+    return List(item, target.array), lists(ends, items, array)
+
+
+def lists(ends: Any, items: Any, like: Any = None) -> Any:
+    """A column of lists; null where ``like`` is."""
+    mask = like.is_null() if like is not None and like.null_count else None
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), items, mask=mask)
+
+
+def _widen_records(array: Any, source: Record, target: Record) -> Typed:
+    places = {name: (place, kind) for place, (name, kind) in enumerate(source.fields)}
+    found = {}
+    for name, kind in target.fields:
+        place, inner = places.get(name, (None, NULL))
+        values = pa.nulls(len(array)) if place is None else array.field(place)
+        found[name] = widen(values, inner, kind)
+    return records(found, array.is_null() if array.null_count else None, len(array))
+
+
+def records(columns: dict[str, Typed], nulls: Any, rows: int) -> Typed:
+    """A column of records from those of its fields; ``nulls`` says which rows have no record at all."""
+    kind = Record(tuple((name, inner) for name, (inner, _) in columns.items()))
+    if not columns:
+        empty: list[Any] = [None if nulls is not None and nulls[row].as_py() else {} for row in range(rows)]
+        return kind, cells(empty, kind)
+    arrays = [array for _, array in columns.values()]
+    return kind, pa.StructArray.from_arrays(arrays, fields=list(arrow_type(kind)), mask=nulls)
+
+
+__all__ = ["Typed", "cells", "join", "lists", "merged", "records", "unified", "widen"]
