@@ -143,9 +143,14 @@ def _without_foreign_nulls(values: Sequence[Any]) -> tuple[Sequence[Any], set[ty
     return known, set(map(type, known))
 
 
+def _family_of(value: Any) -> str:
+    kind: Any = type(value)
+    return family_of_kind(kind)
+
+
 def is_null(value: Any) -> bool:
     """Whether it leaves its place in a column empty."""
-    return value is None or family_of_kind(type(value)) == "null"
+    return value is None or _family_of(value) == "null"
 
 
 def is_aware(value: Any) -> bool:
@@ -169,7 +174,7 @@ def _mixed(values: Sequence[Any], depth: int) -> Typed:
 def _by_family(values: Sequence[Any]) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for place, value in enumerate(values):
-        name = family_of_kind(type(value))
+        name = _family_of(value)
         if name == "datetime" and is_aware(value):
             name = "utc"
         if name != "null":

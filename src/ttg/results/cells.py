@@ -96,8 +96,9 @@ def _restored(value: Any) -> Any:
 def seconds_of(value: datetime.timedelta | np.timedelta64) -> str:
     """Exact seconds, with six digits, or with nine where nanoseconds were asked for."""
     if isinstance(value, np.timedelta64):
-        return str(decimal.Decimal(int(value.astype("m8[ns]").astype(np.int64))).scaleb(-_NANOSECONDS))
-    return str(decimal.Decimal(value // datetime.timedelta(microseconds=1)).scaleb(-6))
+        nanoseconds = int(value.astype("m8[ns]").astype(np.int64))
+        return f"{decimal.Decimal(nanoseconds).scaleb(-_NANOSECONDS):.9f}"
+    return f"{decimal.Decimal(value // datetime.timedelta(microseconds=1)).scaleb(-6):.6f}"
 
 
 def _duration(text: str) -> datetime.timedelta | np.timedelta64:

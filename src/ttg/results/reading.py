@@ -16,11 +16,13 @@ from ttg.results.export import write_windows
 from ttg.results.folder import RunFolder
 from ttg.results.rewrite import merged_schema
 from ttg.results.selection import WINDOW_ROWS, Indices, Selection, select
+from ttg.results.values import rows_of
 
 if TYPE_CHECKING:
     import pandas
     from pyarrow.dataset import Dataset as Dataset
 
+ITERATED_ROWS = 10_000
 ARROW_COPIES, PANDAS_COPIES = 1, 2  # of the table, at the peak
 
 Table = pa.Table
@@ -41,6 +43,7 @@ __all__ = [
     "export",
     "read",
     "row",
+    "rows",
     "select",
     "table",
 ]
@@ -72,19 +75,27 @@ def dataframe(
         raise InputError(
             "a DataFrame needs pandas: pip install 'ttg-compute[pandas]', or use the Arrow table"
         ) from error
-    gathered = select(folder, columns, indices, limit).gathered(PANDAS_COPIES)
-    return gathered.to_pandas(split_blocks=True, self_destruct=True)  # column by column, giving back Arrow's copy
+    from ttg.results.frames import frame_of
+
+    return frame_of(select(folder, columns, indices, limit).gathered(PANDAS_COPIES))
 
 
 def row(folder: RunFolder, index: int) -> dict[str, Any]:
-    """The row of one index; ``InputError`` when there is none."""
-    found: list[dict[str, Any]] = table(folder, indices=index).to_pylist()
+    """The row of one index, with the values that the function returned; ``InputError`` when there is none."""
+    found = [row for batch in table(folder, indices=index).to_batches() for row in rows_of(batch)]
     if not found:
         raise InputError(
             f"index {index} has no result: it is a dead letter, which `ttg failed show {index} {folder.spec.run}` "
             "tells about, or the run is not finished"
         )
     return found[0]
+
+
+def rows(folder: RunFolder) -> Iterator[dict[str, Any]]:
+    """All rows, ordered by index, with the values that the function returned, in bounded memory."""
+    for window in select(folder).windows():
+        for batch in window.to_batches(ITERATED_ROWS):
+            yield from rows_of(batch)
 
 
 def batches(

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ttg.results.sql import Answer
 
 SHOWN_ROWS = 5
-ITERATED_ROWS = 10_000
 BATCH_ROWS = 1 << 17
 
 
@@ -139,10 +138,7 @@ class Run:
         """The rows as dicts, ordered by index, in bounded memory."""
         from ttg.results import reading
 
-        _, windows = reading.read(self.folder)
-        for window in windows:
-            for batch in window.to_batches(ITERATED_ROWS):
-                yield from batch.to_pylist()
+        return reading.rows(self.folder)
 
     def __len__(self) -> int:
         return self.folder.info.done
