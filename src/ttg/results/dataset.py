@@ -98,9 +98,9 @@ def layout(schema: pa.Schema) -> dict[str, Any]:
     ours = {field.name for field in TRAILING}
     return {
         "compression": "LZ4",
-        "use_dictionary": [field.name for field in schema if _is_text(field.type)],
+        "use_dictionary": [field.name for field in known if _is_text(field.type)],
         "column_encoding": {
-            field.name: "DELTA_BINARY_PACKED" for field in schema if field.type == pa.int64() and field.name not in ours
+            field.name: "DELTA_BINARY_PACKED" for field in known if field.type == pa.int64() and field.name not in ours
         },
         "write_statistics": [field.name for field in schema if field.name == INDEX.name],
     }

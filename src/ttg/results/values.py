@@ -85,11 +85,13 @@ def plain_decimal(value: decimal.Decimal) -> decimal.Decimal:
 def conformed(value: Any, kind: Type) -> Any:
     """``value`` as a column of type ``kind`` would give it back, so that it does not tell what it stood beside before:
     an int beside floats is a float, a dict has all the fields, a list that came as an array is one."""
-    if value is None:
+    if value is None or value is np.ma.masked or (isinstance(value, _STAMPS) and np.isnat(value)):
         return None
+    if isinstance(value, np.generic) and not isinstance(value, _STAMPS):
+        value = value.item()
     if isinstance(kind, List):
-        items = [conformed(item, kind.item) for item in value]
-        return _array(items, leaf) if (leaf := array_leaf(kind)) else items
+        leaf = array_leaf(kind)
+        return _array(_nested(value, kind), leaf) if leaf else [conformed(item, kind.item) for item in value]
     if isinstance(kind, Record):
         return {name: conformed(value.get(name), inner) for name, inner in kind.fields}
     if isinstance(kind, Mixed):
@@ -115,20 +117,27 @@ def as_float(number: Any) -> Any:
     return converted if isinstance(number, float) or converted == number else number
 
 
-def _array(items: list[Any], leaf: Scalar) -> Any:
+_STAMPS = (np.datetime64, np.timedelta64)
+
+
+def _nested(value: Any, kind: Type) -> Any:
+    return [_nested(item, kind.item) for item in value] if isinstance(kind, List) else conformed(value, kind)
+
+
+_is_none = np.frompyfunc(lambda item: item is None, 1, 1)
+
+
+def _array(nested: list[Any], leaf: Scalar) -> Any:
+    """An array of lists in each other, with the nulls masked."""
+    objects = np.array(nested, object)
+    nulls = _is_none(objects).astype(bool)
     dtype = leaf.name if family(leaf) in ("number", "bool") else _DTYPES.get(leaf.name)
     if dtype is None:
-        return np.array(items, object)
-    masked = np.ma.masked_array(_filled(items), _null_mask(items), dtype=dtype)
-    return masked if masked.mask.any() else masked.data
-
-
-def _filled(items: Any) -> Any:
-    return [_filled(item) if isinstance(item, list | np.ndarray) else 0 if item is None else item for item in items]
-
-
-def _null_mask(items: Any) -> Any:
-    return [_null_mask(item) if isinstance(item, list | np.ndarray) else item is None for item in items]
+        return objects.astype(str) if leaf.name == "text" and not nulls.any() else objects
+    if family(leaf) in ("datetime", "timedelta"):
+        return np.where(nulls, np.array("NaT", dtype), objects).astype(dtype)
+    filled = np.where(nulls, 0, objects).astype(dtype)
+    return np.ma.masked_array(filled, nulls) if nulls.any() else filled
 
 
 def _with_nanoseconds(code: str) -> Callable[[Any], Any]:
@@ -273,13 +282,14 @@ def numpy_items(array: pa.Array, leaf: Scalar) -> Any:
     if leaf.name.startswith("complex"):
         items: Any = complex_numbers(array)
     elif family(leaf) in ("number", "bool", "datetime", "timedelta"):
-        items = (array.fill_null(_filler(array)) if array.null_count else array).to_numpy(zero_copy_only=False)
+        fills = array.null_count and family(leaf) in ("number", "bool")  # a time that is null is NaT to NumPy
+        items = (array.fill_null(_filler(array)) if fills else array).to_numpy(zero_copy_only=False)
     else:
         values = values_of(array, leaf)
         items = np.empty(len(values), object)
         items[:] = values
         return np.array(values) if family(leaf) == "text" and not array.null_count and values else items
-    if array.null_count:
+    if array.null_count and items.dtype.kind not in "mM":
         return np.ma.masked_array(items, array.is_null().to_numpy(zero_copy_only=False))
     return items
 
