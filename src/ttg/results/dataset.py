@@ -93,8 +93,8 @@ def layout(schema: pa.Schema) -> dict[str, Any]:
     float, and far less room.
 
     Integers that come in runs (the index, most parameters) shrink to almost nothing as differences; a dictionary pays
-    for text only; statistics serve the search for indices only. Parquet is told by paths, so that a column ``a.b`` could
-    be the ``b`` of a struct ``a``: it stays as it is.
+    for text only; statistics serve the search for indices only. Parquet is told by paths: a column ``a.b`` could be
+    the ``b`` of a struct ``a``, so it stays as it is.
     """
     ours = {field.name for field in TRAILING}
     known = [field for field in schema if "." not in field.name]
