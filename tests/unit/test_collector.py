@@ -11,14 +11,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from results_fakes import FileRows, Run, letter
+from results_fakes import FileRows, Grid, Run, letter
 
 from ttg.errors import MessageError, StorageError
 from ttg.messages import ranges_of
 from ttg.results import collector as collector_module
-from ttg.results import dataset, reading
+from ttg.results import dataset, reading, refusals
 from ttg.results.dataset import load_ledger, open_ledger, part_paths
 from ttg.results.folder import publish_file
+from ttg.run.report import Finished
 from ttg.space import grid
 
 
@@ -353,3 +354,95 @@ def test_statistics_are_those_of_all_parts(tmp_path: Path) -> None:
     assert figures["result"] == {"count": 3, "nulls": 1, "sum": 2.5, "min": -1.0, "max": 2.5, "mean": 2.5 / 3}
     assert figures["x"] == {"count": 4, "nulls": 0, "sum": 6, "min": 0, "max": 3, "mean": 1.5}
     assert type(run.folder).open(run.folder.path).info.statistics == figures
+
+
+class Touchy:
+    """Parquet that takes none of these values, or not all ``together``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *values: int, together: bool = False) -> None:
+        self._write = dataset.write_table
+        self._refuses = (lambda found: found >= set(values)) if together else set(values).intersection
+        for module in (dataset, refusals):
+            monkeypatch.setattr(module, "write_table", self)
+
+    def __call__(self, file: Any, schema: Any, tables: Any, indices: Any) -> None:
+        tables = list(tables)
+        results = [table["result"].to_pylist() for table in tables if "result" in schema.names]
+        values = set(itertools.chain.from_iterable(results))
+        if self._refuses(values):
+            raise dataset.Unwritable("ArrowInvalid: no such value")
+        self._write(file, schema, tables, indices)
+
+
+@pytest.mark.parametrize("cuts", [[], [3], [2, 4, 6]], ids=str)
+@pytest.mark.parametrize("space", [Grid(), FileRows()], ids=["computed", "carried"])
+def test_rows_that_cannot_be_written_become_dead_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: list[int], space: Any
+) -> None:
+    Touchy(monkeypatch, 3, 6)
+    run = Run(tmp_path / "r", 8, space)
+    messages = [run.message(piece, values=list(range(*piece[0]))) for piece in pieces_of([0, *cuts, 8])]
+    for again in range(2):  # the results log is read again after a restart
+        run = Run(tmp_path / "r", 8, space) if again else run
+        for message in messages:
+            run.collector.add(message)
+        if run.collector._pieces:
+            run.flush()
+        ledgers = run.collector.ledger, run.collector._admitted
+        assert [(ledger.done_count, ledger.dead_count, ledger.complete) for ledger in ledgers] == [(6, 2, True)] * 2
+        run.collector.ledger.check()
+    assert reading.table(run.folder)["result"].to_pylist() == [0, 1, 2, 4, 5, 7]
+    letters = {found["index"]: found for found in reading.dead_letters(run.folder)}
+    assert sorted(letters) == [3, 6]
+    assert letters[3]["parameters"] == {"x": 3, "y": 1.5}
+    assert (letters[3]["kind"], letters[3]["error"]) == ("encoding", "UnencodableResult")
+    assert "no such value" in letters[3]["message"]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_of_rows_that_do_not_fit_together_the_later_ones_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Touchy(monkeypatch, 5, 6, together=True)
+    run = Run(tmp_path / "r", 8)
+    run.add(((0, 8),), values=list(range(8)))
+    run.flush()
+    assert [found["index"] for found in reading.dead_letters(run.folder)] == [6]
+
+
+def pieces_of(cuts: list[int]) -> list[Any]:
+    return [((start, stop),) for start, stop in itertools.pairwise(cuts)]
+
+
+def test_what_arrow_calls_an_oserror_is_no_trouble_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table = pq.ParquetWriter.write_table
+
+    def refuse(writer: Any, table: Any, *rest: Any, **options: Any) -> None:
+        if "result" in table.column_names:
+            raise OSError("encoder only supports INT32 and INT64")
+        write_table(writer, table, *rest, **options)
+
+    run = Run(tmp_path / "r", 2)
+    run.add(((0, 2),))
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", refuse)
+    batch = run.collector.take()
+    assert batch is not None
+    assert run.collector.write(batch).refused == (0, 1)
+
+
+def test_a_field_named_as_a_path_into_another(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", 2)
+    run.add(((0, 2),), values=[{"a.b": 1, "a": {"b": 0.5}}, {"a.b": 2, "a": {"b": None}}])
+    run.flush()
+    assert reading.table(run.folder, ["a.b"])["a.b"].to_pylist() == [1, 2]
+    assert reading.table(run.folder, ["a"])["a"].to_pylist() == [{"b": 0.5}, {"b": None}]
+
+
+def test_mixed_columns_are_named(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", 2)
+    run.add(((0, 2),), values=[{"m": "sqrt", "n": 1, "s": {"t": 1}}, {"m": 0.5, "n": 2.5, "s": {"t": "a"}}])
+    run.flush()
+    figures = run.collector.finalise()
+    told = {name: found["mixed"] for name, found in figures.items() if "mixed" in found}
+    assert told == {"m": "numbers and text", "s": "numbers and text"}
+    assert "m      mixed: numbers and text" in Finished.of(run.folder).as_text()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,9 +18,12 @@ from ttg.results.dataset import next_number, part_path, write_part
 from ttg.results.encode import PARAMETER_PREFIX, decode_payload
 from ttg.results.folder import RunFolder
 from ttg.results.ledger import Ledger
-from ttg.results.pieces import Piece, write_rows
+from ttg.results.pieces import Piece
+from ttg.results.refusals import letters_of, write_what_can_be
 from ttg.results.rewrite import unify_parts
 from ttg.spec import RunSpec
+
+log = logging.getLogger("ttg.run")
 
 PART_BYTES = 8 << 20
 SMALL_PART_BYTES = 1 << 20
@@ -59,11 +63,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What is on disk now. ``cursor``: once this is committed, the results log is collected up to here."""
+    """What is on disk now. ``cursor``: once this is committed, the results log is collected up to here. ``refused``
+    are those of the ``dead`` that came with a row, which no part can hold."""
 
     ranges: tuple[Ranges, ...]
     dead: tuple[int, ...]
     cursor: str
+    refused: tuple[int, ...] = ()
 
 
 class Collector:
@@ -205,19 +211,30 @@ class Collector:
     def write(self, batch: Batch) -> Written:
         """Blocking, for a thread: ``batch`` on disk, durable when this returns. ``StorageError``: call again; parts of
         it that were written before are replaced, not doubled."""
-        if batch.pieces:
-            source = self._space if self._space.computable else None
-            write_rows(part_path(self._folder.results, batch.number), batch.pieces, self._spec.names, source)
-        if batch.letters:
+        pieces, refused = self._write_rows(batch) if batch.pieces else ((), ())
+        letters = (*batch.letters, *refused)
+        if letters:
             path = part_path(self._folder.dead, batch.number)
-            write_part(
-                path, dead_letters.SCHEMA, [dead_letters.table(batch.letters)], dead_letters.indices(batch.letters)
-            )
-        ranges = tuple(piece.ranges for piece in batch.pieces)
-        return Written(ranges, tuple(letter.index for letter in batch.letters), batch.cursor)
+            write_part(path, dead_letters.SCHEMA, [dead_letters.table(letters)], dead_letters.indices(letters))
+        ranges = tuple(piece.ranges for piece in pieces)
+        return Written(
+            ranges,
+            tuple(letter.index for letter in letters),
+            batch.cursor,
+            tuple(letter.index for letter in refused),
+        )
+
+    def _write_rows(self, batch: Batch) -> tuple[Sequence[Piece], Sequence[DeadLetter]]:
+        source = self._space if self._space.computable else None
+        path = part_path(self._folder.results, batch.number)
+        written, refused = write_what_can_be(path, batch.pieces, self._spec.names, source)
+        for _, reason in refused:
+            log.warning("a result cannot be stored in the table: %s", reason)
+        return written, tuple(letters_of(refused, self._spec, source))
 
     def commit(self, written: Written) -> None:
         """Loop side: the ledger learns what is on disk."""
+        self._admitted.refuse(written.refused)
         for ranges in written.ranges:
             self.ledger.settle_rows(ranges)
         for index in written.dead:
@@ -229,5 +246,7 @@ class Collector:
         parts = unify_parts(self._folder.results, self._spec.names)
         merged = statistics.merge_all(part.statistics for part in parts)
         figures = {name: found.as_json() for name, found in merged.items()}
+        for name, told in statistics.of_mixed(parts[0].schema).items() if parts else ():
+            figures[name]["mixed"] = told
         self._folder.update(statistics=figures)
         return figures

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 from pyroaring import BitMap64
@@ -29,6 +29,10 @@ ROW_GROUP_ROWS = 1 << 17  # written as fast as larger ones, with less memory
 _INDICES_KEY = b"ttg.indices"
 _STATISTICS_KEY = b"ttg.statistics"
 _NOT_DESCRIBED = {INDEX.name, "attempt", "worker"}
+
+
+class Unwritable(Exception):
+    """Some of the rows cannot become part of a Parquet file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +80,26 @@ def write_part(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], indice
 
 
 def _write_file(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], indices: BitMap64) -> None:
-    found: dict[str, ColumnStatistics] = {}
     with open(path, "wb") as file:
+        write_table(file, schema, tables, indices)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_table(file: BinaryIO, schema: pa.Schema, tables: Iterable[pa.Table], indices: BitMap64) -> None:
+    """Write ``tables`` and the footer of a part. :class:`Unwritable` when Parquet, not the disk, refuses."""
+    found: dict[str, ColumnStatistics] = {}
+    try:
         with pq.ParquetWriter(file, schema, **layout(schema)) as writer:
             for table in tables:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
                 found = statistics.merge_all([found, _described(table)])
             footer = {_INDICES_KEY: bitmap_to_text(indices), _STATISTICS_KEY: statistics.to_text(found)}
             writer.add_key_value_metadata(footer)
-        file.flush()
-        os.fsync(file.fileno())
+    except (pa.ArrowException, ValueError, TypeError, LookupError, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Arrow calls much an OSError that is none
+            raise
+        raise Unwritable(f"{type(error).__name__}: {error}") from error
 
 
 def layout(schema: pa.Schema) -> dict[str, Any]:

@@ -55,18 +55,18 @@ Type = Union[Scalar, List, Record, Mixed]  # noqa: UP007 - the classes above ref
 NULL = Scalar("null")
 
 # The types of a family from narrow to wide. What ends in ":wide", bigint and number are stored as text.
-_CHAINS = (
-    ("bool",),
-    ("complex64", "complex128"),
-    ("text", "text:wide"),
-    ("bytes",),
-    ("date",),
-    ("datetime:us", "datetime:ns", "datetime:wide"),
-    ("utc:us", "utc:ns", "utc:wide"),
-    ("time", "time:wide"),
-    ("timedelta:us", "timedelta:ns", "timedelta:wide"),
-)
-_RANKS = {name: (chain[0].partition(":")[0], rank) for chain in _CHAINS for rank, name in enumerate(chain)}
+_CHAINS = {
+    "bool": ("bool",),
+    "complex": ("complex64", "complex128"),
+    "text": ("text", "text:wide"),
+    "bytes": ("bytes",),
+    "date": ("date",),
+    "datetime": ("datetime:us", "datetime:ns", "datetime:wide"),
+    "utc": ("utc:us", "utc:ns", "utc:wide"),
+    "time": ("time", "time:wide"),
+    "timedelta": ("timedelta:us", "timedelta:ns", "timedelta:wide"),
+}
+_RANKS = {name: (family, rank) for family, chain in _CHAINS.items() for rank, name in enumerate(chain)}
 _SIGNED = ("int8", "int16", "int32", "int64")
 _UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 _INTEGERS = (*_SIGNED, *_UNSIGNED, "bigint")

@@ -81,6 +81,14 @@ class Ledger:
         self._dead_count += 1
         return True
 
+    def refuse(self, indices: Iterable[int]) -> None:
+        """Make done indices dead: their rows came, and cannot be stored."""
+        refused = self._done & BitMap64(indices)
+        self._done -= refused
+        self._dead |= refused
+        self._done_count -= len(refused)
+        self._dead_count += len(refused)
+
     def retry_dead(self, indices: Iterable[int]) -> int:
         """Make dead indices missing again, so that they can be tried again; returns how many of them were dead."""
         retried = self._dead & BitMap64(indices)

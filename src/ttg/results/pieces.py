@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from pyroaring import BitMap64
 from ttg.messages import Ranges, ResultHeader, split_ranges
 from ttg.messages.parameters import storable
 from ttg.results.arrow import pa
-from ttg.results.dataset import ROW_GROUP_ROWS, write_part
+from ttg.results.dataset import ROW_GROUP_ROWS
 from ttg.results.encode import PARAMETER_PREFIX, SECONDS, column_of
 from ttg.results.schema import (
     INDEX,
@@ -30,6 +29,7 @@ from ttg.results.schema import (
 )
 
 Columns = dict[str, tuple[pa.Field, Any]]
+Write = Callable[[pa.Schema, Iterable[pa.Table], BitMap64], None]
 Source = Any  # a space whose ``arrays(indices)`` gives the parameters
 
 
@@ -104,17 +104,17 @@ def settled_by(pieces: Iterable[Piece]) -> BitMap64:
 # ---------------------------------------------------------------------------------------------- writing a part
 
 
-def write_rows(path: Path, pieces: Iterable[Piece], names: Sequence[str], source: Source | None) -> None:
-    """Write ``pieces`` as one part, about in the order of their indices. Without ``source`` the parameters are taken
-    from the batches. Raises ``StorageError``."""
+def write_rows(write: Write, pieces: Iterable[Piece], names: Sequence[str], source: Source | None) -> None:
+    """``write`` one table of ``pieces``, about in the order of their indices. Without ``source`` the parameters are
+    taken from the batches."""
     ordered = sorted(pieces, key=lambda piece: piece.ranges[0])
     shapes = {id(piece.fields): [field for _, field in piece.fields] for piece in ordered}
     results = merge_fields(shapes.values())
-    retyping(lambda wider: _write(path, ordered, results, names, source, wider))
+    retyping(lambda wider: _write(write, ordered, results, names, source, wider))
 
 
 def _write(
-    path: Path,
+    write: Write,
     pieces: Sequence[Piece],
     results: Sequence[pa.Field],
     names: Sequence[str],
@@ -126,7 +126,7 @@ def _write(
     fields = [wider.get(field.name, field) for field in (*(field for field, _ in first.values()), *results)]
     schema = pa.schema([INDEX, *fields, *TRAILING])
     tables = (_table(part, part.parameters(names, source), schema) for part in _slices(pieces))
-    write_part(path, schema, tables, settled_by(pieces))
+    write(schema, tables, settled_by(pieces))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from ttg.results.rewrite import merged_schema
 from ttg.results.schema import INDEX, Retype, conform
 
 WINDOW_ROWS = 1 << 18
+WINDOW_BYTES = 128 << 20
 ORDERED_COPIES = 2  # what is taken in another order is a copy
 
 Indices = Iterable[int | range] | int
@@ -46,10 +47,12 @@ class Selection:
         return len(self.indices)
 
     def windows(self) -> Iterator[pa.Table]:
-        """The rows, in tables of at most ``WINDOW_ROWS`` rows; each is read when it is asked for, but for an order."""
+        """The rows, in tables of at most ``WINDOW_ROWS`` rows and about ``WINDOW_BYTES``; each is read when it is asked
+        for, but for an order."""
         if self.order is not None:
             return self._ordered(self.order)
-        return (_window(self.parts, self.schema, window) for window in _windows(self.indices))
+        rows = _window_rows(self.parts)
+        return (_window(self.parts, self.schema, window) for window in _windows(self.indices, rows))
 
     def gathered(self, copies: int = 1) -> pa.Table:
         """All rows in one table. ``InputError`` when ``copies`` of it need more memory than there is: the first window
@@ -206,18 +209,27 @@ def _expect_room(chosen: Selection, needed: float) -> None:
 # ---------------------------------------------------------------------------------------------- reading
 
 
-def _windows(wanted: BitMap64) -> Iterator[BitMap64]:
-    """The wanted rows in stretches of at most ``WINDOW_ROWS``."""
+def _window_rows(parts: Sequence[Part]) -> int:
+    """How many rows take no more memory than is meant for a window, by what they take on disk."""
+    stored = sum(part.path.stat().st_size for part in parts)
+    rows = sum(part.rows for part in parts)
+    return max(1, min(WINDOW_ROWS, WINDOW_BYTES * rows // max(stored, 1)))
+
+
+def _windows(wanted: BitMap64, rows: int) -> Iterator[BitMap64]:
+    """The wanted rows in stretches of at most ``rows``."""
     count = len(wanted)
-    for position in range(0, count, WINDOW_ROWS):
-        last = wanted[min(position + WINDOW_ROWS, count) - 1]
+    for position in range(0, count, rows):
+        last = wanted[min(position + rows, count) - 1]
         yield wanted & BitMap64(range(wanted[position], last + 1))
 
 
 def _window(parts: Sequence[Part], schema: pa.Schema, window: BitMap64) -> pa.Table:
     """The rows of one stretch, ordered by index, with the columns of ``schema``."""
     full = schema if INDEX.name in schema.names else pa.schema([INDEX, *schema])
-    found = [_rows_of(part, full, here) for part in parts if (here := window & part.indices)]
+    shares = [(part, here) for part in parts if (here := window & part.indices)]
+    shares.sort(key=lambda share: share[1].min())  # then there is often nothing left to put in order
+    found = [_rows_of(part, full, here) for part, here in shares]
     rows = pa.concat_tables(found).unify_dictionaries()
     indices = rows[INDEX.name].to_numpy()
     if np.any(indices[1:] < indices[:-1]):

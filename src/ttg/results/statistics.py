@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 from ttg.results.arrow import pa
+from ttg.results.kinds import mixed_part, type_of_field, words
 
 Number = int | float
 
@@ -73,6 +74,17 @@ def _of_arrow(values: pa.Array | pa.ChunkedArray) -> tuple[Number, Number, Numbe
 def _is_wide(count: int, lowest: Number, highest: Number) -> bool:
     """Whether a sum of integers might overflow 64 bit: then it is a float."""
     return count * max(abs(lowest), abs(highest)) >= 1 << 63
+
+
+def _mixed_words(field: pa.Field) -> str:
+    found = mixed_part(type_of_field(field))
+    return words(found) if found else ""
+
+
+def of_mixed(schema: pa.Schema) -> dict[str, str]:
+    """What columns hold that hold values of several kinds, in words, by name."""
+    found = {field.name: _mixed_words(field) for field in schema}
+    return {name: told for name, told in found.items() if told}
 
 
 def merge_all(parts: Iterable[Mapping[str, ColumnStatistics]]) -> dict[str, ColumnStatistics]:

@@ -27,6 +27,8 @@ from ttg.space.codec import enums_of
 
 if TYPE_CHECKING:
     import pandas
+    import xarray
+    from numpy.typing import NDArray
 
     from ttg.results.reading import Dataset, Indices, RecordBatch, Table
     from ttg.results.sql import Answer
@@ -75,6 +77,23 @@ class Run:
         from ttg.results import reading
 
         return reading.dataframe(self.folder, columns, indices)
+
+    def array(self, column: str = "result", indices: Indices | None = None) -> NDArray[Any]:
+        """A column of numbers, or of arrays of one shape, as one NumPy array: (rows, …), ordered by index.
+
+        There is a row for each index that has a result (``run.array("index")`` says which); what is null or masked is
+        masked. ``InputError`` for anything but numbers, and for arrays of different shapes.
+        """
+        from ttg.results import arrays
+
+        return arrays.array(self.folder, column, indices)
+
+    def to_xarray(self, columns: list[str] | None = None) -> xarray.Dataset:
+        """The results (or ``columns``) over the axes of the grid, which are the dimensions, by name (needs
+        ``pip install ttg-compute[xarray]``). Where there is no result: NaN, or ``None``."""
+        from ttg.results import arrays
+
+        return arrays.to_xarray(self.folder, columns)
 
     def batches(
         self, columns: list[str] | None = None, indices: Indices | None = None, *, rows: int = BATCH_ROWS

@@ -127,7 +127,9 @@ class Finished:
 
     def _result_columns(self) -> list[tuple[str, dict[str, Any]]]:
         own = {"index", "seconds", "attempt", "worker", *self.parameters}
-        return [(name, column) for name, column in self.statistics.items() if name not in own and "mean" in column][:8]
+        columns = self.statistics.items()
+        results = [(name, column) for name, column in columns if name not in own and "mean" in column]
+        return [*results[:8], *((name, column) for name, column in columns if "mixed" in column)]
 
 
 def counts(folder: RunFolder) -> tuple[int, int]:
@@ -142,6 +144,8 @@ def counts(folder: RunFolder) -> tuple[int, int]:
 
 def _described(column: dict[str, Any]) -> str:
     shown = {name: column[name] for name in ("min", "mean", "max") if column.get(name) is not None}
+    if "mixed" in column:
+        return f"mixed: {column['mixed']}"
     return ", ".join(f"{name} {value:.6g}" for name, value in shown.items())
 
 
