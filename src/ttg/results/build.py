@@ -35,7 +35,7 @@ import numpy as np
 from ttg.results.arrow import pa
 from ttg.results.cells import cell_of
 from ttg.results.convert import Typed, cells, lists, merged, records
-from ttg.results.kinds import DECIMAL_DIGITS, NULL, List, Scalar, Type, arrow_type, joined, mixed
+from ttg.results.kinds import DECIMAL_DIGITS, NULL, List, Scalar, Type, arrow_type, family, joined, mixed
 from ttg.results.ndarrays import aware_datetimes, column_of_ndarray, durations, naive_datetimes
 from ttg.results.values import as_float, conformed, values_of
 
@@ -50,13 +50,18 @@ class Unstorable(TypeError):
     """A value that cannot become part of a column."""
 
 
-def build(values: Sequence[Any], depth: int = 0) -> Typed:
-    """The type of a column of ``values``, and the column. One of :data:`REFUSALS` when a value is none of a table."""
-    kinds = set(map(type, values))
+def build(values: Sequence[Any], depth: int = 0, kinds: set[type] | None = None) -> Typed:
+    """The type of a column of ``values``, and the column. One of :data:`REFUSALS` when a value is none of a table.
+    ``kinds`` are the values' types, where they are known already."""
+    kinds = kinds or set(map(type, values))
     families = set(map(family_of_kind, kinds))
     if "null" in families and not kinds <= _ORDINARY:
         values, kinds = _without_foreign_nulls(values)
-    if "list" in families and any(isinstance(value, np.ndarray) and not value.ndim for value in values):
+    if (
+        "list" in families
+        and any(issubclass(kind, np.ndarray) for kind in kinds)
+        and any(isinstance(value, np.ndarray) and not value.ndim for value in values)
+    ):
         return build([_without_dimension(value) for value in values], depth)
     families.discard("null")
     if not families:
@@ -96,9 +101,9 @@ def family_of_kind(kind: Any) -> str:
         return "null"
     if kind is np.void:
         return "record"
-    for family, members in _FAMILIES:
+    for name, members in _FAMILIES:
         if issubclass(kind, members):
-            return "record" if family == "list" and hasattr(kind, "_fields") else family
+            return "record" if name == "list" and hasattr(kind, "_fields") else name
     if fields_reader(kind):
         return "record"
     raise Unstorable(_REMEDIES.get(kind.__name__, "") or _refusal(kind))
@@ -166,8 +171,9 @@ def _mixed(values: Sequence[Any], depth: int) -> Typed:
     texts: list[str | None] = [None] * len(values)
     for name, places in groups.items():
         inner, array = built[name]
+        branch = next(found for found in kind.branches if family(found) == family(inner))
         for place, value in zip(places, values_of(array, inner), strict=True):
-            texts[place] = cell_of(conformed(value, kind))
+            texts[place] = cell_of(value if inner == branch else conformed(value, branch))
     return kind, pa.array(texts, pa.string())
 
 
@@ -214,16 +220,18 @@ def _lists(values: Sequence[Any], kinds: set[type], depth: int) -> Typed:
     """Arrays of one dtype and number of dimensions become a column without a look at their items."""
     if not any(issubclass(kind, np.ndarray) for kind in kinds):
         return _plain_lists(values, depth)
+    if kinds == {np.ndarray} and len({(value.dtype, value.ndim) for value in values}) == 1:
+        return _arrays(values, depth)
+    keys = [(value.dtype, value.ndim) if isinstance(value, np.ndarray) else None for value in values]
     groups: dict[Any, list[int]] = {}
-    for place, value in enumerate(values):
+    for place, (key, value) in enumerate(zip(keys, values, strict=True)):
         if value is not None:
-            key = (value.dtype, value.ndim) if isinstance(value, np.ndarray) else None
             groups.setdefault(key, []).append(place)
     columns = []
     for key, places in groups.items():
         group = [values[place] for place in places]
         columns.append((places, _plain_lists(group, depth) if key is None else _arrays(group, depth)))
-    return columns[0][1] if len(columns) == 1 and len(columns[0][0]) == len(values) else merged(len(values), columns)
+    return merged(len(values), columns)
 
 
 def _plain_lists(values: Sequence[Any], depth: int) -> Typed:
@@ -241,9 +249,13 @@ def _arrays(values: Sequence[Any], depth: int) -> Typed:
     first = values[0]
     if first.dtype.kind == "O":
         return _plain_lists([[*value] for value in values], depth)
-    masked = any(isinstance(value, np.ma.MaskedArray) for value in values)
-    join_all = np.ma.concatenate if masked else np.concatenate
-    flat = first.reshape(-1) if len(values) == 1 else join_all([value.reshape(-1) for value in values])
+    join_all = np.ma.concatenate if any(isinstance(value, np.ma.MaskedArray) for value in values) else np.concatenate
+    shapes = {value.shape for value in values}
+    if len(shapes) == 1:
+        whole = first[None] if len(values) == 1 else join_all(values).reshape(len(values), *first.shape)
+        if found := column_of_ndarray(whole):
+            return found
+    flat = join_all([value.reshape(-1) for value in values])
     kind, array = column_of_ndarray(flat) or build(flat.tolist(), depth + 1)
     for axis in range(first.ndim - 1, -1, -1):
         # How many lists each array has at this level, and how long these are.
@@ -290,11 +302,11 @@ _PLAIN_NUMBERS = {int, float, type(None)}
 
 def _numbers(values: Sequence[Any], kinds: Kinds) -> Typed:
     if not kinds <= _PLAIN_NUMBERS:
-        found, array = _plain_numbers([_plain_number(value) for value in values])
+        found, array = _plain_numbers([_plain_number(value) for value in values], None)
         declared = joined(_declared(kind) for kind in kinds if kind is not type(None))
         narrower = found in (Scalar("int64"), Scalar("float64")) and declared != NULL
         return (declared, array.cast(arrow_type(declared))) if narrower else (found, array)
-    return _plain_numbers(values)
+    return _plain_numbers(values, kinds)
 
 
 def _plain_number(value: Any) -> Any:
@@ -314,13 +326,16 @@ def _declared(kind: type) -> Type:
     return Scalar(name if name not in ("uint64", "longlong", "ulonglong") else "int64")
 
 
-def _plain_numbers(values: Sequence[Any]) -> Typed:
-    kinds = set(map(type, values)) - {type(None)}
+def _plain_numbers(values: Sequence[Any], kinds: Kinds | None) -> Typed:
+    kinds = (kinds or set(map(type, values))) - {type(None)}
     if kinds == {float}:
         return Scalar("float64"), pa.array(values, pa.float64())
     if kinds == {int}:
         return _integers(values)
-    floats = [None if value is None else as_float(value) for value in values]
+    try:
+        return Scalar("float64"), pa.array(values, pa.float64())  # which refuses integers of more than 53 bits
+    except (OverflowError, pa.ArrowInvalid):
+        floats = [None if value is None else as_float(value) for value in values]
     if any(isinstance(value, int) for value in floats):
         return Scalar("number"), cells(floats, Scalar("number"))
     return Scalar("float64"), pa.array(floats, pa.float64())
@@ -336,6 +351,8 @@ def _integers(values: Sequence[Any]) -> Typed:
 
 
 def _bools(values: Sequence[Any], kinds: Kinds) -> Typed:
+    if kinds <= {bool, type(None)}:
+        return Scalar("bool"), pa.array(values, pa.bool_())
     return Scalar("bool"), pa.array([None if value is None else bool(value) for value in values], pa.bool_())
 
 

@@ -25,7 +25,7 @@ def cell_of(value: Any) -> str | None:
         return None
     if isinstance(value, str) and not _could_be_json(value) and _is_unicode(value):
         return value
-    text = json.dumps(value if type(value) in _AS_THEY_ARE else _jsonable(value), ensure_ascii=False)
+    text = _encode(value if type(value) in _AS_THEY_ARE else _jsonable(value))
     return text if _is_unicode(text) else json.dumps(_jsonable(value))
 
 
@@ -39,6 +39,7 @@ def value_of(text: str | None) -> Any:
         return text
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _AS_THEY_ARE = {str, int, float, bool}
 
 

@@ -94,9 +94,10 @@ def _columns_of_rows(values: Sequence[Any]) -> list[Column]:
     array = _plain_numbers(values)
     if array is not None:
         return [(pa.field(RESULT, array.type), array)]
-    readers = {kind: reader for kind in set(map(type, values)) if (reader := fields_reader(kind))}
+    kinds = set(map(type, values))
+    readers = {kind: reader for kind in kinds if (reader := fields_reader(kind))}
     if not readers:
-        return [column_of(RESULT, values)]
+        return [column_of(RESULT, values, kinds)]
     return _columns_of_records([_record(value, readers.get(type(value))) for value in values])
 
 
@@ -153,11 +154,12 @@ def _field_name(name: str) -> str:
 # ---------------------------------------------------------------------------------------------- one column
 
 
-def column_of(name: str, values: Any) -> Column:
-    """A field and its array from a list or a NumPy array. Raises :class:`Unencodable`, listing every culprit."""
+def column_of(name: str, values: Any, kinds: set[type] | None = None) -> Column:
+    """A field and its array from a list (``kinds``: of these types) or a NumPy array. Raises :class:`Unencodable`,
+    listing every culprit."""
     try:
         found = column_of_ndarray(values) if isinstance(values, np.ndarray) and len(values) else None
-        kind, array = found or build(values.tolist() if isinstance(values, np.ndarray) else values)
+        kind, array = found or build(values.tolist() if isinstance(values, np.ndarray) else values, 0, kinds)
     except REFUSALS as error:
         raise Unencodable(
             _culprits(values) or [(position, _words(error)) for position in range(len(values))]

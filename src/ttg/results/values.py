@@ -6,6 +6,7 @@ import datetime
 import decimal
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -95,14 +96,21 @@ def conformed(value: Any, kind: Type) -> Any:
     if isinstance(kind, Record):
         return {name: conformed(value.get(name), inner) for name, inner in kind.fields}
     if isinstance(kind, Mixed):
-        branch = next((branch for branch in kind.branches if family(branch) == family_of(value)), None)
+        branch = _branch(kind, family_of(value))
         return value if branch is None else conformed(value, branch)
     adapt = _ADAPT.get(kind.name)
     return adapt(value) if adapt else value
 
 
+@lru_cache(maxsize=1024)
+def _branch(kind: Mixed, name: str) -> Type | None:
+    return next((branch for branch in kind.branches if family(branch) == name), None)
+
+
 def family_of(value: Any) -> str:
     """The family of a value that :func:`values_of` gives."""
+    if type(value) in _FREQUENT:
+        return _FREQUENT[type(value)]
     if isinstance(value, datetime.datetime):
         return "datetime" if value.tzinfo is None else "utc"
     return next((name for kinds, name in _FAMILIES if isinstance(value, kinds)), "record")
@@ -179,6 +187,7 @@ _ADAPT: dict[str, Callable[[Any], Any]] = {
     "timedelta:ns": _with_nanoseconds("m"),
     "timedelta:wide": _without_nanoseconds("m"),
 }
+_FREQUENT: dict[type, str] = {str: "text", float: "number", int: "number", bool: "bool"}
 _FAMILIES: tuple[tuple[Any, str], ...] = (
     (bool, "bool"),
     ((int, float), "number"),
