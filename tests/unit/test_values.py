@@ -28,6 +28,7 @@ from ttg.results.kinds import NULL, List, Mixed, Record, Scalar, Type, join, typ
 from ttg.results.schema import result_column
 from ttg.worker.execution import Execution
 from ttg.worker.loading import Pace
+from ttg.worker.surroundings import Surroundings
 
 # ---------------------------------------------------------------------------------------------- the lattice
 
@@ -120,6 +121,8 @@ class Returned:
     def __init__(self, returned: Sequence[Any], vectorized: bool) -> None:
         self.spec = spec_of(len(returned))
         self.pace = Pace()
+        self.surroundings = Surroundings()
+        self.one_by_one = False
         self.function = self._columns if vectorized else returned.__getitem__
         self._returned = returned
 

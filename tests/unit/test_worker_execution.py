@@ -235,3 +235,36 @@ def test_range_arithmetic(indices: set[int], data: st.DataObject) -> None:
     for position, index in enumerate(sorted(indices)):
         assert index_at(ranges, position) == index
         assert positions_of(ranges, index, index + 1) == slice(position, position + 1)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize(
+    "wrap", [lambda buffer: buffer, lambda buffer: {"result": buffer}, lambda buffer: (buffer, 1), list], ids=range(4)
+)
+def test_a_function_may_return_the_same_array_each_time(wrap: Callable[[Any], Any], slow: bool) -> None:
+    buffer = np.zeros(1)
+
+    def function(i: int) -> Any:
+        buffer[0] = i
+        return wrap(buffer)
+
+    pace = slow_pace() if slow else Pace()
+    _, values = execute(function, task_of((0, 100)), pace=pace)
+    assert str(values) == str(
+        {
+            index: execute(lambda i: wrap(np.array([float(i)])), task_of((index, index + 1)))[1][index]
+            for index in range(100)
+        }
+    )
+
+
+@pytest.mark.parametrize("late", [1, 9, 50])
+def test_also_when_that_is_seen_late(late: int) -> None:
+    buffer = [0]
+
+    def function(i: int) -> Any:
+        buffer[0] = i
+        return buffer if i >= late else None
+
+    _, values = execute(function, task_of((0, 100)))
+    assert values == {index: [index] if index >= late else None for index in range(100)}

@@ -22,7 +22,7 @@ from ttg.worker.failures import failure_of, readable
 from ttg.worker.loading import Columns, Loaded
 from ttg.worker.marks import Marks
 from ttg.worker.protocol import Report
-from ttg.worker.scalars import ScalarResults
+from ttg.worker.scalars import ScalarResults, detached
 
 if TYPE_CHECKING:
     from ttg.worker.batches import Batches
@@ -97,7 +97,7 @@ class Execution:
         rows, timed, failed = self.results.count, len(self.seconds), len(self.failures)
         began = perf_counter()
         taken = self._run_blocks(start, count)
-        if self._restore() and taken > 1:  # others may have seen it
+        if (self._restore() | self._detach(self.results.count - rows)) and taken > 1:  # others may have seen it
             self.results.keep(rows)
             del self.seconds[timed:], self.failures[failed:]
             taken = self._run_blocks(start, count)
@@ -128,6 +128,14 @@ class Execution:
         sys.stderr.write(f"ttg: a call changed {' and '.join(changed)}: each call starts from those of the run\n")
         return True
 
+    def _detach(self, count: int) -> bool:
+        """Whether calls of this run were found to return what later ones could change, for the first time."""
+        if self.work.pace.detaches or self.batches is not None or not self.values.may_change(count):
+            return False
+        self.work.pace.detaches = True
+        self.values.items[-1] = detached(self.values.items[-1])
+        return True
+
     def _run_block(self, start: int, count: int) -> int:
         if self.batches is not None:
             return self._call_batch(self.batches, start, count)
@@ -149,6 +157,8 @@ class Execution:
         before = len(values) + len(self.failures)
         self.marks.now = lambda: start + len(values) + len(self.failures) - before
         results = map(self.work.function, *columns)
+        if self.work.pace.detaches:
+            results = map(detached, results)
         while (position := len(values) + len(self.failures) - before) < count and not self._too_many_failures():
             try:
                 values.extend(results)
@@ -163,6 +173,7 @@ class Execution:
     def _call_timed(self, columns: Columns, start: int) -> int:
         """The same, with the time of each call."""
         self._fill_times()
+        detaches = self.work.pace.detaches
         taken, last = 0, start - 1
         self.marks.now = lambda: last + taken
         marks_each = self.work.pace.call_seconds > MARKED_CALL_SECONDS
@@ -171,7 +182,8 @@ class Execution:
                 self.marks.begin(self.task.run, last + taken, last + taken)
             began = perf_counter()
             try:
-                self.values.items.append(self.work.function(*arguments))
+                value = self.work.function(*arguments)
+                self.values.items.append(detached(value) if detaches else value)
                 self.seconds.append(perf_counter() - began)
             except BaseException as error:
                 self._fail(error, last + taken, perf_counter() - began)

@@ -29,10 +29,13 @@ Columns = Sequence[Sequence[Any]]
 
 @dataclass
 class Pace:
-    """How many parameters fill a slice, learned from the slices before; kept from one task of a run to the next."""
+    """How many parameters fill a slice, learned from the slices before; kept from one task of a run to the next.
+
+    ``detaches``: the function returns lists or arrays, which its next call might change; they are copied."""
 
     call_seconds: float = 0.0
     row_bytes: float = 8.0
+    detaches: bool = False
     _last: int = 0
 
     def next_size(self, room_bytes: float) -> int:

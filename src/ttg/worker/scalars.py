@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from operator import is_not
 from typing import Any
 
 from ttg.results.plain import Numbers
@@ -34,6 +36,11 @@ class ScalarResults:
         else:
             self._unpack()
 
+    def may_change(self, count: int) -> bool:
+        """Whether the ends of the last ``count`` items say that the function's next call could change them."""
+        ends = (self.items[-count], self.items[-1]) if 0 < count <= len(self.items) else ()
+        return any(type(value) not in _FIXED and detached(value) is not value for value in ends)
+
     def _unpack(self) -> None:
         self._packs = False
         if self._numbers.count:
@@ -53,6 +60,26 @@ class ScalarResults:
     def keep(self, rows: int) -> None:
         self._unpack()
         del self.items[rows:]
+
+
+_FIXED = {float, int, str, bool, bytes, type(None), complex}
+_BUFFERS = ("ndarray", "MaskedArray", "recarray", "bytearray")
+
+
+def detached(value: Any) -> Any:
+    """``value``, or a copy of it if it can change: a function may return the same list or array from each call."""
+    if type(value) in _FIXED:
+        return value
+    if isinstance(value, list):
+        return value.copy() if value and type(value[0]) in _FIXED else list(map(detached, value))
+    if type(value) is dict:
+        return {name: item if type(item) in _FIXED else detached(item) for name, item in value.items()}
+    if type(value) is tuple:
+        items = tuple(map(detached, value))
+        return items if any(map(is_not, items, value)) else value
+    if type(value).__name__ in _BUFFERS:
+        return value.copy()
+    return copy(value) if hasattr(value, "__dataclass_fields__") else value
 
 
 def rough_bytes(value: Any) -> int:
