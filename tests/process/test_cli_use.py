@@ -104,8 +104,8 @@ def test_quiet_still_says_that_parameters_failed(ttg: TtgRun, tmp_path: Path) ->
     assert ttg.said().count("\n") == 1
 
 
-def test_seeds_of_64_bits_can_be_results(ttg: TtgRun, tmp_path: Path) -> None:
-    (tmp_path / "f.py").write_text("def f(i, seed):\n    return seed\n")
+def test_integers_of_64_bits_can_be_results(ttg: TtgRun, tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text("def f(i, seed):\n    return seed << 31 | i\n")
     ttg.start("run", f"{tmp_path / 'f.py'}:f", "i=range(0,9)", *ONE, "--out", str(ttg.folder))
     assert ttg.wait() == 0, ttg.said()
     assert ttg.info()["statistics"]["result"]["max"] > 1 << 53

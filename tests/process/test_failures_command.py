@@ -17,6 +17,7 @@ from runs import TtgRun, apply_oracle, eventually
 from servers import RedisServer, ask, valkey_program
 from ttg.messages import RunEnded, RunRecord, RunStatus, WorkerHeartbeat
 from ttg.run.cancel import Participants
+from ttg.seeds import seed_for
 
 WORKLOADS = str(Path(__file__).with_name("failing_workloads.py"))
 SIZE = 300
@@ -52,6 +53,8 @@ def test_they_are_listed_grouped_shown_and_exported(fragile: TtgRun, tmp_path: P
     assert [(group["count"], group["error"]) for group in groups] == [(6, "ValueError"), (3, "KeyError")]
     code, said = ttg_says(fragile, "failed", "show", "57")
     assert "odd one: 57" in said
+    assert f"seed         {seed_for(0, 57)}\n" in said
+    assert "`ttg call " in said
     assert "failing_workloads.py" in said
     assert said.endswith("it printed, to standard output and standard error:\nlooking at 57\n")
     code, said = ttg_says(fragile, "logs", "last", "57")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
+from types import SimpleNamespace
+from typing import Any
 
-from ttg.messages import DeadLetter, Failure, Ranges, ResultHeader, indices_of, ranges_of
+from ttg.messages import DeadLetter, Failure, Ranges, ResultHeader, Task, encode, indices_of, ranges_of
 from ttg.planner import Planner
-from ttg.run.window import Window
+from ttg.run.submission import TASK_BYTES, Submission
+from ttg.run.window import PIECE, Window
+from ttg.space import rows, space_to_json
+from ttg.spec import FunctionRef, RunSpec
 
 
 class Missing:
@@ -121,3 +127,18 @@ def test_starting_over_makes_room_for_all_that_the_window_allows() -> None:
     wide.start_over()
     assert wide.in_flight == 0
     assert len(wide.cut(slots=1, left=10**6)) == wide.planner.window(1)
+
+
+def test_rows_too_large_for_one_message_are_pieces_of_one_chunk() -> None:
+    space = rows([{"i": i, "text": "x" * (1 << 20 if i % 3 else 10)} for i in range(30)])
+    spec = RunSpec("r", FunctionRef("module", "m", "f"), space_to_json(space), len(space), space.names)
+    nobody: Any = SimpleNamespace(missing=None)
+
+    async def made() -> list[Task]:
+        return Submission(spec, space, nobody, nobody, nobody, lambda: 1, None)._tasks("7", ((0, 12), (15, 30)))
+
+    tasks = asyncio.run(made())
+    assert [index for task in tasks for index in indices_of(task.ranges)] == [*range(12), *range(15, 30)]
+    assert all(len(encode(task)) <= TASK_BYTES for task in tasks)
+    assert len(tasks) == len({task.id for task in tasks}) <= 12
+    assert {PIECE.split(task.id, maxsplit=1)[0] for task in tasks} == {"7"}

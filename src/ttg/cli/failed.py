@@ -59,6 +59,7 @@ def _index(text: str) -> int:
 
 def _story(folder: RunFolder, index: int, *, as_json: bool) -> str:
     from ttg.results.dead_letters import dead_letters
+    from ttg.seeds import seeds
 
     letter = next((letter for letter in dead_letters(folder) if letter["index"] == index), None)
     if letter is None:
@@ -66,18 +67,21 @@ def _story(folder: RunFolder, index: int, *, as_json: bool) -> str:
             f"parameter {index} of run {folder.spec.run} is no dead letter: `ttg failed` lists them, "
             f"`ttg logs {folder.spec.run} {index}` shows what it printed"
         )
-    return json.dumps(letter) if as_json else _told(letter)
+    letter |= {"seed": seeds(folder.spec.seed, index, index + 1, wide=folder.spec.wide_seeds)[0]}
+    return json.dumps(letter) if as_json else _told(letter, folder.spec.run)
 
 
-def _told(letter: Mapping[str, Any]) -> str:
+def _told(letter: Mapping[str, Any], run: str) -> str:
     facts = {
         "parameters": json.dumps(letter["parameters"]),
+        "seed": letter["seed"],
         "error": f"{letter['error']}: {letter['message']}",
         "place": letter["place"],
         "attempts": letter["attempts"],
         "worker": letter["worker"],
         "exit code": letter["exit_code"],
         "peak memory": f"{letter['peak_memory_bytes'] >> 20} MiB" if letter["peak_memory_bytes"] else None,
+        "try it here": f"`ttg call {run} {letter['index']}`",
     }
     lines = [f"{name:<12} {value}" for name, value in facts.items() if value not in (None, "")]
     if letter["traceback"]:
