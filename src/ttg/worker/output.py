@@ -61,9 +61,8 @@ class ChildOutput:
     """The output of one child: bytes come in, lines go to the log. ``label`` is the slot's name there."""
 
     def __init__(self, label: str) -> None:
-        self._label = self._prefix = label
-        self._fields: dict[str, object] = {}
-        self._calls = range(0)
+        self._label = label
+        self._run, self._calls = "", range(0)
         self._text, self._fault = Excerpt(), Excerpt()
         self._rest = b""
         self._failed: dict[int, str] = {}
@@ -99,9 +98,7 @@ class ChildOutput:
         if about == FAILED:
             self._keep(int(first or 0))
         else:
-            self._calls = range(int(first), int(last or first) + 1) if first else range(0)
-            self._fields = _fields(about, self._calls)
-            self._prefix = f"{self._label} {about}{_named(self._calls)}".rstrip()
+            self._run, self._calls = about, range(int(first), int(last or first) + 1) if first else range(0)
         self._text.clear()
         self._fault.clear()
 
@@ -130,13 +127,15 @@ class ChildOutput:
             self._fault.add(text)
 
     def _log(self, lines: list[str]) -> None:
+        prefix = f"{self._label} {self._run}{_named(self._calls)}".rstrip()
+        fields = _fields(self._run, self._calls)
         for line in lines:
             line = line.rstrip("\r").rpartition("\r")[2]  # of a progress bar, what a terminal shows in the end
             for start in range(0, len(line) or 1, LINE_CHARACTERS):
                 more = " …" if start + LINE_CHARACTERS < len(line) else ""
-                text = f"{self._prefix}: {line[start : start + LINE_CHARACTERS].rstrip()}{more}"
+                text = f"{prefix}: {line[start : start + LINE_CHARACTERS].rstrip()}{more}"
                 # Not log.info(), which looks for its caller: a function may print a line per call.
-                log.handle(log.makeRecord(log.name, logging.INFO, "", 0, text, (), None, extra=self._fields))
+                log.handle(log.makeRecord(log.name, logging.INFO, "", 0, text, (), None, extra=fields))
 
 
 def _fields(run: str, calls: range) -> dict[str, object]:
