@@ -94,7 +94,7 @@ MEMORY = Kind("SIZE", partial(units.limited, units.size_bytes, "16M", ""), units
 UP_TO_A_MONTH = Kind("TIME", partial(units.limited, units.seconds, "", "720h"), units.time_text)
 QUANTITY = Kind("SIZE", units.text)  # Kubernetes reads it
 BOUND = Kind("N|%", units.bound)
-DIR = Kind("DIR", units.path)
+DIR = Kind("DIR", units.folder)
 ID = Kind("ID", units.run_id)
 URL = Kind("URL", _url)
 ADDRESS = Kind("ADDRESS", units.text)
@@ -323,7 +323,8 @@ def unknown(where: str, name: str, names: Iterable[str]) -> str:
             return f"{called} does not go with {where}: {option.instead or f'it is for {places}'}"
     names = list(names)
     close = _alike(name, names)
-    advice = f": did you mean {' or '.join(close)}?" if close else f"; it has {', '.join(names)}"
+    known = ", ".join(names) if len(names) < 12 or where.endswith("()") else f"what `{where} --help` lists"
+    advice = f": did you mean {' or '.join(close)}?" if close else f"; it has {known}"
     return f"{where} has no option {name}{advice}"
 
 

@@ -92,7 +92,11 @@ def check_url(url: str) -> str:
     scheme = urlsplit(url).scheme
     if scheme not in SCHEMES:
         expected = "redis://, rediss://, unix://, amqp:// or amqps://"
-        raise SettingsError(f"expected a broker URL that starts with {expected}, got {BrokerConfig(url).masked_url!r}")
+        scheme = "amqp" if url.endswith(("5672", "5671")) else "redis"
+        meant = "" if "://" in url else f": did you mean {scheme}://{BrokerConfig(url).masked_url}?"
+        raise SettingsError(
+            f"expected a broker URL that starts with {expected}, got {BrokerConfig(url).masked_url!r}{meant}"
+        )
     return url
 
 

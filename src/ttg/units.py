@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 SIZES = {
     f"{unit}{end}": 1 << 10 * power for power, unit in enumerate(("", "k", "m", "g", "t")) for end in ("", "b", "ib")
 }
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".pq", ".arrow", ".feather", ".xlsx", ".txt")
+"""Endings of files with tables, of which a folder is none."""
 TIMES = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -138,6 +140,14 @@ def text(value: Any) -> str:
 def path(value: Any) -> Path:
     """Where a file or folder is."""
     return Path(value)
+
+
+def folder(value: Any) -> Path:
+    """Where a folder is, or will be."""
+    place = Path(value)
+    if place.suffix.lower() in TABLES and not place.is_dir():
+        raise ValueError(f"expected a folder, got {str(value)!r}: `ttg results --out {value}` writes a file")
+    return place
 
 
 def run_id(value: Any) -> str:

@@ -96,6 +96,16 @@ def test_help_needs_no_broker_client_and_no_arrow() -> None:
     assert not {"pyarrow", "numpy", "pika", "hiredis", "msgspec", "asyncio"} & set(loaded)
 
 
+def test_what_was_printed_before_an_error_is_delivered(say: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text("def f(i):\n    return 1 // i\n")
+    code, said = say("run", "f.py:f", "i=0,1", "--retries", "0", *ONE, "--json")
+    assert code == 5
+    assert '"dead": 1' in said
+    code, said = say("cleanup", "last")
+    assert code == 2
+    assert "to remove: run folder" in said
+
+
 def test_quiet_still_says_that_parameters_failed(ttg: TtgRun, tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("def f(i):\n    return 1 // i\n")
     ttg.start("run", f"{tmp_path / 'f.py'}:f", "i=0,1", "--retries", "0", *ONE, "--out", str(ttg.folder), "-q")

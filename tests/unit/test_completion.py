@@ -87,6 +87,9 @@ def test_a_shell_takes_its_script(folder: Path, shell: str, said: str) -> None:
         (["run", "f.py:f", "-workers", "3"], "ttg: ttg run has no option -workers: did you mean --workers?\n"),
         (["results", "--format", "xml"], "ttg results: --format: expected one of table, csv, json, jsonl, "),
         (["results", "--limit", "x"], "ttg results: --limit: expected a whole number, got 'x'"),
+        (["worker", "last"], "ttg worker: unexpected argument 'last': did you mean --run last?"),
+        (["results", "a", "b"], "ttg results: unexpected argument 'b' ("),
+        (["run", "f.py:f", "--temp", "1"], "ttg: ttg run has no option --temp; it has what `ttg run --help` lists"),
         (["monitor", "--watch", "0"], "ttg monitor: --watch: expected at least 1ms, got '0'"),
     ],
 )  # fmt: skip
@@ -97,6 +100,23 @@ def test_what_was_probably_meant(words: list[str], said: str, capsys: Said) -> N
     error = capsys.readouterr().err
     assert error.startswith(said)
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "sim.py:price", "data.csv"], "got 'data.csv': did you mean --params data.csv?"),
+        (["run", "sim.py:price", "spot", "1", "vol", "2"], "got 'spot': did you mean spot=1?"),
+        (["run", "sim.py:price", "spot=1", "vol"], "got 'vol': did you mean vol=1,2,3?"),
+        (["run", "sim.py:price", "spot=1", "--out", "t.csv"], "got 't.csv': `ttg results --out t.csv` writes"),
+        (["monitor", "--broker", "localhost:6379"], "got 'localhost:6379': did you mean redis://localhost:6379?"),
+        (["monitor", "--broker", "mq:5672"], "did you mean amqp://mq:5672?"),
+        (["monitor", "alpha-1"], "run alpha-1 has no embedded broker now: it is abandoned, `ttg status alpha-1` tells"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_says_what_does(words: list[str], said: str, capsys: Said) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_every_name_for_a_command_leads_to_one(capsys: Said) -> None:

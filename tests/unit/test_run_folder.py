@@ -84,6 +84,7 @@ def test_runs_are_found_by_id_prefix_path_and_last(tmp_path: Path) -> None:
     assert find_run("last", home).path == second.path
     assert find_run("alpha-1", home).path == first.path
     assert find_run(str(tmp_path / "a"), home).path == first.path
+    assert find_run(str(tmp_path / "a" / "results"), home).path == first.path
     with pytest.raises(InputError, match="alpha-1, alpha-2"):
         find_run("alp", home)
     with pytest.raises(InputError, match="did you mean alpha-1"):

@@ -218,6 +218,11 @@ def test_conditions_and_orders_on_the_command_line(run: Run, capfd: pytest.Captu
     assert "none of 30 rows meets the condition" in capfd.readouterr().err
 
 
+def test_an_empty_list_of_columns_is_no_request_for_all(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command(run, "--columns", "") == 2
+    assert "no column ''" in capfd.readouterr().err
+
+
 def test_a_table_of_dead_letters_only_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = Run(tmp_path / "r", 3)
     run.add((), dead=[0, 1, 2])

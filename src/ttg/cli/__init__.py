@@ -104,7 +104,8 @@ def command() -> NoReturn:
     except SystemExit as end:  # of argparse
         code = end.code if isinstance(end.code, int) else 0
     logging.shutdown()
-    os._exit(code or _delivered())
+    undelivered = _delivered()  # also what was printed before an error
+    os._exit(code or undelivered)
 
 
 def _delivered() -> int:

@@ -64,13 +64,18 @@ class Parser(argparse.ArgumentParser):
         words = self._joined(sys.argv[1:] if args is None else args)
         found, rest = super().parse_known_args(words, namespace)
         strange = [word for word in rest if word.startswith("-")]
+        takes_axes = any(action.dest == "axes" for action in self._actions)
         if strange:
             names = [name for name in self._option_string_actions if name.startswith("--")]
-            self.exit(2, f"ttg: {unknown(self.prog, strange[0].partition('=')[0], names)}\n")
-        if hasattr(found, "axes") and not strange:
+            said = unknown(self.prog, strange[0].partition("=")[0], names)
+            axis = " (an axis is written NAME=VALUES)" if takes_axes and "; it has" in said else ""
+            self.exit(2, f"ttg: {said}{axis}\n")
+        if takes_axes:
             found.axes += rest
-            rest = []
-        return found, rest
+        elif rest:
+            meant = f": did you mean --run {rest[0]}?" if "--run" in self._option_string_actions else ""
+            self.error(f"unexpected argument {rest[0]!r}{meant}")
+        return found, []
 
     def _joined(self, words: Iterable[str]) -> list[str]:
         """``--sort -value`` as ``--sort=-value``: what follows an option that takes a value is none itself, unless it
@@ -223,15 +228,15 @@ def broker_of_run(run: str, settings: Settings) -> tuple[RunFolder, str]:
     """A run of this machine and the embedded broker that serves it now; ``SettingsError`` when none does."""
     from ttg.brokers.embedded import url_of
     from ttg.errors import SettingsError
+    from ttg.messages import RunStatus
     from ttg.results.folder import find_run
 
     folder = find_run(run, settings.home)
     if url := url_of(folder.path):
         return folder, url
-    raise SettingsError(
-        f"run {folder.spec.run} has no embedded broker now: it is {folder.status.words}, or it uses "
-        "another broker: then give --broker URL"
-    )
+    run, words = folder.spec.run, folder.status.words
+    known = f"`ttg status {run}` tells about it" if folder.status is not RunStatus.ACTIVE else "it uses another one"
+    raise SettingsError(f"run {run} has no embedded broker now: it is {words}, {known}; or give --broker URL")
 
 
 def watched_broker(run: str | None, options: Options, settings: Settings) -> BrokerConfig:

@@ -121,7 +121,7 @@ def _selection(args: argparse.Namespace, folder: RunFolder, format: str) -> Rows
     from ttg.results.selection import select
     from ttg.run.replay import parse_indices
 
-    columns = [name.strip() for name in args.columns.split(",")] if args.columns else None
+    columns = [name.strip() for name in args.columns.split(",")] if args.columns is not None else None
     indices = None if args.index is None else parse_indices(args.index)
     limit = args.limit
     if limit is None and args.tail is None and format == "table" and not args.out:

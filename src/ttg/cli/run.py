@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
-from ttg.errors import FunctionError
+from ttg.errors import FunctionError, SettingsError
 from ttg.options import EntryPoint, Options, choose
+from ttg.units import TABLES
 
 if TYPE_CHECKING:
     from ttg.run.report import Finished
@@ -55,6 +57,7 @@ def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:
     from ttg.run.request import new_request
     from ttg.space.expressions import parse_space
 
+    _expect_axes(args.axes)
     settings = arguments.read_settings()
     space = parse_space(
         args.axes,
@@ -99,6 +102,17 @@ def _advice_on_columns(args: argparse.Namespace, chosen: Options, names: Sequenc
         return ""
     of_file = [name for name in names if name in signature.named and name not in _typed_names(args)]
     return f": --columns {','.join(of_file)} takes only those of {chosen.params}" if of_file else ""
+
+
+def _expect_axes(words: Sequence[str]) -> None:
+    """People who know other programs write a file's name, or ``x 1``."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if "=" in word:
+            continue
+        if Path(word).suffix.lower() in TABLES:
+            raise SettingsError(f"expected NAME=EXPRESSION, got {word!r}: did you mean --params {word}?")
+        value = following if following and "=" not in following else "1,2,3"
+        raise SettingsError(f"expected NAME=EXPRESSION, got {word!r}: did you mean {word}={value}?")
 
 
 def carry_out(request: RunRequest, chosen: Options) -> int:

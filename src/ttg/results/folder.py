@@ -314,8 +314,9 @@ def find_run(text: str | Path, home: Path) -> RunFolder:
     """The run that a person means: a path, ``last`` (of this folder), an id, or the beginning of exactly one id."""
     text = str(text)
     with contextlib.suppress(OSError, ValueError):  # what cannot be a path may still be an id
-        if (Path(text) / RUN_FILE).is_file():
-            return RunFolder.open(text)
+        for place in (Path(text), Path(text).parent):  # what a run says of its table is a folder in its own
+            if (place / RUN_FILE).is_file() and Path(text).exists():
+                return RunFolder.open(place)
     if text == "last":
         return _last_run(home)
     matches = list_runs(home, text)

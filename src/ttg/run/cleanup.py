@@ -117,9 +117,14 @@ def run_removal(folder: RunFolder, home: Path) -> Removal:
 
     done, dead = counts(folder)
     size = sum(file.lstat().st_size for name in RUN_ENTRIES for file in _files(folder.path / name))
-    letters = f", {dead:,} dead letters" if dead else ""
-    details = f"{folder.spec.run}: {folder.status.words}, {done:,} results{letters}, {size / 1e6:,.1f} MB"
+    held = f"{done:,} results" + (f", {dead:,} dead letters" if dead else "")
+    details = f"{folder.spec.run}: {folder.status.words}, {held}, {_size_text(size)}"
     return Removal(f"run folder {folder.path}", (details,), remove)
+
+
+def _size_text(size: int) -> str:
+    """Bytes, for people."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
 def _files(path: Path) -> list[Path]:
