@@ -114,7 +114,10 @@ def named_brokers(env: Mapping[str, str]) -> dict[str, str]:
 
 def _broker_url(env: Mapping[str, str]) -> str | None:
     if url := env.get("TTG_BROKER"):
-        return check_url(url)
+        try:
+            return check_url(url)
+        except SettingsError as error:
+            raise SettingsError(f"TTG_BROKER: {error}") from None
     backend = env.get("QUEUE_BACKEND")
     if not backend:
         return None

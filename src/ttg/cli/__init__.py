@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from ttg import __version__
 from ttg.cli import arguments
-from ttg.errors import TTGError
+from ttg.errors import InputError, TTGError
 from ttg.streams import guard_standard_streams
 
 EPILOG = """\
@@ -83,6 +83,8 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
+        if args.command not in ("help", "version"):
+            _expect_folder()
         code: int = args.call(args)
     except TTGError as error:
         print(f"ttg: {error}", file=sys.stderr)
@@ -93,6 +95,14 @@ def main(words: Sequence[str] | None = None) -> int:
         print("ttg: interrupted", file=sys.stderr)
         return 4
     return code
+
+
+def _expect_folder() -> None:
+    """A terminal may stand in a folder that somebody removed."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError("the current folder does not exist any more: change to one that does") from error
 
 
 def command() -> NoReturn:

@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
-        message = message.removeprefix("argument ")
+        message = message.removeprefix("argument ").replace("invalid float value: ", "expected a number, got ")
         self.exit(2, f"{self.prog}: {message} (`{self.prog} --help` shows what there is)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -181,4 +181,8 @@ def _pods(chosen: Options) -> list[Removal]:
 def _confirmed() -> bool:
     if not sys.stdin.isatty():
         raise SettingsError("cannot ask without a terminal: use --force to remove, or --dry-run to look")
-    return input("Remove all of this? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Remove all of this? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
