@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -95,6 +94,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Keeps indented lines as they are, and fits paragraphs into the terminal."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
+        import textwrap
+
         paragraphs = text.strip("\n").split("\n\n")
         return "\n\n".join(
             paragraph if "\n  " in f"\n{paragraph}" else textwrap.fill(paragraph, width) for paragraph in paragraphs

@@ -8,13 +8,15 @@ runs), argcomplete has scripts of its own for bash and zsh only.
 from __future__ import annotations
 
 import argparse
-import ast
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
+
+if TYPE_CHECKING:
+    import ast
 
 SHELLS = {
     "bash": """\
@@ -90,6 +92,8 @@ def _told(shell: str, typed: str, word: str, text: str) -> str:
 
 def words_of(line: str) -> list[str]:
     """The words after ``ttg`` of a line that is being typed; the last one is what stands before the cursor."""
+    import shlex
+
     for close in ("", "'", '"'):
         try:
             words = shlex.split(f"{line}\0{close}")
@@ -189,6 +193,8 @@ def _runs() -> list[Candidate]:
 
 
 def _functions(folder: Path) -> Iterator[Candidate]:
+    import ast
+
     for path in sorted(folder.glob("*.py")):
         for node in _definitions(path):
             if not node.name.startswith("_"):
@@ -206,6 +212,8 @@ def _axes(function: str) -> list[Candidate]:
 
 def _definitions(path: Path) -> Iterable[ast.FunctionDef]:
     """The functions of a file, if it can be read; nothing of it is executed."""
+    import ast
+
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
