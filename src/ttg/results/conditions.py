@@ -257,7 +257,8 @@ def _apply(node: ast.AST, operation: Callable[[], Any]) -> Any:
         return operation()
     except (pa.ArrowException, TypeError, AttributeError, OverflowError) as error:
         _, _, types = str(error).partition("no kernel matching input types ")
-        reason = f"not with types {types}" if types else str(error).partition("\n")[0]
+        text = ' (text, also that of mixed columns, is compared with text "in quotes")' if "string" in types else ""
+        reason = f"not with types {types}{text}" if types else str(error).partition("\n")[0]
         raise InputError(f"where: {_text(node)} cannot be computed: {reason}") from error
 
 
