@@ -217,7 +217,9 @@ class Options:
     slots: int = _execution({*ALL, EntryPoint.WORKER}, count(1, 1_000), "child processes per worker", 1)
     replace: bool = _execution(LOCAL, FLAG, "replace a local worker that died", True, instead=REPLACED)
     keep_results: int | None = _execution({*NEW, *AGAIN}, SIZE, KEPT, sent=True)
-    force: bool = _execution(AGAIN - {EntryPoint.RETRY}, FLAG, "go on even though the function changed", False)
+    force: bool = _execution(
+        AGAIN - {EntryPoint.RETRY}, FLAG, "go on even though the function, or a module it imports, changed", False
+    )
     retry_dead: tuple[int, ...] = _execution({EntryPoint.API_RESUME}, INDICES, "dead letters to try again", ())
 
     retries: int | None = _limit(

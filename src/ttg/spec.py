@@ -25,7 +25,9 @@ class FunctionRef(Message, frozen=True):
 
     ``file``: a path to a Python file; ``module``: a dotted module name; ``pickled``: cloudpickle bytes in ``blob``
     (base64), for functions that exist only in a notebook or a script, with ``signature`` an HMAC-SHA256 by the shared
-    secret (``TTG_SECRET``) or by the private key of an embedded broker. ``code`` is a fingerprint of the source.
+    secret (``TTG_SECRET``) or by one that only this user has, and ``python`` the version that made it. ``code`` is a
+    fingerprint of the source; ``helpers`` are those of the user's own modules that it imports, by name: a hash of the
+    bytes and one of the code (empty for a compiled module).
     """
 
     kind: str
@@ -34,6 +36,8 @@ class FunctionRef(Message, frozen=True):
     code: str = ""
     blob: str = ""
     signature: str = ""
+    python: str = ""
+    helpers: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.location}:{self.name}"
@@ -104,7 +108,7 @@ def decode_spec(data: bytes | msgspec.Raw) -> RunSpec:
 
 def fingerprint(spec: RunSpec) -> str:
     """SHA-256 over what decides the table: function, code, space and seed; not the policies, not the run id."""
-    parts = {
+    parts: dict[str, Any] = {
         "function": spec.function.name,
         "code": spec.function.code,
         "space": spec.space,
@@ -112,4 +116,6 @@ def fingerprint(spec: RunSpec) -> str:
         "seed": spec.seed,
         "vectorized": spec.vectorized,
     }
+    if spec.function.helpers:
+        parts["helpers"] = {name: code or data for name, (data, code) in spec.function.helpers.items()}
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()

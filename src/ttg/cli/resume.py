@@ -12,7 +12,10 @@ from ttg.options import EntryPoint, Options
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    description = "Go on with what is missing of a run. Refuses when the function or the space has changed."
+    description = (
+        "Go on with what is missing of a run. Refuses when the function, a module of yours that it imports, or the "
+        "space has changed, and shows how."
+    )
     parser = arguments.add_command(subparsers, "resume", resume, "go on with an interrupted run", description)
     arguments.add_run(parser)
     arguments.add_options(parser, EntryPoint.RESUME)

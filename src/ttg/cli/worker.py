@@ -6,16 +6,12 @@ import argparse
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
 from ttg.errors import SettingsError
 from ttg.options import EntryPoint, Options
 from ttg.streams import show
-
-if TYPE_CHECKING:
-    from ttg.settings import Settings
 
 EMBEDDED_GONE_SECONDS = 5.0
 
@@ -38,6 +34,8 @@ def add(subparsers: Subparsers) -> None:
 def worker(args: argparse.Namespace) -> int:
     """``ttg worker``"""
     chosen = arguments.chosen(args, EntryPoint.WORKER)
+    if chosen.run:
+        chosen = _of_run(chosen)
     from ttg.worker.launching import launch
 
     ahead = [launch() for _ in range(min(chosen.slots, os.cpu_count() or 1))]  # they start while we import
@@ -51,7 +49,9 @@ def worker(args: argparse.Namespace) -> int:
 
     settings = arguments.read_settings(chosen)
     if chosen.run:
-        chosen = _of_run(chosen, settings)
+        from ttg.run.secret import with_secret
+
+        settings = with_secret(settings)
     url = chosen.broker or settings.broker_url
     if not url:
         raise SettingsError(
@@ -79,8 +79,12 @@ def worker(args: argparse.Namespace) -> int:
     return summary.exit_code
 
 
-def _of_run(chosen: Options, settings: Settings) -> Options:
-    """The run's own broker; whoever names the run allows its function."""
+def _of_run(chosen: Options) -> Options:
+    """The run's own broker, and where it imports from; whoever names the run allows its function."""
+    from ttg.worker.protocol import CALLER_PATH
+
     assert chosen.run is not None
-    folder, url = arguments.broker_of_run(chosen.run, settings)
+    folder, url = arguments.broker_of_run(chosen.run, arguments.read_settings(chosen))
+    if folder.info.python_path:
+        os.environ[CALLER_PATH] = os.pathsep.join(folder.info.python_path)
     return chosen.but(broker=url, until_run=folder.spec.run, allow=(*chosen.allow, str(folder.spec.function)))

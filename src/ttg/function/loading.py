@@ -6,17 +6,18 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ttg.errors import FunctionError
-from ttg.function.naming import is_installed
+from ttg.function.helpers import Fingerprint, find_here, fingerprint_of, is_own, same
+from ttg.function.joining import join_path, shadows
 from ttg.function.signature import check_returns
 from ttg.function.signing import Secret, unpickled
-from ttg.function.source import Source, file_of, source_of
+from ttg.function.source import Source, file_of, is_installed, source_of
 from ttg.spec import FunctionRef
 
 _CODE = "__ttg_code__"
@@ -54,9 +55,11 @@ def _matches(ref: FunctionRef, pattern: str, cwd: Path) -> bool:
         return False
     if ref.kind != "file":
         return fnmatchcase(ref.location, location)
-    # Both resolved, so that neither ".." nor a symbolic link leads out of what the pattern names.
-    path = file_of(ref.location, cwd).as_posix()
-    return location == "*" or (location.endswith((".py", "*")) and fnmatchcase(path, (cwd / location).as_posix()))
+    if location == "*" or not location.endswith((".py", "*")):
+        return location == "*"
+    # A file that is named may be a link; a pattern is not led elsewhere by one, nor by "..".
+    path, named = file_of(ref.location, cwd), (cwd / location).as_posix()
+    return path.as_posix() == named or fnmatchcase(path.resolve().as_posix(), named)
 
 
 def _is_own(source: Source, cwd: Path) -> bool:
@@ -71,25 +74,81 @@ def _is_defined_in(source: Source, function: str) -> bool:
     return node is not None and not isinstance(node, ast.alias)
 
 
-def load(ref: FunctionRef, *, secret: Secret = None, cwd: Path | None = None) -> Callable[..., Any]:
+def load(
+    ref: FunctionRef, *, secret: Secret = None, cwd: Path | None = None, path: Sequence[str] = ()
+) -> Callable[..., Any]:
     """The function itself; this executes the user's module. Call it in a child only.
 
-    The source must have the fingerprint the run was started with; a pickle must be signed with ``secret``. Every
-    failure, also one of the user's own code on import, is a :class:`FunctionError`.
+    The source, and what it imports of the user's own, must have the fingerprints the run was started with; a pickle
+    must be signed with ``secret``. ``path`` is the ``sys.path`` of whoever started the run. Every failure, also one of
+    the user's own code on import, is a :class:`FunctionError`.
     """
-    if ref.kind == "pickled":
-        return _checked(unpickled(ref, secret), ref)
-    if ref.kind not in ("file", "module"):
+    if ref.kind not in ("file", "module", "pickled"):
         raise FunctionError(f"{ref}: unknown kind of reference {ref.kind!r}: expected file, module or pickled")
     folder = (cwd or Path.cwd()).resolve()
-    source = source_of(ref.kind, ref.location, folder)
-    if ref.code and (source is None or source.code != ref.code):
-        raise FunctionError(
-            f"{ref}: its source here differs from the one the run was started with: bring this worker's copy up to "
-            "date, or resume the run with --force"
-        )
-    module = _run_file(source, ref) if ref.kind == "file" and source else _import(ref, folder)
-    return _checked(_attribute(module, ref), ref)
+    source = None if ref.kind == "pickled" else source_of(ref.kind, ref.location, folder, path)
+    if ref.code and ref.kind != "pickled" and (source is None or source.code != ref.code):
+        raise _differs(ref, "its source")
+    join_path(ref, folder, path)
+    modules = _modules_of(ref, source)
+    _drop_stale(modules)
+    try:
+        function = _found(ref, source, secret)
+        _check_helpers(ref)
+    except FunctionError:
+        _forget(modules)  # whatever was loaded is not what was meant
+        raise
+    return _checked(function, ref)
+
+
+def _found(ref: FunctionRef, source: Source | None, secret: Secret) -> Any:
+    if ref.kind == "pickled":
+        return unpickled(ref, secret)
+    return _attribute(_run_file(source, ref) if ref.kind == "file" and source else _import(ref), ref)
+
+
+_loaded: dict[str, Fingerprint] = {}
+"""What the user's modules in this process were when they were loaded: a file may change later."""
+
+
+def _modules_of(ref: FunctionRef, source: Source | None) -> dict[str, Fingerprint]:
+    """Those of the user's own, by the names that they have once they are loaded."""
+    if source is None or not is_own(source.path):
+        return ref.helpers
+    name = _module_name(source.path) if ref.kind == "file" else ref.location
+    return {**ref.helpers, name: ("", source.code)}
+
+
+def _drop_stale(wanted: Mapping[str, Fingerprint]) -> None:
+    """What another run of this process has loaded is not what this run means, if it was changed since, or is another
+    of that name. All of this run's modules are then loaded afresh, since they refer to each other."""
+    if any(name in _loaded and not same(_loaded[name], wanted[name]) for name in wanted):
+        _forget(wanted)
+    _loaded.update(wanted)
+
+
+def _forget(names: Iterable[str]) -> None:
+    for name in names:
+        sys.modules.pop(name, None)
+        _loaded.pop(name, None)
+
+
+def _check_helpers(ref: FunctionRef) -> None:
+    """What was loaded, or will be, against the record; a compiled module differs from machine to machine."""
+    for name, recorded in ref.helpers.items():
+        file = find_here(name)
+        if not recorded[1] or (file and not is_own(file) and name.partition(".")[0] in sys.stdlib_module_names):
+            continue
+        if file is None:
+            raise _differs(ref, f"{name}, which it imports,", "is missing here")
+        if not same(recorded, fingerprint_of(file, name, recorded)):
+            raise _differs(ref, f"{file}, which it imports,")
+
+
+def _differs(
+    ref: FunctionRef, what: str, how: str = "here differs from the one the run was started with"
+) -> FunctionError:
+    return FunctionError(f"{ref}: {what} {how}: bring this worker's copy up to date, or resume the run with --force")
 
 
 def _run_file(source: Source, ref: FunctionRef) -> ModuleType:
@@ -101,7 +160,6 @@ def _run_file(source: Source, ref: FunctionRef) -> ModuleType:
     if spec is None:
         raise FunctionError(f"{ref}: cannot be loaded: expected a Python file, got {source.path}")
     module = importlib.util.module_from_spec(spec)
-    _put_first(str(source.path.parent))
     sys.modules[name] = module
     try:
         # The text that was fingerprinted is what runs: no stale byte code, no race with an editor.
@@ -121,23 +179,19 @@ def _module_name(path: Path) -> str:
     return f"ttg_target_{path.stem}"
 
 
-def _import(ref: FunctionRef, folder: Path) -> ModuleType:
-    _put_first(str(folder))
+def _import(ref: FunctionRef) -> ModuleType:
     try:
         return importlib.import_module(ref.location)
     except (Exception, SystemExit) as error:
         raise _import_failed(ref, error) from error
 
 
-def _put_first(folder: str) -> None:
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-
-
 def _import_failed(ref: FunctionRef, error: BaseException) -> FunctionError:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
-    return FunctionError(f"{ref}: importing it failed: {type(error).__name__}: {error}{place}")
+    culprits = [file for file in shadows() if file.stem in str(error)]
+    hint = "".join(f": {file} has the name of a standard module: rename it" for file in culprits[:1])
+    return FunctionError(f"{ref}: importing it failed: {type(error).__name__}: {error}{place}{hint}")
 
 
 def _attribute(module: ModuleType, ref: FunctionRef) -> Any:

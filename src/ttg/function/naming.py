@@ -8,12 +8,15 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import msgspec
 
 from ttg.errors import FunctionError
+from ttg.function.helpers import helpers_of
 from ttg.function.marks import marks
+from ttg.function.members import loaded_enum
 from ttg.function.signature import (
     Signature,
     check_fit,
@@ -22,17 +25,19 @@ from ttg.function.signature import (
     signature_of,
     signature_of_tree,
 )
-from ttg.function.signing import Secret, pickled_reference
-from ttg.function.source import Source, file_of, source_of
+from ttg.function.signing import Secret, code_of, pickled_reference
+from ttg.function.source import Source, file_of, is_installed, source_of
 from ttg.spec import FunctionRef
 
 
-def function_from_text(text: str, names: Sequence[str] | None = None, *, cwd: Path | None = None) -> FunctionRef:
+def function_from_text(
+    text: str, names: Sequence[str] | None = None, *, cwd: Path | None = None, path: Sequence[str] = ()
+) -> FunctionRef:
     """``FILE.py:FUNCTION`` or ``PACKAGE.MODULE:FUNCTION``, checked by reading the source; nothing of it is executed.
 
     A plain ``def`` is checked against the space's ``names`` (``None``: not yet known). What only running the module can
     tell (decorated, imported, assigned) is left to the child. Files below the current folder get a relative location,
-    so that a worker finds them below its own.
+    so that a worker finds them below its own. ``path``: a script's ``sys.path``, for what the module imports.
     """
     folder = (cwd or Path.cwd()).resolve()
     location, colon, function = text.rpartition(":")
@@ -41,10 +46,22 @@ def function_from_text(text: str, names: Sequence[str] | None = None, *, cwd: Pa
     is_file = location.endswith(".py") or "/" in location
     if is_file:
         location = relative_location(file_of(location, folder), folder)
-    source = source_of("file" if is_file else "module", location, folder)
+    source = source_of("file" if is_file else "module", location, folder, path)
     if source is not None:
         _check_definition(source, function, f"{location}:{function}", names)
-    return FunctionRef("file" if is_file else "module", location, function, source.code if source else "")
+    return _reference("file" if is_file else "module", location, function, source, folder, path)
+
+
+def _reference(
+    kind: str, location: str, name: str, source: Source | None, folder: Path, path: Sequence[str] = ()
+) -> FunctionRef:
+    ref = FunctionRef(kind, location, name, source.code if source else "")
+    return with_helpers(ref, folder, path)
+
+
+def with_helpers(ref: FunctionRef, folder: Path, path: Sequence[str] = ()) -> FunctionRef:
+    """The same reference, with the present fingerprints of what it imports of the user's own."""
+    return msgspec.structs.replace(ref, helpers=helpers_of(ref, folder, path))
 
 
 def signature_from_text(text: str, *, cwd: Path | None = None) -> Signature | None:
@@ -59,7 +76,10 @@ def signature_from_text(text: str, *, cwd: Path | None = None) -> Signature | No
 
 
 def relative_location(path: Path, folder: Path) -> str:
-    """``path`` as seen from ``folder`` if it lies below it, else absolute."""
+    """``path`` as seen from ``folder`` if it lies below it, else absolute. It keeps its own name, whatever it links
+    to."""
+    if not path.is_relative_to(folder):
+        path = path.parent.resolve() / path.name
     location = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
     try:
         location.encode()
@@ -117,13 +137,12 @@ def function_from_callable(
     signature = signature_of(function)
     if signature is not None and names is not None:
         check_fit(signature, names, label)
-    if module == "__main__" or _imported(module, name) is not function:
-        return pickled_reference(function, module, name, secret, classes)
     folder = (cwd or Path.cwd()).resolve()
+    if module == "__main__" or _imported(module, name) is not function:
+        return with_helpers(pickled_reference(function, module, name, secret, classes), folder, sys.path)
     file = _script(module)
-    location = relative_location(file, folder) if file else module
-    source = source_of("file" if file else "module", location, folder)
-    return FunctionRef("file" if file else "module", location, name, source.code if source else "")
+    kind, location = ("file", relative_location(file, folder)) if file else ("module", module)
+    return _reference(kind, location, name, source_of(kind, location, folder, sys.path), folder, sys.path)
 
 
 def _imported(module: str, name: str) -> Any:
@@ -139,19 +158,30 @@ def _script(module: str) -> Path | None:
     origin = getattr(sys.modules[module], "__file__", None)
     if "." in module or not origin or not origin.endswith(".py") or Path(origin).name == "__init__.py":
         return None
-    path = Path(origin).resolve()
+    path = Path(origin).absolute()
     library = Path(inspect.__file__).resolve().parent
-    return None if is_installed(path) or path.is_relative_to(library) else path
+    return None if is_installed(path) or path.resolve().is_relative_to(library) else path
 
 
-def is_installed(path: Path) -> bool:
-    """Whether a path is inside a folder of installed packages."""
-    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+def refreshed(
+    ref: FunctionRef,
+    *,
+    cwd: Path | None = None,
+    path: Sequence[str] = (),
+    secret: Secret = None,
+    enums: Sequence[str] = (),
+) -> FunctionRef:
+    """The same reference with the fingerprints that its source and what it imports have now.
 
-
-def refreshed(ref: FunctionRef, *, cwd: Path | None = None) -> FunctionRef:
-    """The same reference with the fingerprint its source has now."""
+    A pickled function travels as it was; only if this process has another one of that name now, it is that one,
+    with the enumerations ``enums`` of its module.
+    """
+    folder = (cwd or Path.cwd()).resolve()
     if ref.kind == "pickled":
-        return ref
-    source = source_of(ref.kind, ref.location, (cwd or Path.cwd()).resolve())
-    return msgspec.structs.replace(ref, code=source.code if source else "")
+        present = _imported(ref.location, ref.name)
+        if isinstance(present, FunctionType) and code_of(present) != ref.code:
+            ref = pickled_reference(present, ref.location, ref.name, secret, list(map(loaded_enum, enums)))
+    else:
+        source = source_of(ref.kind, ref.location, folder, path)
+        ref = msgspec.structs.replace(ref, code=source.code if source else "")
+    return with_helpers(ref, folder, path)

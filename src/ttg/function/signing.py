@@ -8,14 +8,17 @@ import hashlib
 import hmac
 import pickle
 import sys
-from collections.abc import Callable, Sequence
-from types import CodeType
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType, FunctionType
 from typing import Any
+
+import msgspec
 
 from ttg.errors import FunctionError
 from ttg.spec import FunctionRef
 
 Secret = str | bytes | None
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def pickled_reference(
@@ -30,16 +33,20 @@ def pickled_reference(
     except Exception as error:  # whatever a user's object raises when it is pickled
         reason = f"{type(error).__name__}: {error}"
         raise FunctionError(f"{location}:{name} cannot be sent to a worker ({reason}): move it into a file") from error
-    code = code_of(function)
-    return FunctionRef("pickled", location, name, code, blob, _signature(key, location, name, code, blob))
+    ref = FunctionRef("pickled", location, name, code_of(function), blob, python=PYTHON)
+    return msgspec.structs.replace(ref, signature=_signature(key, ref))
 
 
 def unpickled(ref: FunctionRef, secret: Secret) -> Any:
     """The function that :func:`pickled_reference` packed, if whoever packed it knew ``secret``."""
     key = _key(secret, str(ref))
-    expected = _signature(key, ref.location, ref.name, ref.code, ref.blob)
-    if not hmac.compare_digest(expected.encode(), ref.signature.encode()):
+    if not hmac.compare_digest(_signature(key, ref).encode(), ref.signature.encode()):
         raise FunctionError(f"{ref}: its signature is not by this worker's TTG_SECRET: use one secret everywhere")
+    if ref.python != PYTHON:
+        raise FunctionError(
+            f"{ref} is byte code of Python {ref.python}, which Python {PYTHON}, here, may crash on: use workers "
+            f"with Python {ref.python}, or move the function into a file or module"
+        )
     try:
         found = pickle.loads(base64.b64decode(ref.blob, validate=True))  # noqa: S301 - its signature was checked
     except binascii.Error as error:
@@ -63,21 +70,41 @@ def _key(secret: Secret, label: str) -> bytes:
     return secret.encode() if isinstance(secret, str) else secret
 
 
-def _signature(key: bytes, *parts: str) -> str:
+def _signature(key: bytes, ref: FunctionRef) -> str:
     # Each part with its length, so that no two lists of parts sign the same bytes.
+    parts = (ref.location, ref.name, ref.code, ref.blob, ref.python)
     message = b"".join(b"%d:%b" % (len(data), data) for data in (part.encode() for part in parts))
     return hmac.new(key, b"ttg-ref:" + message, hashlib.sha256).hexdigest()
 
 
 def code_of(function: Callable[..., Any]) -> str:
-    """A fingerprint of a function without a module: bytecode, constants, names, defaults, plain closed-over values."""
+    """A fingerprint of a function without a module: bytecode, constants, names, defaults, plain closed-over values, and
+    those globals of its module that it uses: plain values, and functions in the same way."""
     digest = hashlib.sha256()
-    code = getattr(function, "__code__", None)
-    digest.update(repr(_facts(code) if code else type(function).__qualname__).encode())
-    closed_over = [_contents(cell) for cell in getattr(function, "__closure__", None) or ()]
-    for value in (*closed_over, *(getattr(function, "__defaults__", None) or ())):
-        digest.update(repr(value if isinstance(value, int | float | str | None) else type(value)).encode())
+    for fact in _facts_of(function, set()):
+        digest.update(repr(fact).encode())
     return digest.hexdigest()
+
+
+def _facts_of(function: Any, seen: set[int]) -> Iterator[Any]:
+    code = getattr(function, "__code__", None)
+    if code is None or id(code) in seen:
+        yield type(function).__qualname__
+        return
+    seen.add(id(code))
+    yield _facts(code)
+    closed_over = [_contents(cell) for cell in function.__closure__ or ()]
+    names = [name for name in _names(code) if name in function.__globals__]
+    for value in (*closed_over, *(function.__defaults__ or ()), *map(function.__globals__.get, names)):
+        if getattr(value, "__module__", None) == function.__module__ and isinstance(value, FunctionType):
+            yield from _facts_of(value, seen)
+        else:
+            yield value if isinstance(value, int | float | str | None) else type(value)
+
+
+def _names(code: CodeType) -> list[str]:
+    inner = [name for constant in code.co_consts if isinstance(constant, CodeType) for name in _names(constant)]
+    return sorted({*code.co_names, *inner})
 
 
 def _contents(cell: Any) -> Any:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 import sys
 import tokenize
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
@@ -24,10 +27,10 @@ class Source:
     text: str
     tree: ast.Module
 
-    @property
+    @cached_property
     def code(self) -> str:
-        """SHA-256 of the syntax tree: comments, formatting and docstrings do not matter. Other modules that this one
-        imports are not looked at."""
+        """SHA-256 of the syntax tree: comments, formatting and docstrings do not matter. For other modules that this
+        one imports see :mod:`ttg.function.helpers`."""
         digest = hashlib.sha256()
         for token in _tokens(self.tree):
             digest.update(token.encode() + b"\0")
@@ -86,22 +89,29 @@ def read_source(path: Path, label: str) -> Source:
 
 
 def file_of(location: str, cwd: Path) -> Path:
-    """Where the file of a function lies: relative to the current folder unless absolute."""
-    return (cwd / location).resolve()
+    """Where the file of a function lies: relative to the current folder unless absolute. Links are not followed: one
+    mounted from a ConfigMap is a link to a name that changes with every update."""
+    return Path(os.path.normpath(cwd / location))
 
 
-def find_module(name: str, cwd: Path) -> ModuleSpec:
-    """Where a module would be imported from. Neither it nor its parents are executed."""
+def is_installed(path: Path) -> bool:
+    """Whether a path is inside a folder of installed packages."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+
+
+def find_module(name: str, where: Sequence[str]) -> ModuleSpec:
+    """Where a module would be imported from, given these folders. Neither it nor its parents are executed."""
     if not all(part.isidentifier() for part in name.split(".")):
         raise FunctionError(f"{name!r} is not a module name: expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION")
     parts = name.split(".")
-    spec = PathFinder.find_spec(parts[0], [str(cwd), *sys.path]) or _special(parts[0])
+    spec = PathFinder.find_spec(parts[0], where) or _special(parts[0])
     for depth in range(2, len(parts) + 1):
         if spec is None or spec.submodule_search_locations is None:
             break
         spec = PathFinder.find_spec(".".join(parts[:depth]), list(spec.submodule_search_locations))
     if spec is None or spec.name != name:
-        raise FunctionError(f"module {name!r} was not found from {cwd}: expected FILE.py:FUNCTION or MODULE:FUNCTION")
+        here = where[0] if where else "here"
+        raise FunctionError(f"module {name!r} was not found from {here}: expected FILE.py:FUNCTION or MODULE:FUNCTION")
     return spec
 
 
@@ -113,14 +123,21 @@ def _special(name: str) -> ModuleSpec | None:
         return None
 
 
-def source_of_module(name: str, cwd: Path) -> Source | None:
+def source_of_module(name: str, where: Sequence[str]) -> Source | None:
     """The source of a module; ``None`` for one that has none (built in, compiled)."""
-    origin = find_module(name, cwd).origin
+    origin = find_module(name, where).origin
     return read_source(Path(origin), name) if origin and origin.endswith(".py") else None
 
 
-def source_of(kind: str, location: str, cwd: Path) -> Source | None:
-    """The source of a function in a file or module."""
+def source_of(kind: str, location: str, cwd: Path, path: Sequence[str] = ()) -> Source | None:
+    """The source of a function in a file or module; ``path`` as in :func:`search_path`."""
     if kind == "file":
         return read_source(file_of(location, cwd), location)
-    return source_of_module(location, cwd)
+    return source_of_module(location, search_path(kind, location, cwd, path))
+
+
+def search_path(kind: str, location: str, cwd: Path, path: Sequence[str] = ()) -> list[str]:
+    """The folders from which a child imports: that of the function's file, those of the caller's ``path`` (or, where
+    nothing is known of it, the current one), and what this process has."""
+    own = [str(file_of(location, cwd).parent)] if kind == "file" else []
+    return list(dict.fromkeys([*own, *(path or [str(cwd)]), str(cwd), *sys.path]))

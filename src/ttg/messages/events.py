@@ -154,8 +154,8 @@ class ChildDied(RunEvent, frozen=True, tag="child_died"):
 
 
 class FunctionRefused(RunEvent, frozen=True, tag="function_refused"):
-    """A worker cannot or may not run a run's function. ``lasting``: it would be refused everywhere (it does not load),
-    so the run had better end; otherwise it is this worker that was not started for it."""
+    """A worker cannot or may not run a run's function. ``lasting``: it does not load there; otherwise that worker was
+    not started for it."""
 
     worker: str
     text: str

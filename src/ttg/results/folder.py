@@ -34,7 +34,8 @@ class RunInfo(Message, frozen=True, kw_only=True, omit_defaults=False):
 
     ``state`` is what its coordinator said last, ``epoch`` which one that was, counted. ``statistics`` maps a column to
     its count, nulls, sum, min, max and mean (once the run is finalised). ``started_in`` is the folder in which somebody
-    started it.
+    started it, ``python_path`` the ``sys.path`` of the script or notebook that did, and ``git`` the commit of the
+    function, if known.
     """
 
     spec: RunSpec
@@ -48,6 +49,8 @@ class RunInfo(Message, frozen=True, kw_only=True, omit_defaults=False):
     dead: int = 0
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     statistics: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    python_path: tuple[str, ...] = ()
+    git: dict[str, str | bool] = msgspec.field(default_factory=dict)
     started_in: str = ""
 
 
@@ -59,7 +62,9 @@ class RunFolder:
         self.info = info
 
     @classmethod
-    def create(cls, path: Path | str, spec: RunSpec, home: Path | None = None) -> RunFolder:
+    def create(
+        cls, path: Path | str, spec: RunSpec, home: Path | None = None, *, python_path: tuple[str, ...] = ()
+    ) -> RunFolder:
         """A new run folder at ``path`` (made if needed, must be empty), and its link under ``home``.
 
         Raises ``RunConflictError`` (there is something else), ``StorageError`` (not writable).
@@ -71,7 +76,7 @@ class RunFolder:
                 (path / name).mkdir(exist_ok=True)
             now = unix_time()
             info = RunInfo(spec=spec, created=now, updated=now, size=spec.size, versions=_versions())
-            folder = cls(path, msgspec.structs.replace(info, started_in=os.getcwd()))
+            folder = cls(path, msgspec.structs.replace(info, started_in=os.getcwd(), python_path=python_path))
             folder._write()
         if home is not None:
             link_run(folder, home)
@@ -131,6 +136,11 @@ class RunFolder:
     def logs(self) -> Path:
         """Folder of the local workers' logs."""
         return self.path / "logs"
+
+    @property
+    def code(self) -> Path:
+        """Folder with copies of the function's module and of those of the user's own that it imports."""
+        return self.path / "code"
 
     @property
     def broker(self) -> Path:

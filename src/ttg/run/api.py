@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -20,6 +20,7 @@ from ttg.run.reference import show_options
 from ttg.run.report import Finished
 from ttg.run.reporter import reporter_for
 from ttg.run.request import RunRequest, new_request, resume_request
+from ttg.run.secret import with_secret
 from ttg.run.threaded import run_in_thread
 from ttg.settings import Settings, read_settings
 from ttg.space import Space, grid, rows, space_to_json
@@ -200,17 +201,17 @@ def run(
     from ttg.function import is_vectorized
 
     chosen = choose(EntryPoint.API_RUN, options)
-    settings = _with_secret(read_settings())
+    settings = read_settings() if isinstance(function, str) else with_secret(read_settings())
     points = _space(space)
     ref = _reference(function, points, settings)
     chosen = chosen.but(vectorized=chosen.vectorized or is_vectorized(function))
-    return _carry_out(new_request(ref, points, settings, chosen), progress)
+    return _carry_out(new_request(ref, points, settings, chosen, python_path=_python_path()), progress)
 
 
 def resume(run: str | Path = "last", *, progress: bool = True, **options: Any) -> Run:
     """Go on with an interrupted run: what is settled stays, what is missing is done."""
     chosen = choose(EntryPoint.API_RESUME, options)
-    return _carry_out(resume_request(str(run), _with_secret(read_settings()), chosen), progress)
+    return _carry_out(resume_request(str(run), read_settings(), chosen, python_path=_python_path()), progress)
 
 
 show_options(run, EntryPoint.API_RUN)
@@ -233,14 +234,15 @@ def _reference(function: Callable[..., Any] | str, space: Space, settings: Setti
     from ttg.function.members import loaded_enum
 
     if isinstance(function, str):
-        return function_from_text(function, space.names)
+        return function_from_text(function, space.names, path=_python_path())
     own = [name for name in enums_of(space_to_json(space)) if name.startswith("__main__:")]
     return function_from_callable(function, space.names, secret=settings.secret, classes=list(map(loaded_enum, own)))
 
 
-def _with_secret(settings: Settings) -> Settings:
-    """Functions without a file are signed; nobody but our own local workers needs to know with what."""
-    return settings if settings.secret else replace(settings, secret=secrets.token_hex(32))
+def _python_path() -> tuple[str, ...]:
+    """Where this process imports from: scripts and notebooks extend it."""
+    entries = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
+    return tuple(entry for entry in entries if entry.encode(errors="ignore").decode() == entry)
 
 
 def _carry_out(request: RunRequest, progress: bool) -> Run:

@@ -44,6 +44,7 @@ from ttg.run.fleet import Fleet
 from ttg.run.leadership import Leadership, Standing
 from ttg.run.local_workers import LocalWorkers, log_tail
 from ttg.run.progress import Progress, Throughput
+from ttg.run.refusals import EXPECTED_SECONDS, HEARD_OF_SECONDS, Refusals
 from ttg.run.result_consumer import ResultConsumer
 from ttg.run.submission import Submission
 from ttg.space import Space
@@ -93,6 +94,8 @@ class Coordinator:
     status: RunStatus = RunStatus.ACTIVE
     note: str = ""
     chunks_settled: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
+    _refused: str = ""
     _news: list[AnyEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -271,9 +274,18 @@ class Coordinator:
                     self._on_refusal(event)
 
     def _on_refusal(self, event: FunctionRefused) -> None:
-        if event.lasting and not self.chunks_settled:  # afterwards it is that worker's own trouble
-            raise FunctionError(event.text)
-        log.warning("worker %s does not work on this run: %s", event.worker, event.text)
+        if self.refusals.saw(event):
+            log.warning("worker %s does not work on this run: %s", event.worker, event.text)
+
+    def _check_refusals(self) -> None:
+        """A worker that refuses is its own trouble, until nobody is left who could."""
+        own, patience = dict[str, int](), EXPECTED_SECONDS
+        if self.workers is not None:
+            own, patience = self.workers.pids, 0.0 if self.restart_broker else HEARD_OF_SECONDS
+        refusal = self.refusals.nobody_left(self.fleet.beats.keys() | own.keys())
+        self._refused = refusal.text if refusal else ""
+        if self.refusals.is_final(refusal, loop_time(), patience):
+            raise FunctionError(f"no worker is left that could run this: {self._refused}")
 
     # ------------------------------------------------------------------------------------------ leading
 
@@ -292,6 +304,7 @@ class Coordinator:
             progress = self.progress()
             self.report(progress)
             self._look_after_workers()
+            self._check_refusals()
             await self._publish_progress(progress)
             await self._publish(*self._news)
             self._news.clear()
@@ -373,7 +386,7 @@ class Coordinator:
             rate=self.throughput.rate,
             workers=len(self.fleet),
             elapsed_seconds=loop_time() - self._started,
-            note=self.note,
+            note=self.note or self._refused,
             cause=self.failing.cause,
         )
 

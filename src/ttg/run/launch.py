@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.allocation import keep_freed_memory
@@ -25,8 +26,10 @@ from ttg.messages import RunStatus
 from ttg.results.folder import RunFolder, RunLock, forget_run, link_run
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
+from ttg.run.provenance import commit_of, save_sources
 from ttg.run.report import Finished
 from ttg.run.request import RunRequest
+from ttg.worker.protocol import CALLER_PATH
 
 if TYPE_CHECKING:
     from ttg.brokers.base import Broker
@@ -93,7 +96,7 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
 def _folder(request: RunRequest) -> RunFolder:
     if request.resume:
         return RunFolder.open(request.out)
-    folder = RunFolder.create(request.out, request.spec)
+    folder = RunFolder.create(request.out, request.spec, python_path=request.python_path)
     if not request.space.computable:
         from ttg.results.rows import save_rows
 
@@ -104,8 +107,9 @@ def _folder(request: RunRequest) -> RunFolder:
 async def _execute(
     request: RunRequest, folder: RunFolder, lock: RunLock, reporter: Any, hooks: Hooks, signals: _Signals
 ) -> Finished:
+    save_sources(folder, request.sources)
     try:
-        async with _broker(request, folder) as (broker, server, workers):
+        async with _broker(request, folder) as (broker, server, workers), _noting_commit(request, folder):
             coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
             coordinator.on_renewal = partial(_confirm, request, folder, lock)
             hooks.on_start(Running(coordinator, broker, server, workers))
@@ -119,6 +123,20 @@ async def _execute(
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
         raise
     return Finished.of(folder)
+
+
+@asynccontextmanager
+async def _noting_commit(request: RunRequest, folder: RunFolder) -> AsyncIterator[None]:
+    """Record meanwhile which commit the function is of; the run need not wait for git."""
+    if request.resume and not request.force:
+        yield
+        return
+    reference = request.spec.function
+    place = Path(reference.location).parent if reference.kind == "file" else Path()
+    asking = asyncio.create_task(asyncio.to_thread(commit_of, place))
+    yield
+    if commit := await asking:
+        folder.update(git=commit)
 
 
 def _confirm(request: RunRequest, folder: RunFolder, lock: RunLock, epoch: int) -> None:
@@ -195,6 +213,8 @@ def _local_workers(
         "TTG_LEASE_SECONDS": str(request.settings.lease_seconds),
         "TTG_RETRY_DELAY_MS": str(spec.retry.delay_ms),
     }
+    if request.python_path:
+        environment[CALLER_PATH] = os.pathsep.join(request.python_path)
     if request.settings.secret:
         environment["TTG_SECRET"] = request.settings.secret
     keep_open = (server.parent_pipe_fd,) if server else ()

@@ -22,7 +22,7 @@ MAX_QUICK_DEATHS = 5
 
 @dataclass(frozen=True, slots=True)
 class WorkerCommand:
-    """How a local worker is started: ``arguments`` follow ``python -m ttg worker``."""
+    """How a local worker is started: ``arguments`` follow ``python -P -m ttg worker``."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str]
@@ -63,7 +63,8 @@ class LocalWorkers:
         assert self._parent_pipe is not None
         parent_pipe = self._parent_pipe[0]
         self.lives[number] += 1
-        command = [sys.executable, "-m", "ttg", "worker", *self.command.arguments, "--parent-pipe-fd", str(parent_pipe)]
+        command = [sys.executable, "-P", "-m", "ttg", "worker", *self.command.arguments]
+        command += ["--parent-pipe-fd", str(parent_pipe)]
         with self._log(number) as log:
             self.processes[number] = subprocess.Popen(
                 [*command, "--name", self._name(number)],

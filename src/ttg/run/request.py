@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
@@ -23,6 +24,8 @@ from ttg.space.codec import enums_of
 from ttg.spec import SPEC_VERSION, FunctionRef, Limits, RetryPolicy, RunSpec, new_identity
 from ttg.units import Share
 
+log = logging.getLogger("ttg.run")
+
 EMBEDDED_KEEP_BYTES = 4 << 20
 SHARED_KEEP_BYTES = 64 << 20
 
@@ -43,11 +46,21 @@ class RunRequest:
     resume: bool = False
     force: bool = False
     retry_dead: Iterable[int] = ()
+    python_path: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def new_request(function: FunctionRef, space: Space, settings: Settings, chosen: Options = DEFAULTS) -> RunRequest:
-    """A fresh run, frozen. Raises ``InputError`` subclasses for what cannot work."""
-    from ttg.function import is_marked
+def new_request(
+    function: FunctionRef,
+    space: Space,
+    settings: Settings,
+    chosen: Options = DEFAULTS,
+    *,
+    python_path: tuple[str, ...] = (),
+) -> RunRequest:
+    """A fresh run, frozen. Raises ``InputError`` subclasses for what cannot work. ``python_path``: the ``sys.path`` of
+    a script or notebook, which local workers get too."""
+    from ttg.function import is_marked, texts_of
 
     if not len(space):
         raise SpaceError("the parameter space is empty: nothing to run")
@@ -72,12 +85,17 @@ def new_request(function: FunctionRef, space: Space, settings: Settings, chosen:
         version=SPEC_VERSION,
         identity=settings.run_identity or new_identity(),
     )
-    return _request(spec, space, settings, chosen, chosen.out or Path("ttg-runs") / spec.run)
+    request = _request(spec, space, settings, chosen, chosen.out or Path("ttg-runs") / spec.run)
+    return replace(request, python_path=python_path, sources=texts_of(function, Path.cwd(), python_path))
+
+
+def _own_enums(form: Mapping[str, Any]) -> list[str]:
+    return [name for name in enums_of(form) if name.startswith("__main__:")]
 
 
 def _check_enums(form: Mapping[str, Any], function: FunctionRef) -> None:
     """Enumerations of ``__main__`` travel with a function of ``__main__`` only."""
-    own = sorted(name.partition(":")[2] for name in enums_of(form) if name.startswith("__main__:"))
+    own = sorted(name.partition(":")[2] for name in _own_enums(form))
     if own and (function.kind != "pickled" or "." in "".join(own)):
         raise SpaceError(
             f"{own[0]} is defined in the program itself, from where no worker can import it: move it into the "
@@ -85,13 +103,23 @@ def _check_enums(form: Mapping[str, Any], function: FunctionRef) -> None:
         )
 
 
-def resume_request(run: str, settings: Settings, chosen: Options = DEFAULTS) -> RunRequest:
-    """Go on with ``run``. Refuses (``RunConflictError``) when the function changed since, unless ``chosen.force``."""
+def resume_request(
+    run: str, settings: Settings, chosen: Options = DEFAULTS, *, python_path: tuple[str, ...] = ()
+) -> RunRequest:
+    """Go on with ``run``. Refuses (``RunConflictError``) when the function, or what it imports of the user's own, has
+    changed since, unless ``chosen.force``."""
+    from ttg.function import texts_of
     from ttg.results.rows import space_of
+    from ttg.run.secret import with_secret
 
     folder = find_run(run, settings.home)
-    spec = _same_function(folder, force=chosen.force)
-    return _request(spec, space_of(folder), settings, chosen, folder.path, resume=True)
+    path = tuple(dict.fromkeys([*folder.info.python_path, *python_path]))
+    if folder.spec.function.kind == "pickled":
+        settings = with_secret(settings)
+    spec = _same_function(folder, path, settings, force=chosen.force)
+    request = _request(spec, space_of(folder), settings, chosen, folder.path, resume=True)
+    sources = texts_of(spec.function, Path.cwd(), path) if chosen.force else {}
+    return replace(request, python_path=path, sources=sources)
 
 
 def _request(
@@ -119,21 +147,25 @@ def _request(
     )
 
 
-def _same_function(folder: RunFolder, *, force: bool) -> RunSpec:
-    from ttg.function import refreshed
+def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings, *, force: bool) -> RunSpec:
+    from ttg.function import refreshed, texts_of
+    from ttg.run.provenance import change_since
 
     spec = folder.spec
     try:
-        now = refreshed(spec.function)
+        now = refreshed(spec.function, path=path, secret=settings.secret, enums=_own_enums(spec.space))
+        change, lines = change_since(folder, now, texts_of(now, Path.cwd(), path))
     except FunctionError as error:
         raise FunctionError(f"{error}; go on with run {spec.run} in the folder where it was started") from error
-    if now.code == spec.function.code:
+    if not change:
         return spec
     if not force:
+        then = f" `ttg resume {spec.run}` elsewhere goes on with the one of then," if spec.function.blob else ""
         raise RunConflictError(
-            f"{spec.function} has changed since run {spec.run} began, so old and new rows would not belong together: "
-            "start a new run, or insist with --force"
+            f"{change}, so old and new rows would not belong together:{then} start a new run, or insist with --force"
+            f"{lines}"
         )
+    log.warning("%s: rows from now on are of the new code%s", change, lines)
     changed: RunSpec = msgspec.structs.replace(spec, function=now)
     return changed
 

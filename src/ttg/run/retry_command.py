@@ -44,7 +44,7 @@ class Retrier:
         return cause.count
 
     def _start(self, folder: RunFolder, number: int, log: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "ttg", "retry", str(folder.path), "--group", str(number)]
+        command = [sys.executable, "-P", "-m", "ttg", "retry", str(folder.path), "--group", str(number)]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command,

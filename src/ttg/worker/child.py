@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ from ttg.worker.limits import die_with_parent, limit_memory
 from ttg.worker.loading import Loaded, load_run
 from ttg.worker.marks import Marks
 from ttg.worker.protocol import (
+    CALLER_PATH,
     Announced,
     Execute,
     Forget,
@@ -89,6 +91,7 @@ class Child:
     memory_bytes: int | None = None
     marks: Marks = field(default_factory=Marks)
     surroundings: Surroundings = field(default_factory=Surroundings)
+    python_path: Sequence[str] = ()
 
     def serve(self) -> None:
         """Until the supervisor closes the connection."""
@@ -109,7 +112,7 @@ class Child:
         self.marks.loading(setup.run.partition("/")[0])
         self.surroundings.restore()
         try:
-            self.runs[setup.run] = load_run(decode_spec(spec), setup.secret)
+            self.runs[setup.run] = load_run(decode_spec(spec), setup.secret, self.python_path)
         except TTGError as error:
             self.channel.send(Refused(setup.run, str(error)))
         except BaseException as error:
@@ -155,7 +158,13 @@ def main() -> None:
     faulthandler.enable(all_threads=False)
     marks = Marks.of_this_process()
     with socket.socket(fileno=connection_fd) as connection:
-        _serve(Child(SupervisorConnection(connection), marks=marks))
+        _serve(Child(SupervisorConnection(connection), marks=marks, python_path=_caller_path()))
+
+
+def _caller_path() -> list[str]:
+    """Taken out of the environment: it is not for what user code starts."""
+    path = os.environ.pop(CALLER_PATH, "")
+    return path.split(os.pathsep) if path else []
 
 
 def _serve(child: Child) -> None:

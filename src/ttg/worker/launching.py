@@ -44,7 +44,7 @@ def launch() -> Launched:
     arguments = [str(number) for number in (theirs.fileno(), their_parent_pipe, os.getpid())]
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from ttg.worker.child import main; main()", *arguments],
+            [sys.executable, "-P", "-c", "from ttg.worker.child import main; main()", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=their_output,
             stderr=their_output,

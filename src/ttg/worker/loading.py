@@ -107,9 +107,9 @@ class Loaded:
         return seeds(run_seed, start, stop, wide=wide) if name == "seed" else rngs(run_seed, start, stop)
 
 
-def load_run(spec: RunSpec, secret: bytes | None) -> Loaded:
+def load_run(spec: RunSpec, secret: bytes | None, python_path: Sequence[str] = ()) -> Loaded:
     """Import the user's module and build the space. Raises ``InputError``, or whatever the user's code raises."""
-    function = load(spec.function, secret=secret)
+    function = load(spec.function, secret=secret, path=python_path)
     binding = bind(function, spec.names, str(spec.function))
     if is_vectorized(function):
         spec = msgspec.structs.replace(spec, vectorized=True)

@@ -19,6 +19,9 @@ from ttg.messages import Failure, Ranges, Task
 _HEADER = struct.Struct("!II")
 MAX_MESSAGE_BYTES = 1 << 30
 
+CALLER_PATH = "TTG_CALLER_PATH"
+"""The variable that hands the ``sys.path`` of a script on to the local workers of its run and to their children."""
+
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """Load a run, whose specification is the bulk; answered by :class:`SetUp` or :class:`Refused`. ``run`` is the

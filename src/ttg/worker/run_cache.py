@@ -27,8 +27,8 @@ NO_SPEC = RunSpec("", FunctionRef("", "", ""), {}, 0, ())
 
 @dataclass(eq=False)
 class KnownRun:
-    """A run. ``refusal`` says why this worker does not execute it; ``lasting`` if no other worker could either;
-    ``said`` is what the log says of it."""
+    """A run. ``refusal`` says why this worker does not execute it; ``lasting`` if it was tried here; ``said`` is what
+    the log says of it."""
 
     spec: RunSpec
     spec_bytes: bytes
