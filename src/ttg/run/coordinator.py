@@ -44,7 +44,7 @@ from ttg.run.fleet import Fleet
 from ttg.run.leadership import Leadership, Standing
 from ttg.run.local_workers import LocalWorkers, log_tail
 from ttg.run.progress import Progress, Throughput
-from ttg.run.refusals import EXPECTED_SECONDS, HEARD_OF_SECONDS, Refusals
+from ttg.run.refusing_workers import EXPECTED_SECONDS, HEARD_OF_SECONDS, RefusingWorkers
 from ttg.run.result_consumer import ResultConsumer
 from ttg.run.submission import Submission
 from ttg.space import Space
@@ -94,7 +94,7 @@ class Coordinator:
     status: RunStatus = RunStatus.ACTIVE
     note: str = ""
     chunks_settled: int = 0
-    refusals: Refusals = field(default_factory=Refusals)
+    refusals: RefusingWorkers = field(default_factory=RefusingWorkers)
     _refused: str = ""
     _news: list[AnyEvent] = field(default_factory=list)
 

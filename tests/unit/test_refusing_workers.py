@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ttg.messages import FunctionRefused
-from ttg.run.refusals import Refusals
+from ttg.run.refusing_workers import RefusingWorkers
 
 
 def refusal(worker: str, text: str = "no module named x", lasting: bool = True) -> FunctionRefused:
@@ -13,7 +13,7 @@ def refusal(worker: str, text: str = "no module named x", lasting: bool = True) 
 
 
 def test_a_reason_is_news_once() -> None:
-    refusals = Refusals()
+    refusals = RefusingWorkers()
     assert [refusals.saw(refusal(worker)) for worker in ("a", "a", "b")] == [True, False, False]
     assert refusals.saw(refusal("a", "something else"))
 
@@ -29,7 +29,7 @@ def test_a_reason_is_news_once() -> None:
     ],
 )
 def test_nobody_is_left(there: set[str], lasting: tuple[bool, bool], left: bool, final: bool) -> None:
-    refusals = Refusals()
+    refusals = RefusingWorkers()
     for worker, tried in zip("ab", lasting, strict=True):
         refusals.saw(refusal(worker, lasting=tried))
     found = refusals.nobody_left(there)
@@ -39,7 +39,7 @@ def test_nobody_is_left(there: set[str], lasting: tuple[bool, bool], left: bool,
 
 
 def test_a_worker_that_comes_in_time_begins_the_wait_anew() -> None:
-    refusals = Refusals()
+    refusals = RefusingWorkers()
     refusals.saw(refusal("bad"))
     for now, there in ((0.0, {"bad"}), (2.0, {"bad", "new"}), (4.0, {"bad"})):
         assert not refusals.is_final(refusals.nobody_left(there), now, 3.0)

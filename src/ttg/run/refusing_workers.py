@@ -14,7 +14,7 @@ EXPECTED_SECONDS = 60.0
 
 
 @dataclass
-class Refusals:
+class RefusingWorkers:
     """Of one run. A refusal is that worker's own trouble, as long as there is another."""
 
     latest: dict[str, FunctionRefused] = field(default_factory=dict)
