@@ -10,7 +10,8 @@ import numpy as np
 from ttg.errors import InputError
 from ttg.results.arrow import pa
 from ttg.results.folder import RunFolder
-from ttg.results.kinds import List, Scalar, Type, family, is_text, type_of_field
+from ttg.results.kinds import List, Scalar, Type, family, is_text, packed_leaf, type_of_field
+from ttg.results.packed import stack
 from ttg.results.rows import space_of
 from ttg.results.schema import OWN_NAMES, parameter_column
 from ttg.results.selection import Indices, Selection, select
@@ -80,6 +81,11 @@ def _block(column: str, values: pa.Array, kind: Type, leaf: Scalar) -> Ndarray:
     if values.null_count == len(values):
         raise InputError(f"column {column!r}: rows without an array cannot stand beside arrays: choose indices=")
     present = values.drop_null() if values.null_count else values
+    if packed_leaf(kind):
+        stacked, shapes = stack(present, leaf)
+        if stacked is None:
+            raise _different(column, shapes[0], shapes[-1])
+        return _among_nulls(stacked, values)
     shape, items = [len(present)], present
     inner: Type = kind
     while isinstance(inner, List):
@@ -91,12 +97,16 @@ def _block(column: str, values: pa.Array, kind: Type, leaf: Scalar) -> Ndarray:
             raise _different(column, (int(widths.min()),), (int(widths.max()),))
         shape.append(int(widths[0]) if len(widths) else 0)
         inner = inner.item
-    block: Ndarray = numpy_items(items, leaf).reshape(shape)
+    return _among_nulls(numpy_items(items, leaf).reshape(shape), values)
+
+
+def _among_nulls(block: Ndarray, values: pa.Array) -> Ndarray:
+    """The rows of ``block`` where ``values`` has any; the others are masked."""
     if not values.null_count:
         return block
-    whole: Any = np.ma.empty((len(values), *shape[1:]), block.dtype)
-    present_rows = values.is_valid().to_numpy(zero_copy_only=False)
-    whole[present_rows], whole[~present_rows] = block, np.ma.masked
+    whole: Any = np.ma.empty((len(values), *block.shape[1:]), block.dtype)
+    present = values.is_valid().to_numpy(zero_copy_only=False)
+    whole[present], whole[~present] = block, np.ma.masked
     masked: Ndarray = whole
     return masked
 

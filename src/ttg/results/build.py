@@ -35,8 +35,9 @@ import numpy as np
 from ttg.results.arrow import pa
 from ttg.results.cells import cell_of
 from ttg.results.convert import Typed, cells, lists, merged, records
-from ttg.results.kinds import DECIMAL_DIGITS, NULL, List, Scalar, Type, arrow_type, family, joined, mixed
+from ttg.results.kinds import DECIMAL_DIGITS, NULL, List, Scalar, Type, arrow_type, family, joined, mixed, packed_leaf
 from ttg.results.ndarrays import aware_datetimes, column_of_ndarray, durations, naive_datetimes
+from ttg.results.packed import pack
 from ttg.results.values import as_float, conformed, values_of
 
 DEEPEST = 32
@@ -256,13 +257,17 @@ def _arrays(values: Sequence[Any], depth: int) -> Typed:
         if found := column_of_ndarray(whole):
             return found
     flat = join_all([value.reshape(-1) for value in values])
-    kind, array = column_of_ndarray(flat) or build(flat.tolist(), depth + 1)
+    leaf, array = column_of_ndarray(flat) or build(flat.tolist(), depth + 1)
+    kind = leaf
+    for _ in first.shape:
+        kind = List(kind, array=True)
+    if isinstance(leaf, Scalar) and packed_leaf(kind):
+        return kind, pack(values, leaf)
     for axis in range(first.ndim - 1, -1, -1):
         # How many lists each array has at this level, and how long these are.
         counts = [int(np.prod(value.shape[:axis], dtype=int)) for value in values]
         sizes = np.repeat([value.shape[axis] for value in values], counts)
         array = lists(np.concatenate([[0], np.cumsum(sizes)]), array)
-        kind = List(kind, array=True)
     return kind, array
 
 

@@ -9,8 +9,24 @@ import numpy as np
 
 from ttg.results.arrow import pa
 from ttg.results.cells import cell_of
-from ttg.results.kinds import NULL, List, Record, Scalar, Type, arrow_type, family, is_text, join, joined
-from ttg.results.values import as_float, conformed, flattened, values_of
+from ttg.results.kinds import (
+    NULL,
+    List,
+    Record,
+    Scalar,
+    Type,
+    arrow_type,
+    family,
+    is_text,
+    join,
+    joined,
+    numpy_dtype,
+    packed_leaf,
+    with_arrays,
+    without_arrays,
+)
+from ttg.results.packed import pack, unpack
+from ttg.results.values import arrays_of_lists, as_float, conformed, flattened, values_of
 
 Typed = tuple[Type, Any]
 EXACT = 1 << 53
@@ -47,7 +63,8 @@ def widen(array: Any, source: Type, target: Type) -> Typed:
     if is_text(target):
         return target, cells(values_of(array, source), target)
     if isinstance(source, List) and isinstance(target, List):
-        return _widen_lists(array, source, target)
+        packs = _packs(source) or _packs(target)
+        return _widen_arrays(array, source, target) if packs else _widen_lists(array, source, target)
     if isinstance(source, Record) and isinstance(target, Record):
         return _widen_records(array, source, target)
     assert isinstance(target, Scalar)
@@ -100,6 +117,70 @@ def _widen_lists(array: Any, source: List, target: List) -> Typed:
     ends, flat = flattened(array)
     item, items = widen(flat, source.item, target.item)
     return List(item, target.array), lists(ends, items, array)
+
+
+def _packs(kind: Type) -> bool:
+    return bool(packed_leaf(kind)) or (isinstance(kind, List) and _packs(kind.item))
+
+
+def _widen_arrays(array: Any, source: List, target: List) -> Typed:
+    """By way of lists: it is rare that arrays of different kinds meet."""
+    found, widened = widen(_as_lists(array, source), without_arrays(source), without_arrays(target))
+    kind = with_arrays(found, target)
+    return kind, _as_stored(widened, kind)
+
+
+def _as_lists(array: Any, kind: Type) -> Any:
+    """A column of lists with everything packed in it as lists."""
+    if leaf := packed_leaf(kind):
+        return nested_lists(unpack(array, leaf), leaf, depth_of(kind))
+    if isinstance(kind, List):
+        ends, flat = flattened(array)
+        return lists(ends, _as_lists(flat, kind.item), array)
+    return array
+
+
+def _as_stored(array: Any, kind: Type) -> Any:
+    """The inverse."""
+    if leaf := packed_leaf(kind):
+        nulls = array.is_null().to_pylist()
+        values = arrays_of_lists(array, kind, leaf)
+        return pack([None if null else value for null, value in zip(nulls, values, strict=True)], leaf)
+    if isinstance(kind, List):
+        ends, flat = flattened(array)
+        return lists(ends, _as_stored(flat, kind.item), array)
+    return array
+
+
+def depth_of(kind: Type) -> int:
+    """The number of lists in each other."""
+    return 1 + depth_of(kind.item) if isinstance(kind, List) else 0
+
+
+def nested_lists(arrays: Sequence[Any], leaf: Scalar, depth: int) -> Any:
+    """A column of lists in each other from arrays of ``depth`` dimensions; masked items are null."""
+    known = [array for array in arrays if array is not None]
+    empty = np.empty(0, numpy_dtype(leaf))
+    concatenate: Any = np.ma.concatenate
+    items = concatenate([empty, *(array.reshape(-1) for array in known)])
+    found = _leaves(items, leaf)
+    for axis in range(depth - 1, 0, -1):
+        # How many lists each array has at this level, and how long these are.
+        counts = [int(np.prod(array.shape[:axis], dtype=int)) for array in known]
+        sizes = np.repeat([array.shape[axis] for array in known], counts)
+        found = lists(np.concatenate([[0], np.cumsum(sizes)]), found)
+    sizes = np.array([0 if array is None else array.shape[0] for array in arrays], int)
+    mask = pa.array([array is None for array in arrays]) if len(known) < len(arrays) else None
+    ends = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
+    return pa.ListArray.from_arrays(ends, found, mask=mask)
+
+
+def _leaves(items: Any, leaf: Scalar) -> Any:
+    mask, data = np.ma.getmaskarray(items), np.asarray(items.data)
+    if data.dtype.kind != "c":
+        return pa.array(data, mask=mask)
+    parts = [pa.array(np.ascontiguousarray(half)) for half in (data.real, data.imag)]
+    return pa.StructArray.from_arrays(parts, fields=list(arrow_type(leaf)), mask=pa.array(mask))
 
 
 def lists(ends: Any, items: Any, like: Any = None) -> Any:

@@ -87,6 +87,15 @@ _ARROW: dict[str, Any] = {
     **{f"utc:{unit}": pa.timestamp(unit, "UTC") for unit in ("us", "ns")},
     **{f"timedelta:{unit}": pa.duration(unit) for unit in ("us", "ns")},
 }
+PACKED = pa.struct([("shape", pa.list_(pa.int32())), ("data", pa.binary()), ("mask", pa.binary())])
+_NUMPY = {
+    "bool": "?",
+    **{name: f"<{name[0]}{int(name.lstrip('uintfloa')) // 8}" for name in (*_SIGNED, *_UNSIGNED, "float32", "float64")},
+    "complex64": "<c8",
+    "complex128": "<c16",
+    **{f"datetime:{unit}": f"<M8[{unit}]" for unit in ("us", "ns")},
+    **{f"timedelta:{unit}": f"<m8[{unit}]" for unit in ("us", "ns")},
+}
 _OF_ARROW = {kind: Scalar(name) for name, kind in _ARROW.items() if not name.startswith("complex")}
 
 
@@ -178,11 +187,45 @@ def is_text(kind: Type) -> bool:
     return isinstance(kind, Mixed) or (isinstance(kind, Record) and not kind.fields)  # Parquet has no empty struct
 
 
+def numpy_dtype(kind: Scalar) -> str:
+    """The dtype of arrays of these items."""
+    return _NUMPY[kind.name]
+
+
+def array_leaf(kind: Type) -> Scalar | None:
+    """The type of the items, if these lists are NumPy arrays."""
+    while isinstance(kind, List):
+        if not kind.array:
+            return None
+        kind = kind.item
+    return kind if isinstance(kind, Scalar) and not is_text(kind) else None
+
+
+def packed_leaf(kind: Type) -> Scalar | None:
+    """The type of the items, if these are arrays of several dimensions, stored by :mod:`ttg.results.packed`."""
+    leaf = array_leaf(kind) if isinstance(kind, List) and isinstance(kind.item, List) else None
+    return leaf if leaf and leaf.name in _NUMPY else None
+
+
+def without_arrays(kind: Type) -> Type:
+    """The same as nothing but lists."""
+    return List(without_arrays(kind.item)) if isinstance(kind, List) else kind
+
+
+def with_arrays(kind: Type, like: Type) -> Type:
+    """The lists that are arrays in ``like`` as arrays again."""
+    if isinstance(kind, List) and isinstance(like, List):
+        return List(with_arrays(kind.item, like.item), like.array)
+    return kind
+
+
 @lru_cache(maxsize=4096)
 def arrow_type(kind: Type) -> Any:
     """The Arrow type of its columns."""
     if is_text(kind):
         return pa.string()
+    if packed_leaf(kind):
+        return PACKED
     if isinstance(kind, List):
         return pa.list_(arrow_type(kind.item))
     if isinstance(kind, Record):

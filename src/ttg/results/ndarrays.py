@@ -10,7 +10,8 @@ import numpy as np
 
 from ttg.results.arrow import pa
 from ttg.results.convert import Typed, cells, lists, records
-from ttg.results.kinds import List, Scalar, arrow_type
+from ttg.results.kinds import List, Scalar, arrow_type, packed_leaf
+from ttg.results.packed import pack_rows
 
 Ndarray = np.ndarray[Any, Any]
 
@@ -42,6 +43,11 @@ def _nested(values: Ndarray) -> Typed | None:
     if found is None:
         return None
     kind, array = found
+    of_rows: Any = kind
+    for _ in values.shape[1:]:
+        of_rows = List(of_rows, array=True)
+    if leaf := packed_leaf(of_rows):
+        return of_rows, pack_rows(values, leaf)
     for axis in range(values.ndim - 1, 0, -1):
         count = int(np.prod(values.shape[:axis]))
         array = lists(np.arange(count + 1, dtype=np.int32) * values.shape[axis], array)

@@ -14,13 +14,16 @@ import numpy as np
 from ttg.errors import MessageError
 from ttg.results.arrow import pa
 from ttg.results.cells import value_of
-from ttg.results.kinds import List, Mixed, Record, Scalar, Type, family, is_text, type_of_field
+from ttg.results.kinds import List, Mixed, Record, Scalar, Type, array_leaf, family, is_text, packed_leaf, type_of_field
+from ttg.results.packed import unpack
 
 
 def values_of(array: pa.Array, kind: Type) -> list[Any]:
     """The Python values of a column: lists, dicts and NumPy arrays, ``np.datetime64`` where there are nanoseconds."""
     if is_text(kind):
         return [conformed(value_of(text), kind) for text in array.to_pylist()]
+    if leaf := packed_leaf(kind):
+        return unpack(array, leaf)
     if isinstance(kind, List):
         return _lists(array, kind)
     if isinstance(kind, Record):
@@ -251,23 +254,15 @@ def flattened(array: pa.ListArray) -> tuple[np.ndarray[Any, Any], pa.Array]:
 
 def _lists(array: pa.ListArray, kind: List) -> list[Any]:
     if (leaf := array_leaf(kind)) is not None:
-        return _with_nulls(_arrays(array, kind, leaf), array)
+        return _with_nulls(arrays_of_lists(array, kind, leaf), array)
     ends, flat = flattened(array)
     items = values_of(flat, kind.item)
     bounds = ends.tolist()
     return _with_nulls((items[a:b] for a, b in itertools.pairwise(bounds)), array)
 
 
-def array_leaf(kind: Type) -> Scalar | None:
-    """The type of the items, if these lists are NumPy arrays."""
-    while isinstance(kind, List):
-        if not kind.array:
-            return None
-        kind = kind.item
-    return kind if isinstance(kind, Scalar) and not is_text(kind) else None
-
-
-def _arrays(array: pa.ListArray, kind: Type, leaf: Scalar) -> list[Any]:
+def arrays_of_lists(array: pa.ListArray, kind: Type, leaf: Scalar) -> list[Any]:
+    """The NumPy arrays of a column of lists."""
     levels: list[np.ndarray[Any, Any]] = []
     while isinstance(kind, List):
         ends, array = flattened(array)
