@@ -36,11 +36,29 @@ def test_arrays_come_back_as_one(tmp_path: Path, shape: tuple[int, ...], dtype: 
     whole = np.arange(4 * int(np.prod(shape))).reshape(4, *shape).astype(dtype)
     folder = written(tmp_path, [row.copy() if shape else row[()] for row in whole])
     found = arrays.array(folder, "result")
+    assert found.shape == whole.shape
     assert found.dtype == (whole.dtype if dtype != "i2" or shape else np.int16)
-    if 0 not in shape:
-        np.testing.assert_array_equal(found, whole)
-        np.testing.assert_array_equal(arrays.array(folder, "result", [3, 1]), whole[[1, 3]])
-        np.testing.assert_array_equal(reading.row(folder, 2)["result"], whole[2])
+    np.testing.assert_array_equal(found, whole)
+    np.testing.assert_array_equal(arrays.array(folder, "result", [3, 1]), whole[[1, 3]])
+    np.testing.assert_array_equal(reading.row(folder, 2)["result"], whole[2])
+
+
+def test_arrays_of_other_dtypes_and_dimensions_meet(tmp_path: Path) -> None:
+    values: list[Any] = [
+        np.ones((2, 1), "i4"),
+        np.ma.masked_array([[1.5, 2.5]], [[True, False]]),
+        None,
+        np.ones((1, 1), "u1"),
+    ]
+    folder = written(tmp_path, values)
+    found = [row["result"] for row in reading.rows(folder)]
+    assert [None if array is None else array.tolist() for array in found] == [[[1], [1]], [[None, 2.5]], None, [[1]]]
+    assert {str(array.dtype) for array in found if array is not None} == {"float64"}
+    folder = written(tmp_path / "lists", [*values, [[1, 2], [3]]])
+    assert reading.row(folder, 0)["result"] == [[1.0], [1.0]]
+    folder = written(tmp_path / "deeper", [np.ones((1, 2, 1)), [np.ones((2, 2)), np.ones((1, 1), "f4")]])
+    assert [array.tolist() for array in reading.row(folder, 0)["result"]] == [[[1.0], [1.0]]]
+    assert [array.shape for array in reading.row(folder, 1)["result"]] == [(2, 2), (1, 1)]
 
 
 def test_what_is_masked_or_missing_is_masked(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ What becomes of a value:
 ==============================================  ==================================================================
 float, int, bool, str, bytes, None              a column of that type; ``None`` is null; of NumPy with its width
 int and float mixed (not bool)                  float64, if the integers are equal to floats
-list, tuple, array                              a list column; arrays of n dimensions are nested lists, marked
+list, tuple, array                              a list column; arrays of several dimensions are bytes and shape
 dict, dataclass, named tuple                    a struct; ``None`` and missing fields are null
 complex                                         a struct of ``real`` and ``imag``, marked
 datetime, date, time, timedelta                 Arrow's types with microseconds, or nanoseconds where such came;
