@@ -96,6 +96,7 @@ class Execution:
         """Execute ``count`` indices from ``start``; returns how many were, before the failures became too many."""
         rows, timed, failed = self.results.count, len(self.seconds), len(self.failures)
         began = perf_counter()
+        self.work.surroundings.begin()
         taken = self._run_blocks(start, count)
         if (self._restore() | self._detach(self.results.count - rows)) and taken > 1:  # others may have seen it
             self.results.keep(rows)
@@ -212,6 +213,7 @@ class Execution:
         return half + self._call_batch(batches, start + half, count - half)
 
     def _called(self, columns: Columns) -> Any:
+        self.work.surroundings.begin()
         try:
             return self.work.function(*columns)
         finally:

@@ -14,8 +14,8 @@ from typing import Any
 
 _STATUS = "/proc/self/status"
 _OWN_THREADS = 2  # the main one, and the one that waits for the end of the parent pipe
-_NO_FINDERS = sys.stdlib_module_names | {"ttg", "pyarrow", "numpy", "msgspec"}
-"""Modules that tell nobody by the environment where to find their files; we import some ourselves between calls."""
+_NO_FINDERS = sys.stdlib_module_names | {"ttg", "numpy"}
+"""Modules that tell nobody by the environment where to find their files; we import some for a call that fails."""
 
 
 class Surroundings:
@@ -25,6 +25,11 @@ class Surroundings:
         self._folder, self._mask = _folder(), _umask()
         self._environment = dict(_environment())
         self._modules = set(sys.modules)
+
+    def begin(self) -> None:
+        """Calls follow: what was imported before was not imported by them."""
+        if len(sys.modules) != len(self._modules):
+            self._modules = set(sys.modules)
 
     def restore(self) -> list[str]:
         """Make them as they were; returns what was not."""
@@ -62,12 +67,7 @@ class Surroundings:
     def _saw_imports(self) -> bool:
         imported = set(sys.modules) - self._modules
         self._modules |= imported
-        return any(name.partition(".")[0] not in _NO_FINDERS and _has_files(name) for name in imported)
-
-
-def _has_files(module: str) -> bool:
-    """Compiled modules register some that are not on disk."""
-    return getattr(sys.modules.get(module), "__file__", None) is not None
+        return any(name.partition(".")[0] not in _NO_FINDERS for name in imported)
 
 
 def _folder() -> str:
