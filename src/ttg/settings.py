@@ -14,6 +14,7 @@ variable                    default              meaning
 ``TTG_NAMESPACE``           ``ttg``              prefix of every queue, stream and key
 ``TTG_LEASE_SECONDS``       15                   how long a silent worker keeps its tasks
 ``TTG_CA_FILE``             –                    CA bundle for ``rediss://`` and ``amqps://``
+``TTG_CERT_FILE``           –                    our certificate, for servers that ask for one; also ``TTG_KEY_FILE``
 ``TTG_SECRET``              –                    shared secret that signs functions sent through a broker
 ``TTG_HOME``                ``~/.local/state/ttg`` where runs are registered
 ``TTG_RUN_IDENTITY``        – (made up)          identity of a new run, for whoever starts one and may start it again
@@ -48,7 +49,7 @@ class Settings:
     lease_seconds: float
     queue_type: str
     retry: RetryPolicy
-    ca_file: str | None
+    tls_files: dict[str, str]
     secret: str | None
     home: Path
     run_identity: str | None
@@ -64,7 +65,7 @@ class Settings:
             lease_seconds=self.lease_seconds,
             retry_delay_ms=self.retry.delay_ms if retry_delay_ms is None else retry_delay_ms,
             queue_type=self.queue_type,
-            tls={"ca_file": self.ca_file} if self.ca_file else {},
+            tls=self.tls_files,
         )
 
 
@@ -77,7 +78,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lease_seconds=_number(env, "TTG_LEASE_SECONDS", 15.0, least=1.0),
         queue_type=_choice(env, "RABBITMQ_QUEUE_TYPE", ("quorum", "classic")),
         retry=_retry(env),
-        ca_file=env.get("TTG_CA_FILE") or None,
+        tls_files=_tls_files(env),
         secret=env.get("TTG_SECRET") or None,
         home=_home(env),
         run_identity=env.get("TTG_RUN_IDENTITY") or None,
@@ -149,6 +150,13 @@ def _retry(env: Mapping[str, str]) -> RetryPolicy:
     retries = "TTG_MAX_RETRIES" if env.get("TTG_MAX_RETRIES") else "RABBITMQ_MAX_RETRIES"
     delay = "TTG_RETRY_DELAY_MS" if env.get("TTG_RETRY_DELAY_MS") else "RABBITMQ_RETRY_DELAY_MS"
     return RetryPolicy(int(_number(env, retries, 3, least=0)), int(_number(env, delay, 5000, least=0)))
+
+
+def _tls_files(env: Mapping[str, str]) -> dict[str, str]:
+    files = {name: env.get(f"TTG_{name.upper()}") or "" for name in ("ca_file", "cert_file", "key_file")}
+    if files["key_file"] and not files["cert_file"]:
+        raise SettingsError("TTG_KEY_FILE: expected the certificate that it is the key of in TTG_CERT_FILE, got none")
+    return {name: file for name, file in files.items() if file}
 
 
 def _home(env: Mapping[str, str]) -> Path:

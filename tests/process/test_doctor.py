@@ -12,9 +12,14 @@ import pytest
 
 from rabbitmq_server import RabbitMQServer
 from servers import RedisServer, ask, valkey_program
+from ttg.brokers import connect
+from ttg.brokers.base import BrokerConfig
 from ttg.cli import main
+from ttg.errors import BrokerRefused
+from ttg.messages import RunRecord, RunStatus
 from ttg.run.doctor import Finding, examine
 from ttg.settings import read_settings
+from waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +76,49 @@ def test_a_forbidden_client_list_says_that_recovery_is_slower(redis: RedisServer
     finding = findings(redis.url)["recovery"]
     assert finding.level == "note"
     assert "lease" in finding.text
+
+
+ALLOWED = ("on", "nopass", "resetchannels", "allkeys", "allcommands")
+
+
+def test_a_user_without_info_and_client_can_work(redis: RedisServer, tmp_path: Path) -> None:
+    ask(redis.url, "ACL", "SETUSER", "modest", *ALLOWED, "-info", "-client")
+    url = redis.url.replace("unix://", "unix://modest:x@")
+    found = levels(url)
+    assert (found["permissions"], found["memory"], found["recovery"]) == ("good", "note", "note")
+    target = f"{Path(__file__).with_name('workloads.py')}:value"
+    assert main(["run", target, "i=1,2", "--workers", "1", "--out", str(tmp_path / "run"), "--broker", url, "-q"]) == 0
+
+
+def test_a_user_who_may_not_do_what_is_needed_is_told_exactly_what(redis: RedisServer, tmp_path: Path) -> None:
+    ask(redis.url, "ACL", "SETUSER", "poor", *ALLOWED, "-xadd", "-xgroup|delconsumer", "-hset")
+    ask(redis.url, "ACL", "SETUSER", "stranger", *ALLOWED[:-2], "~other.*", "allcommands")
+    poor = findings(redis.url.replace("unix://", "unix://poor:x@"))["permissions"]
+    assert (poor.level, poor.advice) == ("problem", "ACL SETUSER <user> +hset +xadd +xgroup|delconsumer")
+    stranger = findings(redis.url.replace("unix://", "unix://stranger:x@"))["permissions"]
+    assert (stranger.level, stranger.advice) == ("problem", "ACL SETUSER <user> ~ttg.*")
+    assert ask(redis.url, "KEYS", "*") == [], "asking has changed nothing"
+
+
+async def record_a_run(url: str) -> None:
+    broker = connect(BrokerConfig(url), "c")
+    try:
+        await broker.swap_run(None, RunRecord(run="r", status=RunStatus.ACTIVE, identity="i"))
+    finally:
+        await broker.close()
+
+
+@pytest.mark.parametrize("redis", [("--cluster-enabled", "yes")], indirect=True)
+def test_a_cluster_needs_a_namespace_that_keeps_keys_together(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(redis.url, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+    until(lambda: b"cluster_state:ok" in ask(redis.url, "CLUSTER", "INFO"))
+    assert findings(redis.url)["cluster"].advice == "TTG_NAMESPACE='{ttg}' keeps them together"
+    with pytest.raises(BrokerRefused, match=r"TTG_NAMESPACE='\{ttg\}'"):
+        asyncio.run(record_a_run(redis.url))
+    monkeypatch.setenv("TTG_NAMESPACE", "{ttg}")
+    assert levels(redis.url)["cluster"] == "good"
 
 
 def test_keys_of_another_program_are_a_problem(redis: RedisServer) -> None:

@@ -49,18 +49,28 @@ class Participants:
 async def cancel(broker: Broker, run: str) -> Counter[str]:
     """Cancel ``run`` and remove its messages; returns how many, by queue. Results that a coordinator had collected are
     safe in its dataset; ``InputError`` when the broker does not know the run, or it is over."""
+    before, record = await _mark(broker, run)
+    led = before.status_at(unix_time()) is RunStatus.ACTIVE
+    await _wait_for_everybody(broker, Participants(record or before, coordinated=led))
+    counts = Counter(await broker.purge(record or before))
+    await broker.change_run(run, partial(_remembered, record or before))
+    return counts
+
+
+async def cancel_embedded(broker: Broker, run: str) -> None:
+    """Cancel a run whose private broker ends with it, so that nothing is to be removed: its coordinator leaves."""
+    await _mark(broker, run)
+
+
+async def _mark(broker: Broker, run: str) -> tuple[RunRecord, RunRecord | None]:
+    """The run's record before, and as it says that the run is cancelled."""
     await broker.open()
     before = await broker.find_run(run, fresh=True)
     if before is None:
         raise InputError(f"expected a run that {broker.config.masked_url} knows, got {run!r}: see `ttg doctor`")
     if before.status.is_finished:
         raise InputError(f"run {run} is {before.status.words}: there is nothing to cancel")
-    record = await broker.change_run(run, partial(cancelled, now=unix_time()))
-    led = before.status_at(unix_time()) is RunStatus.ACTIVE
-    await _wait_for_everybody(broker, Participants(record or before, coordinated=led))
-    counts = Counter(await broker.purge(record or before))
-    await broker.change_run(run, partial(_remembered, record or before))
-    return counts
+    return before, await broker.change_run(run, partial(cancelled, now=unix_time()))
 
 
 def _remembered(gone: RunRecord, current: RunRecord | None) -> RunRecord:
@@ -81,7 +91,7 @@ async def _wait_for_everybody(broker: Broker, participants: Participants) -> Non
 
 
 def interrupt(folder: RunFolder) -> None:
-    """End a run with an embedded broker, which has no life outside its coordinator: that one is told to stop."""
+    """End a run of this machine that no broker knows (yet): its coordinator is told to stop."""
     try:
         folder.lock().close()
     except RunConflictError as error:

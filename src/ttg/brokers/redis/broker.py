@@ -16,7 +16,7 @@ from ttg.brokers.base import LETTERS_KEPT, Broker, BrokerConfig, BrokerStats, De
 from ttg.brokers.redis import checks, cleaning
 from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.membership import MAINTENANCE_SECONDS, Membership, uninterrupted
-from ttg.brokers.redis.pool import BLOCK_SECONDS, Pool
+from ttg.brokers.redis.pool import BLOCK_SECONDS, Forbidden, Pool
 from ttg.brokers.redis.retention import Retention
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, MessageError
@@ -67,8 +67,15 @@ class RedisBroker(Broker):
     # -- lifecycle
 
     async def open(self) -> None:
-        self._version = _checked_version(await self._pool.command("INFO", "server"), self.config)
+        self._version = await self._find_version()
         await self._create_group()
+
+    async def _find_version(self) -> str:
+        """A user who may not ask for it is believed to have a server that is new enough."""
+        try:
+            return _checked_version(await self._pool.command("INFO", "server"), self.config)
+        except Forbidden:
+            return "redis"
 
     async def _create_group(self) -> None:
         try:
@@ -289,8 +296,7 @@ class RedisBroker(Broker):
         return await cleaning.purge_run(self._pool, self._keys, record, dry_run=dry_run)
 
     async def diagnose(self) -> list[checks.Finding]:
-        version = _checked_version(await self._pool.command("INFO", "server"), self.config)
-        return [("good", "version", version, ""), *await checks.diagnose(self._pool, self._keys)]
+        return [("good", "version", await self._find_version(), ""), *await checks.diagnose(self._pool, self._keys)]
 
 
 def _checked_version(info: bytes, config: BrokerConfig) -> str:

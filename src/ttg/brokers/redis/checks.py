@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 
 from ttg.brokers.redis.keys import Keys
-from ttg.brokers.redis.pool import Pool
+from ttg.brokers.redis.pool import Pool, acl_advice
 from ttg.clock import unix_time
 from ttg.errors import BrokerRefused
 
@@ -20,6 +20,8 @@ MIB = 1 << 20
 async def diagnose(pool: Pool, keys: Keys) -> list[Finding]:
     """Each check gives findings ``(level, subject, text, advice)``; one that may not look gives a note."""
     checks = {
+        "permissions": _permissions(pool),
+        "cluster": _cluster(pool, keys),
         "eviction": _eviction(pool),
         "persistence": _persistence(pool),
         "memory": _memory(pool),
@@ -32,8 +34,28 @@ async def diagnose(pool: Pool, keys: Keys) -> list[Finding]:
         try:
             findings += [(level, subject, text, advice) async for level, text, advice in check]
         except BrokerRefused as error:
-            findings.append(("note", subject, f"could not be looked at: {error}", _OPERATOR))
+            findings.append(("note", subject, f"could not be looked at: {error.__cause__ or error}", _OPERATOR))
     return findings
+
+
+async def _permissions(pool: Pool) -> Words:
+    if missing := await pool.forbidden():
+        yield "problem", f"this user may not do what TTG needs: {', '.join(missing)}", acl_advice(missing)
+    else:
+        yield "good", "this user may do what TTG needs", ""
+
+
+async def _cluster(pool: Pool, keys: Keys) -> Words:
+    if (await _info(pool, "cluster")).get("cluster_enabled") != "1":
+        return
+    if "{" in keys.namespace:
+        yield "good", f"the keys of {keys.namespace} are together on one node of this Redis Cluster", ""
+    else:
+        yield (
+            "problem",
+            f"this is a Redis Cluster, which spreads the keys of namespace {keys.namespace} over its nodes",
+            f"TTG_NAMESPACE='{{{keys.namespace}}}' keeps them together",
+        )
 
 
 _OPERATOR = "ask whoever runs the server, or allow this user the command"

@@ -64,12 +64,11 @@ class Membership:
 
     async def _on_connect(self, connection: Connection) -> None:
         """Register a new connection as the one that stands for this consumer."""
-        await connection.ask("CLIENT", "SETNAME", self._name)
-        found = _RUN_ID.search(await connection.ask("INFO", "server"))
-        self._server_run_id = found.group(1).decode() if found else ""
-        registration = f"{connection.id} {self._server_run_id} {self._name}"
+        self._server_run_id = await _run_id(connection)
         # Without a registration (no permission, no memory) others wait for the lease: slower, not wrong.
         with suppress(ServerError):
+            await connection.ask("CLIENT", "SETNAME", self._name)
+            registration = f"{connection.id} {self._server_run_id} {self._name}"
             await connection.ask("HSET", self._keys.workers, self._consumer, registration)
 
     async def leave(self) -> None:
@@ -170,6 +169,14 @@ class Membership:
             after_seconds=taken[1] / 1000,
             how=how,
         )
+
+
+async def _run_id(connection: Connection) -> str:
+    """Of the server's life; empty, for everybody, where users may not ask for it."""
+    with suppress(ServerError):
+        if found := _RUN_ID.search(await connection.ask("INFO", "server")):
+            return found.group(1).decode()
+    return ""
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -15,7 +15,9 @@ from typing import Any
 
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.redis.connection import Address, Connection, ServerError, connect
-from ttg.brokers.tls import ADVICE
+from ttg.brokers.redis.keys import Keys
+from ttg.brokers.redis.permissions import forbidden
+from ttg.brokers.tls import ADVICE, asks_for_certificate
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
 
 BLOCK_SECONDS = 1.0
@@ -29,6 +31,10 @@ OnConnect = Callable[[Connection], Awaitable[None]]
 def _script(name: str) -> tuple[str, str]:
     source = (Path(__file__).parent / "lua" / f"{name}.lua").read_text(encoding="utf-8")
     return source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+class Forbidden(BrokerRefused):
+    """By the server's access control list."""
 
 
 class Pool:
@@ -54,9 +60,25 @@ class Pool:
             try:
                 return await self._ask("EVALSHA", digest, len(keys), *keys, *arguments)
             except ServerError as error:
+                if _is_denial(str(error)):
+                    raise await self._denial(str(error)) from error
                 if not str(error).startswith("NOSCRIPT"):
                     raise
                 return await self._ask("EVAL", source, len(keys), *keys, *arguments)
+
+    async def forbidden(self) -> list[str]:
+        """What of what TTG needs the user may not do; see :func:`ttg.brokers.redis.permissions.forbidden`."""
+        with translated(self._config):
+            async with _within(self._config.connect_timeout_seconds):
+                connection = await connect(self._address)
+                try:
+                    return await forbidden(connection, Keys(self._config.namespace).tasks)
+                finally:
+                    connection.close()
+
+    async def _denial(self, text: str) -> Forbidden:
+        """Of a script: the server does not say which of its commands it is."""
+        return denial(self._config.masked_url, await self.forbidden(), text)
 
     async def unblock(self) -> None:
         """Let commands that wait on the server return now, as if their time was over."""
@@ -138,11 +160,13 @@ def translated(config: BrokerConfig) -> Iterator[None]:
     except ssl.SSLCertVerificationError as error:
         raise BrokerRefused(f"TLS with {config.masked_url} failed: {error}: {ADVICE}") from error
     except OSError as error:
+        if why := asks_for_certificate(error, config.tls):
+            raise BrokerRefused(f"TLS with {config.masked_url} failed: {why}") from error
         raise BrokerUnavailable(
             f"{config.masked_url} cannot be reached ({_reason(error)}): is the address right, and does the server run?"
         ) from error
     except ServerError as error:
-        raise _translate(str(error), config.masked_url) from error
+        raise _translate(str(error), config) from error
 
 
 def _reason(error: OSError) -> str:
@@ -152,9 +176,14 @@ def _reason(error: OSError) -> str:
     return str(error) or type(error).__name__
 
 
-def _translate(text: str, url: str) -> BrokerError:
-    if text.startswith(("NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password")):
+def _translate(text: str, config: BrokerConfig) -> BrokerError:
+    url = config.masked_url
+    if text.startswith(("NOAUTH", "WRONGPASS", "ERR invalid password")):
         return BrokerRefused(f"{url} refused the user or password ({text}): set them in the URL or the environment")
+    if _is_denial(text):
+        return denial(url, [], text)
+    if text.startswith(("CROSSSLOT", "MOVED")) or "SELECT is not allowed in cluster mode" in text:
+        return BrokerRefused(_in_a_cluster(text, config))
     if text.startswith(("OOM", "MISCONF")):
         return BrokerFull(f"{url} takes no more data ({text}): waiting until there is room")
     if text.startswith(PASSING):
@@ -162,6 +191,35 @@ def _translate(text: str, url: str) -> BrokerError:
     if "WRONGTYPE" in text:
         return BrokerRefused(f"{url} has keys of another program under TTG's names ({text}): use another namespace")
     return BrokerRefused(f"{url} refused a command: {text}")
+
+
+def _is_denial(text: str) -> bool:
+    """By the server's access control list (ACL), of a command or of one in a script."""
+    return text.startswith("NOPERM") or "can't run this command" in text or "ACL failure in script" in text
+
+
+def denial(url: str, missing: Sequence[str], text: str) -> Forbidden:
+    """The error of a user who may do too little; ``missing`` as :meth:`Pool.forbidden` tells it, if known."""
+    if not missing:
+        return Forbidden(
+            f"{url} does not let this user do what TTG needs ({text}): `ttg doctor` says what is to be allowed"
+        )
+    return Forbidden(f"{url} does not let this user do what TTG needs: {acl_advice(missing)}")
+
+
+def acl_advice(missing: Sequence[str]) -> str:
+    """What an administrator is to do."""
+    rules = " ".join(name if name.startswith("~") else f"+{name}" for name in missing)
+    return f"ACL SETUSER <user> {rules}"
+
+
+def _in_a_cluster(text: str, config: BrokerConfig) -> str:
+    url, space = config.masked_url, config.namespace
+    if "{" not in space:
+        return f"{url} is of a Redis Cluster ({text}): keep TTG's keys on one node, by TTG_NAMESPACE='{{{space}}}'"
+    if text.startswith("MOVED"):
+        return f"{url} is of a Redis Cluster, and {text.split()[-1]} has the keys of {space}: name that node in the URL"
+    return f"{url} is of a Redis Cluster, which has database 0 only: leave the number out of the URL"
 
 
 PASSING = ("LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED", "BUSY ", "ERR max number of clients")
