@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 from ttg.errors import SettingsError
@@ -13,6 +16,7 @@ from ttg.streams import show
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+LOG_BYTES = 16 << 20
 CLEAR_LINE = "\r\x1b[K"
 
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -42,6 +46,37 @@ class _Handler(logging.StreamHandler[TextIO]):
             show(self.stream, self.format(record) + "\n")
         except Exception:
             self.handleError(record)
+
+
+class _BoundedHandler(_Handler):
+    """For a process whose standard output and error are the file ``path``: when that is large it becomes ``PATH.1``,
+    in place of the one before, and another takes its place."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(sys.stderr)
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        with suppress(OSError):
+            if os.fstat(2).st_size >= LOG_BYTES:
+                self._turn()
+
+    def _turn(self) -> None:
+        before = self._path.with_name(f"{self._path.name}.1")
+        self._path.replace(before)
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        for descriptor in (1, 2):
+            os.dup2(file, descriptor)
+        os.close(file)
+        show(self.stream, f"(what was logged before is in {before.name}; what was logged before that is gone)\n")
+
+
+def bound_log(path: Path) -> None:
+    """Keep the log of this process, once it is configured, to two files of :data:`LOG_BYTES`."""
+    handler = _BoundedHandler(path)
+    handler.setFormatter(logging.getLogger().handlers[0].formatter)
+    logging.getLogger().handlers[:] = [handler]
 
 
 def configure_logging(level: str = "info", log_format: str = "text", stream: TextIO | None = None) -> None:

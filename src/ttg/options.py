@@ -234,6 +234,7 @@ class Options:
     timeout: float | None = _limit(
         SAMPLED, TIME, "longest time for one parameter (default: none)", old="timeout_seconds"
     )
+    load_timeout: float = _limit(SAMPLED, TIME, "longest time to import the function's module", 600.0)
     memory: int | None = _limit(
         SAMPLED, MEMORY, "most memory for one child (default: none; its part of a pod)", old="memory_bytes"
     )
@@ -274,6 +275,7 @@ class Options:
     exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task")
     grace: float = _worker(DELAY, "time to drain after SIGTERM", 8.0)
     parent_pipe_fd: int | None = _worker(count(0), "")
+    log_file: Path | None = _worker(FILE, "")
 
 
 def every_option() -> Iterator[Option]:

@@ -52,6 +52,7 @@ class RetryPolicy(Message, frozen=True):
 
 class Limits(Message, frozen=True):
     """Limits of one slot. ``timeout_seconds`` is per parameter; ``memory_bytes`` per child; ``None`` is unlimited.
+    ``load_seconds`` is how long the import of the function may take.
 
     ``checkpoint_seconds`` is how long a child works before what it has is settled and the remainder goes back.
     """
@@ -59,6 +60,7 @@ class Limits(Message, frozen=True):
     timeout_seconds: float | None = None
     memory_bytes: int | None = None
     checkpoint_seconds: float = 2.0
+    load_seconds: float = 600.0
 
 
 class RunSpec(Message, frozen=True):

@@ -84,6 +84,9 @@ class SimulatedChild:
     def close(self) -> None:
         self._end(0)
 
+    def printed(self) -> str:
+        return ""
+
     def memory_bytes(self) -> int:
         return 0
 

@@ -68,6 +68,9 @@ class ScriptedChild:
 
     def close(self) -> None: ...
 
+    def printed(self) -> str:
+        return ""
+
     def memory_bytes(self) -> int:
         return 0
 

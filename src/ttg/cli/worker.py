@@ -44,10 +44,13 @@ def worker(args: argparse.Namespace) -> int:
 
     from ttg.allocation import keep_freed_memory
     from ttg.brokers import connect
+    from ttg.logs import bound_log
     from ttg.worker.config import WorkerConfig
     from ttg.worker.supervisor import run_worker
 
     settings = arguments.read_settings(chosen)
+    if chosen.log_file:
+        bound_log(chosen.log_file)
     if chosen.run:
         from ttg.run.secret import with_secret
 

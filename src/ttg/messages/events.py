@@ -162,6 +162,13 @@ class FunctionRefused(RunEvent, frozen=True, tag="function_refused"):
     lasting: bool = True
 
 
+class FunctionLoading(RunEvent, frozen=True, tag="function_loading"):
+    """Importing a run's function takes long on a worker; ``text`` says where it is."""
+
+    worker: str
+    text: str
+
+
 class TasksResubmitted(RunEvent, frozen=True, tag="tasks_resubmitted"):
     """The coordinator submitted again what the broker no longer had."""
 
@@ -201,6 +208,7 @@ AnyEvent = (
     | ParametersFailed
     | ChildDied
     | FunctionRefused
+    | FunctionLoading
     | TasksResubmitted
     | BrokerTrouble
     | MessageQuarantined

@@ -28,6 +28,7 @@ from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable, FunctionError
 from ttg.messages import (
     AnyEvent,
     BrokerTrouble,
+    FunctionLoading,
     FunctionRefused,
     RunEnded,
     RunProgress,
@@ -270,6 +271,8 @@ class Coordinator:
                 if self.fleet.saw(event, loop_time()):
                     self.submission.wake()
                 self.failing.on_event(event)
+                if isinstance(event, FunctionLoading) and event.identity == self.spec.identity:
+                    log.warning("worker %s: %s", event.worker, event.text)
                 if isinstance(event, FunctionRefused) and event.identity == self.spec.identity:
                     self._on_refusal(event)
 

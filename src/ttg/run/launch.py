@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.allocation import keep_freed_memory
-from ttg.errors import BrokerError, FunctionError, RunConflictError, RunStopped
+from ttg.errors import RunConflictError, RunStopped, TTGError
 from ttg.messages import RunStatus
 from ttg.results.folder import RunFolder, RunLock, forget_run, link_run
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
@@ -100,7 +100,11 @@ def _folder(request: RunRequest) -> RunFolder:
     if not request.space.computable:
         from ttg.results.rows import save_rows
 
-        save_rows(folder, request.space)
+        try:
+            save_rows(folder, request.space)
+        except TTGError:
+            forget_run(folder, request.settings.home, delete=True)
+            raise
     return folder
 
 
@@ -117,7 +121,7 @@ async def _execute(
                 await _run(coordinator, folder, reporter)
                 if hooks.before_end is not None:
                     await hooks.before_end()
-    except (FunctionError, BrokerError, RunConflictError) as error:
+    except TTGError as error:
         superseded = isinstance(error, RunConflictError) and bool(folder.info.epoch)
         if not request.resume and not superseded and folder.is_empty:
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again

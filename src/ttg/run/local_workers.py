@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import IO
 
 STOP_GRACE_SECONDS = 15.0
 QUICK_DEATH_SECONDS = 5.0
@@ -65,9 +64,10 @@ class LocalWorkers:
         self.lives[number] += 1
         command = [sys.executable, "-P", "-m", "ttg", "worker", *self.command.arguments]
         command += ["--parent-pipe-fd", str(parent_pipe)]
-        with self._log(number) as log:
+        path = (self.command.logs / f"worker-{number}.log").absolute()
+        with path.open("ab") as log:
             self.processes[number] = subprocess.Popen(
-                [*command, "--name", self._name(number)],
+                [*command, "--name", self._name(number), "--log-file", str(path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -81,9 +81,6 @@ class LocalWorkers:
         """``w1-3f2a``; ``w1.2-3f2a`` for its replacement. A name is a consumer of the broker, and never used again."""
         life = f".{self.lives[number]}" if self.lives[number] > 1 else ""
         return f"w{number}{life}-{self.tag}"
-
-    def _log(self, number: int) -> IO[bytes]:
-        return (self.command.logs / f"worker-{number}.log").open("ab")
 
     def look(self) -> list[int]:
         """Reap the dead and replace them; returns the exit codes of those that died unasked since the last look."""

@@ -78,7 +78,7 @@ def new_request(
             max_retries=policy.max_retries if chosen.retries is None else chosen.retries,
             delay_ms=policy.delay_ms if chosen.retry_delay is None else int(1000 * chosen.retry_delay),
         ),
-        limits=Limits(timeout_seconds=chosen.timeout, memory_bytes=chosen.memory, checkpoint_seconds=chosen.checkpoint),
+        limits=Limits(chosen.timeout, chosen.memory, chosen.checkpoint, chosen.load_timeout),
         vectorized=chosen.vectorized or is_marked(function),
         priority=chosen.priority,
         created=unix_time(),

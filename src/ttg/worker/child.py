@@ -23,7 +23,7 @@ from ttg.errors import MessageError, TTGError
 from ttg.spec import decode_spec
 from ttg.worker.execution import Execution
 from ttg.worker.failures import failure_of
-from ttg.worker.limits import die_with_parent, limit_memory
+from ttg.worker.limits import die_with_parent, limit_memory, noted_after
 from ttg.worker.loading import Loaded, load_run
 from ttg.worker.marks import Marks
 from ttg.worker.protocol import (
@@ -112,7 +112,10 @@ class Child:
         self.marks.loading(setup.run.partition("/")[0])
         self.surroundings.restore()
         try:
-            self.runs[setup.run] = load_run(decode_spec(spec), setup.secret, self.python_path)
+            wanted = decode_spec(spec)
+            # Past Python, for what hangs may hold its lock.
+            faulthandler.dump_traceback_later(noted_after(wanted.limits.load_seconds), file=2)
+            self.runs[setup.run] = load_run(wanted, setup.secret, self.python_path)
         except TTGError as error:
             self.channel.send(Refused(setup.run, str(error)))
         except BaseException as error:
@@ -121,6 +124,8 @@ class Child:
             self.channel.send(Refused(setup.run, text.rstrip()))
         else:
             self.channel.send(SetUp(setup.run))
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     def _execute(self, assignment: Execute) -> None:
         number, task = assignment.number, assignment.task

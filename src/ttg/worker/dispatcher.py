@@ -13,7 +13,7 @@ from ttg.backoff import Backoff
 from ttg.brokers.base import Delivery
 from ttg.clock import loop_time
 from ttg.errors import MessageError
-from ttg.messages import ChildDied, FunctionRefused, MessageQuarantined, Task
+from ttg.messages import ChildDied, FunctionLoading, FunctionRefused, MessageQuarantined, Task
 from ttg.worker.assignments import Assignment
 from ttg.worker.event_buffer import EventBuffer
 from ttg.worker.leases import MAX_UNSETTLED_BYTES, PENDING, QUEUED, Lease, Leases
@@ -127,6 +127,12 @@ class Dispatcher:
         worker = self.events.worker
         self.events.emit(ChildDied, worker=worker, slot=slot.number, kind=death.kind, text=death.text, **about)
         self.settler.observe("child_died", slot=slot, death=death, assignment=assignment, suspects=suspects)
+
+    def on_loading(self, run: KnownRun, text: str) -> None:
+        """Told to whoever waits for the run."""
+        log.warning("%s", text)
+        about = {"run": run.name, "identity": run.record.identity}
+        self.events.emit(FunctionLoading, worker=self.events.worker, text=text, **about)
 
     def on_refused(self, run: KnownRun, text: str) -> None:
         """A run's function cannot be loaded here: its tasks are kept for a while."""

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+NOTED_SECONDS = 10.0
 _BURST_BYTES = 256 << 20
 
 _ORPHANS_SECONDS, _POLL_SECONDS = 1.0, 0.002
@@ -49,6 +50,11 @@ def _wait_for_end_of(parent_pipe: int) -> None:
     except OSError:
         return
     os.killpg(0, signal.SIGKILL)
+
+
+def noted_after(limit_seconds: float) -> float:
+    """After how many seconds of an import it is told where it hangs."""
+    return min(NOTED_SECONDS, 0.8 * limit_seconds)
 
 
 def limit_memory(memory_bytes: int | None) -> None:

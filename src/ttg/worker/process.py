@@ -68,6 +68,9 @@ class ChildHandle(Protocol):
     def memory_bytes(self) -> int:
         """Resident memory now; 0 if unknown."""
 
+    def printed(self) -> str:
+        """What the call, or the import, that goes on has printed."""
+
 
 Spawn = Callable[[ChildOwner, str], ChildHandle]
 
@@ -163,6 +166,9 @@ class ChildProcess:
             return False
         self._printed.feed(data)
         return True
+
+    def printed(self) -> str:
+        return self._printed.last_words[0]
 
     def memory_bytes(self) -> int:
         return 0 if self._gone else resident_bytes(self.pid)

@@ -23,6 +23,7 @@ from ttg.clock import loop_time, unix_time
 from ttg.messages import SlotState
 from ttg.worker.assignments import Assignment
 from ttg.worker.leases import Leases
+from ttg.worker.limits import noted_after
 from ttg.worker.outcome import Death, Ended, ended_by_death, ended_by_report, untouched
 from ttg.worker.process import ChildHandle, Exit, Spawn
 from ttg.worker.protocol import (
@@ -38,11 +39,12 @@ from ttg.worker.protocol import (
     StopEarly,
 )
 from ttg.worker.run_cache import KnownRun
-from ttg.worker.watchdog import Watchdog
+from ttg.worker.watchdog import Watchdog, place_of_import
 
 SLICE_GRACE_SECONDS = 1.0
 CANCEL_GRACE_SECONDS = 1.0
-SETUP_SECONDS = 120.0
+NOTICE_SECONDS = 0.5
+"""How long it takes what a child prints to arrive."""
 MAX_SETUP_DEATHS = 3
 RESTART_FIRST_SECONDS, RESTART_LAST_SECONDS = 0.1, 5.0
 
@@ -63,6 +65,9 @@ class SlotOwner(Protocol):
 
     def on_child_died(self, slot: Slot, death: Death, assignment: Assignment | None, suspects: int) -> None:
         """The child died unasked, while it executed ``assignment``; one of ``suspects`` parameters may be the cause."""
+
+    def on_loading(self, run: KnownRun, text: str) -> None:
+        """The run's function is being loaded, for long."""
 
     def on_refused(self, run: KnownRun, text: str) -> None:
         """The run's function cannot be loaded here."""
@@ -231,14 +236,26 @@ class Slot:
         """How long what the child does now may take."""
         limit = head.run.spec.limits.timeout_seconds
         if not self._loaded.get(head.run.life):
-            text = f"loading the function took longer than {SETUP_SECONDS:g} s"
-            self._watchdog.arm(SETUP_SECONDS, Death("timeout", text))
+            self._limit_loading(head, head.run.spec.limits.load_seconds)
         elif limit is not None and head.count:
             grace = 0.0 if head.count == 1 else SLICE_GRACE_SECONDS + expected_seconds
             text = f"took longer than the limit of {limit:g} s per parameter"
             self._watchdog.arm(limit + grace, Death("timeout", text, seconds=limit))
         else:
             self._watchdog.disarm()
+
+    def _limit_loading(self, head: Assignment, limit: float) -> None:
+        text = f"loading the function took longer than {limit:g} s (--load-timeout)"
+        self._watchdog.arm(limit, Death("timeout", text))
+        after = noted_after(limit)
+        if self.child is not None:
+            asyncio.get_running_loop().call_later(after + NOTICE_SECONDS, self._tell_loading, head, after, self.child)
+
+    def _tell_loading(self, head: Assignment, seconds: float, child: ChildHandle) -> None:
+        if self.child is child and head is self._assignments.head and not self._loaded.get(head.run.life):
+            place = place_of_import(child.printed())
+            where = f": it is at {place}" if place else ""
+            self._owner.on_loading(head.run, f"loading {head.run.spec.function} takes more than {seconds:g} s{where}")
 
     # -- its death
 
@@ -281,7 +298,9 @@ class Slot:
         self._setup_deaths[run] = MAX_SETUP_DEATHS if death.kind == "timeout" else self._setup_deaths.get(run, 0) + 1
         self._owner.on_child_died(self, death, head, 0)
         if self._setup_deaths[run] >= MAX_SETUP_DEATHS:
-            text = f"the process that loads {head.run.spec.function} dies: {death.text}"
+            place = death.place or place_of_import(death.output)
+            where = f", at {place}" if place else ""
+            text = f"the process that loads {head.run.spec.function} dies: {death.text}{where}"
             self._owner.on_refused(head.run, text)
 
     def _end(self, head: Assignment, ended: Ended) -> None:

@@ -72,6 +72,11 @@ class Watchdog:
         return Death(kind, text, place=_place(exit.traceback), exit_code=exit.code, peak_memory_bytes=peak)
 
 
+def place_of_import(printed: str) -> str:
+    """Where an import hangs, by what :func:`faulthandler.dump_traceback_later` wrote; the main thread comes last."""
+    return _place(printed.rpartition("Thread 0x")[2])
+
+
 def _of_user(traceback: str) -> str:
     """Without our own frames, which called the user's code, and what follows them; all of it if they are innermost."""
     before, ours, _ = traceback.partition(f'  File "{OURS}')
