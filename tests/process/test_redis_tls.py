@@ -57,6 +57,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(ttg: TtgRun, url: str)
 def test_an_authority_file_that_does_not_exist_is_a_wrong_setting(ttg: TtgRun, url: str, tmp_path: Path) -> None:
     assert start(ttg, TTG_BROKER=url, TTG_CA_FILE=str(tmp_path / "none.pem")).wait() == 2, ttg.said()
     assert "none.pem" in ttg.said()
+    assert not ttg.folder.exists(), "nothing was started"
 
 
 def test_a_server_that_asks_for_a_certificate_gets_one_or_is_named(ttg: TtgRun, files: Certificates) -> None:

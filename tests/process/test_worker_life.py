@@ -18,6 +18,7 @@ from tests.waiting import eventually
 from ttg.brokers.memory.server import Fate
 from ttg.clock import loop_time
 from ttg.messages import (
+    FunctionLoading,
     FunctionRefused,
     MessageQuarantined,
     RunStatus,
@@ -319,3 +320,15 @@ async def test_while_nothing_can_be_settled_a_worker_does_not_go_on_and_on(monke
     worker.request_stop()
     await working
     assert set(settled.times.values()) == {1}
+
+
+async def test_an_import_that_does_not_end_is_named_and_refused() -> None:
+    spec = spec_for("fine", 2, limits=Limits(load_seconds=2.0))
+    hanging = Path(__file__).with_name("hanging_import.py")
+    target = msgspec.structs.replace(spec.function, location=str(hanging), name="value")
+    stage = Stage(msgspec.structs.replace(spec, function=target))
+    (refused,) = await refusals(stage)
+    place = f"{hanging}:9 (wait_for_a_licence)"
+    assert f"loading the function took longer than 2 s (--load-timeout), at {place}" in refused.text
+    told = [event.text for event in await stage.events() if isinstance(event, FunctionLoading)]
+    assert told == [f"loading {hanging}:value takes more than 1 s: it is at {place}"]

@@ -54,7 +54,7 @@ def _wait_for_end_of(parent_pipe: int) -> None:
 
 def noted_after(limit_seconds: float) -> float:
     """After how many seconds of an import it is told where it hangs."""
-    return min(NOTED_SECONDS, 0.8 * limit_seconds)
+    return min(NOTED_SECONDS, 0.5 * limit_seconds)
 
 
 def limit_memory(memory_bytes: int | None) -> None:
