@@ -17,6 +17,7 @@ from tests.waiting import eventually
 
 from ttg.brokers.memory.server import Fate
 from ttg.clock import loop_time
+from ttg.function import function_from_text
 from ttg.messages import (
     FunctionLoading,
     FunctionRefused,
@@ -325,8 +326,7 @@ async def test_while_nothing_can_be_settled_a_worker_does_not_go_on_and_on(monke
 async def test_an_import_that_does_not_end_is_named_and_refused() -> None:
     spec = spec_for("fine", 2, limits=Limits(load_seconds=2.0))
     hanging = Path(__file__).with_name("hanging_import.py")
-    target = msgspec.structs.replace(spec.function, location=str(hanging), name="value")
-    stage = Stage(msgspec.structs.replace(spec, function=target))
+    stage = Stage(msgspec.structs.replace(spec, function=function_from_text(f"{hanging}:value", ("i",))))
     (refused,) = await refusals(stage)
     place = f"{hanging}:9 (wait_for_a_licence)"
     assert f"loading the function took longer than 2 s (--load-timeout), at {place}" in refused.text
