@@ -331,4 +331,4 @@ async def test_an_import_that_does_not_end_is_named_and_refused() -> None:
     place = f"{hanging}:9 (wait_for_a_licence)"
     assert f"loading the function took longer than 2 s (--load-timeout), at {place}" in refused.text
     told = [event.text for event in await stage.events() if isinstance(event, FunctionLoading)]
-    assert told == [f"loading {hanging}:value takes more than 1 s: it is at {place}"]
+    assert told == [f"loading {stage.spec.function} takes more than 1 s: it is at {place}"]
