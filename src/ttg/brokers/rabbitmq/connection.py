@@ -19,7 +19,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils import connection_workflow
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.tls import ADVICE, tls_context
+from ttg.brokers.tls import ADVICE, asks_for_certificate, tls_context
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks what we translate and raise
@@ -289,7 +289,9 @@ def _refusal(cause: BaseException, where: str) -> BrokerRefused | None:
             f"RabbitMQ at {where} refused the virtual host: create it, or give the account permissions on it"
         )
     if isinstance(cause, ssl.SSLError):
-        return BrokerRefused(f"TLS with RabbitMQ at {where} failed: {cause}: {ADVICE}")
+        return BrokerRefused(
+            f"TLS with RabbitMQ at {where} failed: {asks_for_certificate(cause, {}) or f'{cause}: {ADVICE}'}"
+        )
     if isinstance(cause, exceptions.IncompatibleProtocolError):
         return BrokerRefused(f"expected RabbitMQ at {where}, something else answered: check host, port and amqp(s)://")
     return None
