@@ -19,7 +19,7 @@ def asks_for_certificate(error: BaseException, files: Mapping[str, str]) -> str:
         return ""
     if certificate := files.get("cert_file"):
         return f"the server does not accept the certificate of {certificate} (TTG_CERT_FILE): {error}"
-    return f"the server asks for a certificate that it accepts: set TTG_CERT_FILE, and TTG_KEY_FILE if its key is apart ({error})"
+    return f"the server asks for a certificate that it accepts: set TTG_CERT_FILE and TTG_KEY_FILE ({error})"
 
 
 def tls_context(files: Mapping[str, str]) -> ssl.SSLContext:
