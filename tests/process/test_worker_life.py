@@ -325,7 +325,7 @@ async def test_while_nothing_can_be_settled_a_worker_does_not_go_on_and_on(monke
 
 async def test_an_import_that_does_not_end_is_named_and_refused() -> None:
     spec = spec_for("fine", 2, limits=Limits(load_seconds=2.0))
-    hanging = Path(__file__).with_name("hanging_import.py")
+    hanging = Path(__file__).with_name("hanging_workloads.py")
     stage = Stage(msgspec.structs.replace(spec, function=function_from_text(f"{hanging}:value", ("i",))))
     (refused,) = await refusals(stage)
     place = f"{hanging}:9 (wait_for_a_licence)"
