@@ -238,6 +238,8 @@ def test_rows_of_a_data_frame() -> None:
         (lambda: grid(x=[NamedPair(1, 2)]), r"a kind of tuple, and would arrive as one: pass tuple\(…\)"),
         (lambda: grid(x=[Flags.A | Flags.B]), "no single member of Flags"),
         (lambda: grid(x=[{1: 2}]), "needs text keys"),
+        (lambda: grid(x=[{"\udcff": 2}]), "needs text keys, in Unicode"),
+        (lambda: grid(x=[np.timedelta64(1, "M")]), "give it in weeks or a shorter unit"),
         (lambda: grid(x=["a" * (9 << 20)]), "a value of 9 MiB is too large to travel"),
         (lambda: rows([{"x": np.zeros(2 << 20)}]), "a value of 16 MiB is too large to travel"),
         (lambda: grid(x=[nested(5000)]), "nested too deep"),

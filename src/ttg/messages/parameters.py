@@ -62,7 +62,7 @@ def encoded(value: Any) -> Any:
     if kind in (int, bool, type(None)):
         return value
     if kind is str:
-        return value if _is_unicode(value) else {"$text": _escaped(value)}
+        return value if is_unicode(value) else {"$text": _escaped(value)}
     if kind is float:
         return value if math.isfinite(value) else {"$float": str(value)}
     if kind is list:
@@ -81,12 +81,12 @@ def encoded_values(values: Sequence[Any]) -> list[Any]:
             values if kinds == {float} else [item for item in values if type(item) is float] if float in kinds else ()
         )
         texts = values if kinds == {str} else [item for item in values if type(item) is str] if str in kinds else ()
-        if all(map(math.isfinite, numbers)) and _is_unicode("".join(texts)):
+        if all(map(math.isfinite, numbers)) and is_unicode("".join(texts)):
             return list(values)
     return [encoded(item) for item in values]
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """Not with half of a surrogate pair, by which Python writes bytes of file names that are not UTF-8."""
     try:
         return text.isascii() or bool(text.encode())
@@ -100,7 +100,7 @@ def _escaped(text: str) -> str:
 
 def _encoded_dict(value: dict[str, Any]) -> dict[str, Any]:
     taken = len(value) == 1 and next(iter(value)) in _READERS
-    if taken or not _is_unicode("".join(value)):
+    if taken or not is_unicode("".join(value)):
         return {"$dict": [[encoded(key), encoded(item)] for key, item in value.items()]}
     return {key: encoded(item) for key, item in value.items()}
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.errors import SpaceError
-from ttg.messages.parameters import EnumMember
+from ttg.messages.parameters import EnumMember, is_unicode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +99,9 @@ def _decimal(value: Any, where: str) -> Any:
 def _from_numpy(value: Any, where: str) -> Any:
     import numpy as np
 
+    dtype: Any = getattr(value, "dtype", np.dtype(bool))
+    if dtype.kind == "m" and np.datetime_data(dtype)[0] in ("Y", "M", "generic"):
+        raise SpaceError(f"{where}: {value!r:.80} has no certain length: give it in weeks or a shorter unit")
     if type(value) is np.ndarray:
         if value.dtype.kind not in "biufcSUmM" or value.dtype.char in "gG":
             raise SpaceError(f"{where}: an array of {value.dtype} cannot travel: pass it as a list, or its parts")
@@ -135,9 +138,9 @@ _BY_MODULE: dict[str, Callable[[Any, str], Any]] = {
 
 
 def _key(key: Any, where: str) -> str:
-    if type(key) is str:
+    if type(key) is str and is_unicode(key):
         return key
-    raise SpaceError(f"{where}: a dict as a value needs text keys, got {key!r}")
+    raise SpaceError(f"{where}: a dict as a value needs text keys, in Unicode, got {key!r}: pass a list of pairs")
 
 
 def checked_integer(value: int, where: str) -> int:
