@@ -32,7 +32,7 @@ class Crash:
 
 CRASHES = [
     Crash("raises", "exception", "ZeroDivisionError", "by hand", False, "in raises"),
-    Crash("raises_stop_iteration", "exception", "StopIteration", "StopIteration", False),
+    Crash("raises_stop_iteration", "exception", "StopIteration", "", False),
     Crash("exits", "exit", "SystemExit", "enough", False, "in exits", 1),
     Crash("interrupts", "exception", "KeyboardInterrupt", "", False, "in interrupts"),
     Crash("returns_a_lock", "encoding", "UnencodableResult", "lock", False),
