@@ -333,3 +333,19 @@ def test_columns_too_large_for_a_message_are_cut(monkeypatch: pytest.MonkeyPatch
 
     report, _ = execute(lambda x: np.zeros((len(x), 10_000)), ttg.grid(x=[1, 2]))
     assert [failure.kind for failure in report.failures] == ["encoding"] * len(report.failures) != []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, None, 2**60 + 1]),
+        pa.chunked_array([[1, None], [2**60 + 1]]),
+        pd.Series([1, None, 2**60 + 1], dtype="Int64"),
+    ],
+    ids=["Arrow", "chunks", "pandas"],
+)
+def test_what_is_missing_in_a_table_is_null(column: Any) -> None:
+    batches = Batches()
+    batches.take({"v": column, "t": pd.Series(["a", None, "b"])}, 3)
+    found = decode_payload(batches.payload(None, {}))
+    assert found.to_pydict() == {"v": [1, None, 2**60 + 1], "t": ["a", None, "b"]}

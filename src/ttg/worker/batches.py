@@ -112,7 +112,22 @@ def _column(name: str, column: Any, count: int) -> Column:
     return values
 
 
-def _as_array(name: str, column: Any) -> np.ndarray[Any, Any]:
+def _with_nulls(column: Any) -> list[Any] | None:
+    """The values of a column of Arrow, pandas or Polars in which some are missing, of which NumPy would make NaN."""
+    nulls = getattr(column, "null_count", None)
+    if nulls is not None:
+        listed = getattr(column, "to_pylist", None) or column.to_list
+        return list(listed()) if (nulls() if callable(nulls) else nulls) else None
+    if not hasattr(column, "isna") or isinstance(column.dtype, np.dtype):
+        return None
+    missing = np.asarray(column.isna())
+    values = zip(missing, column.tolist(), strict=True)
+    return [None if null else value for null, value in values] if missing.any() else None
+
+
+def _as_array(name: str, column: Any) -> Column:
+    if (listed := _with_nulls(column)) is not None:
+        return listed
     if hasattr(column, "__array__") or isinstance(column, (bool, int, float, complex, str)):
         return np.asarray(column)
     raise TypeError(
