@@ -114,17 +114,18 @@ def command() -> NoReturn:
     except SystemExit as end:  # of argparse
         code = end.code if isinstance(end.code, int) else 0
     logging.shutdown()
-    undelivered = _delivered()  # also what was printed before an error
+    undelivered = _delivered(told=bool(code))  # also what was printed before an error
     os._exit(code or undelivered)
 
 
-def _delivered() -> int:
-    """0 when standard output has taken everything, else the exit code of the error that is said."""
+def _delivered(*, told: bool) -> int:
+    """0 when standard output has taken everything, else the exit code of the error, which is said unless one is told."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         return 0
     except TTGError as error:
-        print(f"ttg: {error}", file=sys.stderr, flush=True)
+        if not told:
+            print(f"ttg: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     return 0
