@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def _advice_on_columns(args: argparse.Namespace, chosen: Options, names: Sequenc
 
 def _expect_axes(words: Sequence[str]) -> None:
     """People who know other programs write a file's name, or ``x 1``."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if "=" in word:
             continue
         if Path(word).suffix.lower() in TABLES:
