@@ -119,7 +119,7 @@ def command() -> NoReturn:
 
 
 def _delivered(*, told: bool) -> int:
-    """0 when standard output has taken everything, else the exit code of the error, which is said unless one is told."""
+    """0 when standard output has taken everything, else the exit code of its error, said unless one is ``told``."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
