@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ttg.clock import loop_time
-from ttg.errors import BrokerFull, BrokerUnavailable, StorageError, TTGError
+from ttg.errors import AccessRefused, BrokerError, BrokerRefused, StorageError, TTGError
 
 log = logging.getLogger("ttg.backoff")
 
@@ -21,8 +21,10 @@ T = TypeVar("T")
 class Backoff:
     """Retries with exponential backoff and full jitter (so that a fleet does not return in step).
 
-    ``on_trouble(text, recovered)`` is told when the trouble starts and when it is over. After ``give_up_seconds`` of
-    it, or once ``exhausted`` is set, the error itself is raised. ``recover`` is tried before each further attempt.
+    Trouble is passing until proven final: an unreachable or full broker, a full disk; and what the broker refuses too,
+    once it was well, but for a login or a permission. ``on_trouble(text, recovered)`` is told when the first call
+    fails, and when none is failing any more. After ``give_up_seconds`` of it, or once ``exhausted`` is set, the error
+    itself is raised. ``recover`` is tried before each further attempt.
     """
 
     def __init__(
@@ -36,48 +38,57 @@ class Backoff:
         self._on_trouble = on_trouble
         self._give_up_seconds = give_up_seconds
         self._recover_first = recover
-        self._troubles: dict[type[TTGError], float] = {}
+        self._failing: dict[object, type[TTGError]] = {}
+        self._since: dict[type[TTGError], float] = {}
+        self._was_well = False
         self.exhausted = False
         self.last_contact = loop_time()
 
     @property
     def in_trouble(self) -> bool:
         """Whether some call waits for things to be well again."""
-        return bool(self._troubles)
+        return bool(self._failing)
 
     async def call(self, verb: Callable[[], Awaitable[T]]) -> T:
         """The result of ``verb``, however long it takes. Other errors pass: waiting does not help them."""
-        wait_seconds = FIRST_SECONDS
-        # Any answer shows that the broker is there; that it takes data again only the refused call itself can see.
-        cured: set[type[TTGError]] = {BrokerUnavailable}
-        while True:
-            try:
-                result = await verb()
-            except (BrokerUnavailable, BrokerFull, StorageError) as error:
-                cured.add(type(error))
-                self._note(error)
+        wait_seconds, call = FIRST_SECONDS, object()
+        try:
+            while True:
+                try:
+                    result = await verb()
+                    break
+                except (BrokerError, StorageError) as error:
+                    self._note(call, error)
                 if self._recover_first is not None:
                     await self._recover_first()
                 await asyncio.sleep(wait_seconds * (0.5 + self._random.random() / 2))
                 wait_seconds = min(2 * wait_seconds, LAST_SECONDS)
-            else:
-                self._recover(cured)
-                return result
+        finally:
+            self._failing.pop(call, None)
+        self._note_well()
+        return result
 
-    def _note(self, error: TTGError) -> None:
+    def _note(self, call: object, error: TTGError) -> None:
         now, kind = loop_time(), type(error)
-        if self.exhausted:
+        if self.exhausted or self._is_final(error):
             raise error
-        if kind not in self._troubles:
-            self._troubles[kind] = now
+        self._failing[call] = kind
+        if kind not in self._since:
+            self._since[kind] = now
             log.warning("waiting: %s", error)
             self._on_trouble(str(error), False)
-        elif self._give_up_seconds is not None and now - self._troubles[kind] > self._give_up_seconds:
+        elif self._give_up_seconds is not None and now - self._since[kind] > self._give_up_seconds:
             raise error
 
-    def _recover(self, cured: set[type[TTGError]]) -> None:
+    def _is_final(self, error: TTGError) -> bool:
+        return isinstance(error, BrokerRefused) and (isinstance(error, AccessRefused) or not self._was_well)
+
+    def _note_well(self) -> None:
+        """A call succeeded. A kind of trouble is over when no call has it any more: that one verb works says nothing
+        of others, which may be refused, or need another connection."""
+        self._was_well = True
         self.last_contact = loop_time()
-        for kind in cured & self._troubles.keys():
-            text = f"well again after {self.last_contact - self._troubles.pop(kind):.1f} s"
+        for kind in self._since.keys() - set(self._failing.values()):
+            text = f"well again after {self.last_contact - self._since.pop(kind):.1f} s"
             log.info(text)
             self._on_trouble(text, True)

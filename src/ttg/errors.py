@@ -10,7 +10,8 @@
     ├── RunConflictError         2          resume refused: other function, other space, other coordinator
     ├── BrokerError              3          the broker, as seen from here
     │   ├── BrokerUnavailable    3          not reachable (now); waiting and retrying may help
-    │   ├── BrokerRefused        3          reachable, but says no: password, permission, other arguments
+    │   ├── BrokerRefused        3          reachable, but says no: permission, other arguments
+    │   │   └── AccessRefused    3          … to this user: login or permissions; final, at any time
     │   └── BrokerFull           3          out of memory or disk (now); waiting and retrying may help
     ├── StorageError             3          the local disk: not writable, full
     ├── MessageError             3          a message that cannot be decoded
@@ -64,7 +65,12 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerRefused(BrokerError):
-    """The broker answered and refused: credentials, permissions, or queues with other arguments. Retrying is no use."""
+    """The broker answered and refused: permissions, or queues with other arguments. Final for whoever was never let in;
+    who was waits, because brokers in trouble refuse what they took a moment ago."""
+
+
+class AccessRefused(BrokerRefused):
+    """The broker refused the user: name, password or permissions. Waiting is no use."""
 
 
 class BrokerFull(BrokerError):

@@ -36,7 +36,7 @@ from ttg.brokers.base import BrokerConfig
 from ttg.errors import SettingsError
 from ttg.spec import RetryPolicy
 
-SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps", "memory")
+SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix", "amqp", "amqps", "memory")
 BACKENDS = ("redis", "rabbitmq")
 
 

@@ -54,7 +54,8 @@ class Backend(ABC):
         self, config: BrokerConfig, name: str, most: int = 10
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """A consumer in a process of its own that holds what was on the queue, ``most`` tasks of it; kill it."""
-        command = (str(VICTIM), self.url, config.namespace, name, str(config.lease_seconds), str(most))
+        numbers = map(str, (config.lease_seconds, most, config.heartbeat_seconds))
+        command = (str(VICTIM), self.url, config.namespace, name, *numbers)
         process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=subprocess.PIPE)
         assert process.stdout is not None
         try:

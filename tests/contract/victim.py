@@ -1,4 +1,4 @@
-"""Takes tasks and does nothing until it is killed: ``victim.py URL NAMESPACE NAME LEASE_SECONDS MOST``."""
+"""Takes tasks and does nothing until it is killed: ``victim.py URL NAMESPACE NAME LEASE_SECONDS MOST HEARTBEAT``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from ttg.brokers import connect
 from ttg.brokers.base import BrokerConfig
 
 
-async def main(url: str, namespace: str, name: str, lease_seconds: str, most: str) -> None:
-    broker = connect(BrokerConfig(url, namespace, lease_seconds=float(lease_seconds)), name)
+async def main(url: str, namespace: str, name: str, lease_seconds: str, most: str, heartbeat: str) -> None:
+    config = BrokerConfig(url, namespace, lease_seconds=float(lease_seconds), heartbeat_seconds=float(heartbeat))
+    broker = connect(config, name)
     await broker.open()
     deliveries = await broker.lease(int(most), 30.0)
     print(len(deliveries), flush=True)

@@ -65,9 +65,9 @@ class LocalRabbitMQ:
 
     @property
     def url(self) -> str:
-        """The broker URL, with the account; it also says where the management API is."""
-        management = f"?management={self.management_port}" if self.management_port else ""
-        return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.port}/%2F{management}"
+        """The broker URL, with the account; it also says that this is one node, and where the management API is."""
+        management = f"&management={self.management_port}" if self.management_port else ""
+        return f"amqp://{self.user}:{self.password}@127.0.0.1:{self.port}/%2F?nodes=1{management}"
 
     @property
     def management_url(self) -> str | None:

@@ -107,6 +107,13 @@ class WorkerLost(Event, frozen=True, tag="worker_lost"):
     how: str
 
 
+class TasksTakenOver(Event, frozen=True, tag="tasks_taken_over"):
+    """``source`` holds ``tasks`` ("run/task") now, which the broker had handed out before. Why they came back is not
+    known yet: perhaps their holder died, perhaps a connection broke."""
+
+    tasks: tuple[str, ...]
+
+
 class TaskSettled(Message, frozen=True):
     """One bar of the timeline: which slot worked on which task from when to when, and what came of it.
 
@@ -204,6 +211,7 @@ AnyEvent = (
     | WorkerHeartbeat
     | WorkerStopped
     | WorkerLost
+    | TasksTakenOver
     | TasksSettled
     | ParametersFailed
     | ChildDied

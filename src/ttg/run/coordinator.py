@@ -340,7 +340,9 @@ class Coordinator:
         """Nothing arrives, nobody holds a task of this run, the queues are empty: then what is missing is lost."""
         if self.fleet.holds(self.spec.identity):
             return
-        if await self.submission.find_lost(self.options.lost_after_seconds, self.consumer.up_to_date_at):
+        in_trouble = self._backoff.in_trouble or self.fleet.in_trouble
+        lost_after, read_at = self.options.lost_after_seconds, self.consumer.up_to_date_at
+        if await self.submission.find_lost(lost_after, read_at, in_trouble=in_trouble):
             await self._submit_again("the broker no longer had the tasks")
 
     async def _submit_again(self, reason: str) -> None:
@@ -418,6 +420,15 @@ class Coordinator:
             await self.broker.publish_events(events)
         except BrokerError as error:
             log.debug("event not published: %s", error)
+            if isinstance(error, BrokerFull):
+                await self._make_room()
+
+    async def _make_room(self) -> None:
+        """A full broker needs room more than ``--keep-results`` needs the results, which are on disk here."""
+        if self.consumer.keep_result_bytes:
+            log.warning("the broker is full: collected results are dropped from it, whatever --keep-results says")
+        self.consumer.keep_result_bytes = 0
+        await self.consumer.flush()
 
     def _signed(self) -> dict[str, Any]:
         run, identity = self.spec.run, self.spec.identity

@@ -36,6 +36,11 @@ class Fleet:
                 del self.beats[worker]
 
     @property
+    def in_trouble(self) -> bool:
+        """Whether some worker waits for the broker to be well."""
+        return any(beat.state == "waiting" for _, beat in self.beats.values())
+
+    @property
     def slots(self) -> int:
         """Slots of all workers."""
         return sum(len(beat.slots) for _, beat in self.beats.values()) or self.expected_slots

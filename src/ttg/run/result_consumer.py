@@ -21,7 +21,7 @@ MAX_BUFFERED_BYTES = 16 << 20
 
 class ResultConsumer:
     """The collecting side of one run. ``cursor`` is the newest message taken in; ``None`` reads the log from its start.
-    ``kept_bytes`` is what of the collected results is left in the broker.
+    ``kept_bytes`` is what of the collected results is left in the broker, of the ``keep_result_bytes`` that may be.
 
     What is buffered here is still in the broker, so losing this object loses nothing.
     """
@@ -34,9 +34,10 @@ class ResultConsumer:
         self._broker = broker
         self._identity = identity
         self.kept_bytes = 0
-        self._keep_result_bytes = keep_result_bytes
+        self.keep_result_bytes = keep_result_bytes
         self._backoff = backoff
         self._writing: asyncio.Task[None] | None = None
+        self._collected_up_to = ""
         self.up_to_date_at = 0.0
         """Everything that was in the log at this moment (on the event loop's clock) has been read."""
 
@@ -81,12 +82,19 @@ class ResultConsumer:
 
     async def _write(self) -> None:
         batch = self.collector.take()
-        if batch is None:
+        if batch is not None:
+            written = await self._backoff.call(partial(asyncio.to_thread, self.collector.write, batch))
+            self.collector.commit(written)
+            self._collected_up_to = written.cursor
+        await self._trim()
+
+    async def _trim(self) -> None:
+        """Let the broker drop what is on disk here, but for the newest ``keep_result_bytes``."""
+        if not self._collected_up_to:
             return
-        written = await self._backoff.call(partial(asyncio.to_thread, self.collector.write, batch))
-        self.collector.commit(written)
         try:
-            kept = await self._broker.trim_results(self._identity, written.cursor, self._keep_result_bytes)
-            self.kept_bytes = kept
+            self.kept_bytes = await self._broker.trim_results(
+                self._identity, self._collected_up_to, self.keep_result_bytes
+            )
         except BrokerError as error:
             log.debug("collected results stay in the broker for now: %s", error)

@@ -19,6 +19,8 @@ from ttg.run.window import Window
 from ttg.space import Space
 from ttg.spec import RunSpec
 
+MOST_PATIENCE = 12
+
 log = logging.getLogger("ttg.run")
 
 TASK_BYTES = 4 << 20
@@ -49,6 +51,7 @@ class Submission:
         self._epoch = 1
         self._wake = asyncio.Event()
         self._heard_at = loop_time()
+        self._quiet_since = self._heard_at
         self._empty_at: float | None = None
 
     def begin(self, epoch: int) -> None:
@@ -79,13 +82,19 @@ class Submission:
         self._heard_at = loop_time()
         self.wake()
 
-    async def find_lost(self, silent_seconds: float, up_to_date_at: float) -> bool:
+    async def find_lost(self, silent_seconds: float, up_to_date_at: float, *, in_trouble: bool) -> bool:
         """Whether the broker has lost what is out: nothing came for so long, its queues are empty, and the results log,
-        read to its end since (``up_to_date_at``), has nothing either. The caller knows that nobody holds a task."""
-        if loop_time() - self._heard_at < silent_seconds:
+        read to its end since (``up_to_date_at``), has nothing either. The caller knows that nobody holds a task.
+
+        While somebody is ``in_trouble`` with the broker, tasks may be with a node that is away, and counts are none; so
+        the silence counts from the end of the trouble, if that does not take too long."""
+        now = loop_time()
+        if in_trouble and now - self._heard_at < MOST_PATIENCE * silent_seconds:
+            self._quiet_since = now
+        if now - max(self._heard_at, self._quiet_since) < silent_seconds:
             self._empty_at = None
         elif self._empty_at is None:
-            self._empty_at = loop_time() if await self._queues_are_empty() else None
+            self._empty_at = now if await self._queues_are_empty() else None
         return self._empty_at is not None and up_to_date_at > self._empty_at
 
     async def _queues_are_empty(self) -> bool:

@@ -8,12 +8,12 @@ from typing import TypeVar
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
 from ttg.brokers.rabbitmq import checks, encoding
 from ttg.brokers.rabbitmq.cleaning import Cleaner
-from ttg.brokers.rabbitmq.connection import AmqpConnection
+from ttg.brokers.rabbitmq.connection import AmqpConnection, is_single_node
 from ttg.brokers.rabbitmq.figures import Figures
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.run_log import RunRegistry
 from ttg.brokers.rabbitmq.sending import Sender
-from ttg.brokers.rabbitmq.streams import Decoded, Readers, StreamEntry, last_offset
+from ttg.brokers.rabbitmq.streams import Decoded, Readers, StreamEntry, last_entry
 from ttg.brokers.rabbitmq.topology import Topology
 from ttg.brokers.rabbitmq.work_queue import Chores, WorkQueue
 from ttg.clock import unix_time
@@ -33,7 +33,7 @@ class RabbitMQBroker(Broker):
         self._topology = Topology(config)
         self._names = self._topology.names
         self._connections = Connections(config, consumer, self._on_trouble)
-        self._sender = Sender(self._connections, self._topology, self._on_trouble)
+        self._sender = Sender(self._connections, self._topology, self._on_trouble, single_node=is_single_node(config))
         self._runs = RunRegistry(lambda: self._names.runs, self._reading, self._sender.publish)
         self._readers = Readers(self._reading)
         self._cleaner = Cleaner(self._connections, self._topology, self._sender, self._runs)
@@ -121,11 +121,11 @@ class RabbitMQBroker(Broker):
         return found
 
     async def results_end(self) -> str:
-        async def newest() -> int:
-            return await last_offset(await self._reading(), self._names.results)
+        async def newest() -> StreamEntry | None:
+            return await last_entry(await self._reading(), self._names.results)
 
-        offset = await self._sender.with_queues(newest)
-        return "" if offset < 0 else str(offset)
+        entry = await self._sender.with_queues(newest)
+        return entry.cursor if entry else ""
 
     async def trim_results(self, identity: str, up_to: str, keep_bytes: int) -> int:
         """Nothing: the stream retires its oldest segments by itself once they are too old or too many."""

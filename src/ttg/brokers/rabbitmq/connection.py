@@ -11,16 +11,18 @@ import logging
 import ssl
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pika
 from pika import exceptions
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils import connection_workflow
+from pika.channel import Channel as PikaChannel
 
+from ttg.brokers.addresses import Address, Addresses
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.tls import ADVICE, asks_for_certificate, tls_context
-from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
+from ttg.errors import AccessRefused, BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks what we translate and raise
 
@@ -32,8 +34,8 @@ class QueueGone(BrokerUnavailable):
     """A queue of ours does not exist (any more); declaring it again helps."""
 
 
-class QueueDown(QueueGone):
-    """A queue exists, but the broker has nobody to serve it: for a moment after a restart, or for ever."""
+class QueueDown(BrokerUnavailable):
+    """A queue exists, but the broker has nobody to serve it: until its node is back, or for ever."""
 
 
 class QueueBusy(BrokerUnavailable):
@@ -44,18 +46,35 @@ class OtherArguments(BrokerRefused):
     """A queue exists with other arguments than ours. ``text`` is what the broker says about it."""
 
 
-def connection_parameters(config: BrokerConfig, purpose: str, client: str) -> pika.ConnectionParameters:
+def addresses_of(config: BrokerConfig) -> Addresses:
+    """The nodes that the URL names. ``SettingsError`` for a URL that is not AMQP's."""
+    scheme = urlsplit(config.url).scheme
+    try:
+        if scheme not in ("amqp", "amqps"):
+            raise ValueError(f"a scheme {scheme!r} is not AMQP's")
+        return Addresses(config.url, 5671 if scheme == "amqps" else 5672)
+    except ValueError as error:
+        expected = "expected amqp://user:password@host[:port][,host…]/vhost"
+        raise SettingsError(f"{expected}, got {config.masked_url!r}: {error}") from error
+
+
+def is_single_node(config: BrokerConfig) -> bool:
+    """Whether ``?nodes=1`` in the URL says that this broker is one node, of which nobody but us depends: then a queue
+    that serves nobody may be replaced."""
+    return parse_qs(urlsplit(config.url).query).get("nodes") == ["1"]
+
+
+def connection_parameters(
+    config: BrokerConfig, purpose: str, client: str, address: Address
+) -> pika.ConnectionParameters:
     """What pika needs to connect; ``purpose`` and ``client`` name the connection in the management UI."""
     parts = urlsplit(config.url)
-    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-        raise SettingsError(f"expected amqp://user:password@host:port/vhost, got {config.masked_url!r}")
-    secure = parts.scheme == "amqps"
     return pika.ConnectionParameters(
-        host=parts.hostname,
-        port=parts.port or (5671 if secure else 5672),
+        host=address.ip,
+        port=address.port,
         virtual_host=unquote(parts.path[1:]) or "/",
         credentials=pika.PlainCredentials(unquote(parts.username or ""), unquote(parts.password or "")),
-        ssl_options=pika.SSLOptions(tls_context(config.tls), parts.hostname) if secure else None,
+        ssl_options=pika.SSLOptions(tls_context(config.tls), address.host) if parts.scheme == "amqps" else None,
         heartbeat=round(min(max(config.heartbeat_seconds, 5), 20)),
         socket_timeout=config.connect_timeout_seconds,
         stack_timeout=config.connect_timeout_seconds,
@@ -63,10 +82,26 @@ def connection_parameters(config: BrokerConfig, purpose: str, client: str) -> pi
     )
 
 
+class _PikaChannel(PikaChannel):  # type: ignore[misc,unused-ignore]
+    """Gives each delivery to ``on_any_delivery``, if there is one. pika itself rejects what comes to a consumer that is
+    being cancelled and drops what comes later: either way nobody holds what the broker has handed out."""
+
+    on_any_delivery: Callable[[Any, Any, Any, bytes], None] | None = None
+
+    def _on_deliver(self, method_frame: Any, header_frame: Any, body: bytes) -> None:
+        if self.on_any_delivery is None:
+            super()._on_deliver(method_frame, header_frame, body)
+        else:
+            self.on_any_delivery(self, method_frame.method, header_frame.properties, body)
+
+
 class _PikaConnection(AsyncioConnection):  # type: ignore[misc,unused-ignore]
     """Sends what was published within one turn of the event loop as one write: a message is three frames to pika."""
 
     _outgoing: list[bytes]
+
+    def _create_channel(self, channel_number: int, on_open_callback: Any) -> PikaChannel:
+        return _PikaChannel(self, channel_number, on_open_callback)
 
     def _adapter_emit_data(self, data: bytes) -> None:
         if not getattr(self, "_outgoing", None):
@@ -94,7 +129,8 @@ class AmqpConnection:
 
     @classmethod
     async def connect(cls, parameters: pika.ConnectionParameters, where: str) -> AmqpConnection:
-        """Open a connection, or raise ``BrokerUnavailable`` or ``BrokerRefused``, naming ``where``."""
+        """Open a connection, or raise ``BrokerUnavailable`` or ``BrokerRefused``, naming ``where``. A server that
+        accepts and then says nothing is given up after the timeout of ``parameters``, whatever pika makes of it."""
         ours = cls()
         pika_connection = ours._connection = _PikaConnection(
             parameters,
@@ -105,10 +141,15 @@ class AmqpConnection:
         pika_connection.add_on_connection_blocked_callback(lambda *_: ours._on_blocked(True))
         pika_connection.add_on_connection_unblocked_callback(lambda *_: ours._on_blocked(False))
         try:
-            await ours._opened
+            async with asyncio.timeout(parameters.stack_timeout):
+                await ours._opened
         except asyncio.CancelledError:
             ours.abandon()
             raise
+        except TimeoutError as error:
+            ours.abandon()
+            silent = f"did not complete the handshake within {parameters.stack_timeout:.0f} s"
+            raise BrokerUnavailable(f"RabbitMQ at {where} {silent}") from error
         return ours
 
     @property
@@ -253,7 +294,7 @@ def translate(error: BaseException) -> BrokerError:
     if code == RESOURCE_LOCKED:
         return QueueBusy(f"RabbitMQ: {text}")
     if code in (ACCESS_REFUSED, NOT_ALLOWED):
-        return BrokerRefused(f"RabbitMQ refused: {text}: give the account configure, write and read permission")
+        return AccessRefused(f"RabbitMQ refused: {text}: give the account configure, write and read permission")
     if isinstance(error, exceptions.ConnectionBlockedTimeout):
         return BrokerFull("RabbitMQ blocks publishers: memory or disk alarm")
     return BrokerUnavailable(f"lost the connection to RabbitMQ: {text}")
@@ -265,8 +306,7 @@ def connect_error(error: BaseException, where: str) -> BrokerError:
     for cause in causes:
         if refusal := _refusal(cause, where):
             return refusal
-    detail = str(causes[-1]) or type(causes[-1]).__name__
-    return BrokerUnavailable(f"RabbitMQ at {where} cannot be reached: {detail}")
+    return BrokerUnavailable(f"RabbitMQ at {where} cannot be reached: {_hang_up(causes[-1])}")
 
 
 def _causes(error: BaseException) -> Any:
@@ -280,11 +320,10 @@ def _causes(error: BaseException) -> Any:
 
 
 def _refusal(cause: BaseException, where: str) -> BrokerRefused | None:
-    if isinstance(cause, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
-        return BrokerRefused(f"RabbitMQ at {where} refused the user or the password: check both in the URL")
-    if isinstance(cause, exceptions.ConnectionClosedByBroker) and cause.reply_code == ACCESS_REFUSED:
-        return BrokerRefused(f"RabbitMQ at {where} refused the user or the password: check both in the URL")
-    if isinstance(cause, exceptions.ProbableAccessDeniedError) or getattr(cause, "reply_code", 0) == NOT_ALLOWED:
+    code = _refusal_code(cause)
+    if isinstance(cause, exceptions.AuthenticationError) or code == ACCESS_REFUSED:
+        return AccessRefused(f"RabbitMQ at {where} refused the user or the password: check both in the URL")
+    if code == NOT_ALLOWED:
         return BrokerRefused(
             f"RabbitMQ at {where} refused the virtual host: create it, or give the account permissions on it"
         )
@@ -292,6 +331,21 @@ def _refusal(cause: BaseException, where: str) -> BrokerRefused | None:
         return BrokerRefused(
             f"TLS with RabbitMQ at {where} failed: {asks_for_certificate(cause, {}) or f'{cause}: {ADVICE}'}"
         )
-    if isinstance(cause, exceptions.IncompatibleProtocolError):
-        return BrokerRefused(f"expected RabbitMQ at {where}, something else answered: check host, port and amqp(s)://")
     return None
+
+
+def _refusal_code(cause: BaseException) -> int:
+    """What the broker said; pika calls a hang-up and a refusal during the login by the same name, and only its text
+    tells which it was."""
+    if isinstance(cause, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
+        return next((code for code in (ACCESS_REFUSED, NOT_ALLOWED) if f"({code})" in str(cause)), 0)
+    return int(getattr(cause, "reply_code", 0))
+
+
+def _hang_up(cause: BaseException) -> str:
+    """What a connection that was closed during the handshake may mean: a proxy or a node that is stopping does that."""
+    if isinstance(cause, exceptions.IncompatibleProtocolError):
+        return "it hung up before it said what it is: check host, port and amqp(s)://, if that stays so"
+    if isinstance(cause, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
+        return "it hung up during the login: check user, password and virtual host, if that stays so"
+    return str(cause) or type(cause).__name__

@@ -1,15 +1,16 @@
 """Leases on RabbitMQ: the unacknowledged deliveries of one channel. When the channel dies, all of them are lost.
 
 A consumer's prefetch counts what it holds unacknowledged: what our consumers may still get is what is wanted.
-Consumers are added, one per task wanted (so that the broker's tools show one per slot). An acknowledgement makes room
-for one more task: when nobody has asked of late, the consumer is cancelled first. Should tasks arrive all the same that
-nobody wants, they go back and all consumers end.
+Consumers are added, one per task wanted (so that the broker's tools show one per slot), and stay: an acknowledgement
+makes room for one more task, which waits here for the next call. When tasks wait here for which nobody asks, all
+consumers end, and what they brought goes back. Deliveries may arrive even after a consumer's end was confirmed: they
+are ours like any other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +22,13 @@ from ttg.errors import BrokerError
 
 CONSUMERS_OF_ONE = 16
 UNCLAIMED_SECONDS = 0.25
-IN_DEMAND_SECONDS = 0.05  # whoever asked so recently is about to ask again
 SHORTEST_WAIT_SECONDS = 0.05  # deliveries follow a round trip after consuming began
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Received:
-    """A message as delivered. ``before`` counts deliveries before this one, ``redelivered`` if its holder was lost."""
+    """A message as delivered. ``returned`` counts how often the broker put it back on the queue before, because its
+    holder died or a channel broke."""
 
     consumers: Consumers
     tag: int
@@ -37,9 +38,9 @@ class Received:
     redelivered: bool
 
     @property
-    def before(self) -> int:
+    def returned(self) -> int:
         broker_count = int(self.headers.get("x-delivery-count", 0)) or int(self.redelivered)
-        return broker_count + int(self.headers.get("deliveries", 0))
+        return broker_count + int(self.headers.get("returned", 0))
 
     @property
     def held(self) -> bool:
@@ -49,36 +50,37 @@ class Received:
     def again(self, queue: str) -> Outgoing:
         """The same message, to be published once more, with its history."""
         headers = {name: value for name, value in self.headers.items() if not name.startswith("x-")}
-        return Outgoing(queue, self.body, "task", headers | {"deliveries": self.before})
+        return Outgoing(queue, self.body, "task", headers | {"returned": self.returned})
 
 
 class Consumers:
     """Consumers of one queue on one channel, and what they hold."""
 
-    def __init__(self, channel: Channel, queue: str, consumer: str, give_back: Callable[[Consumers], None]) -> None:
+    def __init__(self, channel: Channel, queue: str, consumer: str, on_unclaimed: Callable[[Consumers], None]) -> None:
         self.channel = channel
         self.outstanding: dict[int, Received] = {}
         self._queue = queue
         self._consumer = consumer
         self._consumers = 0
-        self._give_back = give_back
+        self._tell_unclaimed = on_unclaimed
         self._arrived: deque[Received] = deque()
         self._bell = asyncio.Event()
         self._prefetch: dict[str, int] = {}
         self._qos: int | None = None
         self._wanted = 0
-        self._asked_at = loop_time()
         self._growing = asyncio.Lock()
         self._watch: asyncio.TimerHandle | None = None
+        channel.raw.on_any_delivery = self._on_message
         channel.on_close.append(self._on_close)
         channel.raw.add_on_cancel_callback(self._on_cancelled_by_broker)
 
     @classmethod
     async def on(
-        cls, connection: AmqpConnection, queue: str, consumer: str, give_back: Callable[[Consumers], None]
+        cls, connection: AmqpConnection, queue: str, consumer: str, on_unclaimed: Callable[[Consumers], None]
     ) -> Consumers:
-        """Consumers of ``queue`` on a new channel; ``give_back`` is called when tasks arrived that nobody asks for."""
-        return cls(await connection.channel(), queue, consumer, give_back)
+        """Consumers of ``queue`` on a new channel; ``on_unclaimed`` is called when tasks are here that nobody asks for:
+        then it is time to :meth:`stop`."""
+        return cls(await connection.channel(), queue, consumer, on_unclaimed)
 
     async def take(self, limit: int, wait_seconds: float) -> list[Received]:
         """Up to ``limit`` messages, as soon as there is one; an empty list after ``wait_seconds``.
@@ -90,7 +92,6 @@ class Consumers:
             await self._wait_for_arrivals(max(wait_seconds, SHORTEST_WAIT_SECONDS))
         finally:
             self._wanted -= limit
-            self._asked_at = loop_time()
             self._watch_unclaimed()
         return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
 
@@ -113,7 +114,6 @@ class Consumers:
         tags = {message.tag for message in received if message.held}
         if not tags:
             return
-        self._cancel_idle(tags)
         prefix = 0
         for tag in self.outstanding:
             if tag not in tags:
@@ -126,18 +126,11 @@ class Consumers:
             if tag > prefix:
                 self.channel.raw.basic_ack(tag)
 
-    def _cancel_idle(self, tags: set[int]) -> None:
-        """Without demand, cancel the consumers that hold nothing but ``tags``, before acknowledging makes them idle.
-
-        Only those that are full: what is on its way to a cancelled consumer is rejected by pika, and then looks as if a
-        worker had been lost.
-        """
-        if self._wanted or loop_time() - self._asked_at < IN_DEMAND_SECONDS:
-            return
-        for tag, count in Counter(self.outstanding[tag].consumer for tag in tags).items():
-            if self._prefetch.get(tag) == count:
-                del self._prefetch[tag]
-                self.channel.raw.basic_cancel(tag, callback=lambda _frame: None)
+    def cancel(self, received: Iterable[Received]) -> None:
+        """End the consumers that hold these messages, so that acknowledging them makes room for no others."""
+        for tag in {message.consumer for message in received if message.held} & self._prefetch.keys():
+            del self._prefetch[tag]
+            self.channel.raw.basic_cancel(tag, callback=lambda _frame: None)
 
     def hand_back(self, received: Iterable[Received]) -> None:
         """Return messages to the queue as if their holder was lost: the last resort when nothing can be published."""
@@ -197,7 +190,7 @@ class Consumers:
     def _on_unclaimed(self) -> None:
         self._watch = None
         if self._arrived and not self._wanted:
-            self._give_back(self)
+            self._tell_unclaimed(self)
 
     def _on_message(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         headers = properties.headers or {}
@@ -209,7 +202,10 @@ class Consumers:
             self._watch_unclaimed()
 
     def _on_cancelled_by_broker(self, _frame: Any) -> None:
+        """The queue was deleted, or has a new leader: then the broker believes that this channel holds what it may
+        never have got, until it is closed."""
         self.forget_everything()
+        self.channel.abandon()
 
     def _on_close(self, _error: BrokerError) -> None:
         self.forget_everything()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
+from ttg.brokers.addresses import hosts_of
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.tls import tls_context
 from ttg.clock import loop_time
@@ -33,11 +34,12 @@ def endpoint(config: BrokerConfig) -> Endpoint:
     parts = urlsplit(config.url)
     secure = parts.scheme == "amqps"
     port = parse_qs(parts.query).get("management", ["15671" if secure else "15672"])[0]
+    host, _ = hosts_of(config.url, 5672)[0]
     vhost = quote(unquote(parts.path[1:]) or "/", safe="")
     pattern = f"^{re.escape(config.namespace)}\\."
     ours = urlencode({"columns": COLUMNS, "page": 1, "page_size": 100, "name": pattern, "use_regex": "true"})
     login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    url = f"http{'s' * secure}://{parts.hostname}:{port}/api/queues/{vhost}?{ours}"
+    url = f"http{'s' * secure}://{host}:{port}/api/queues/{vhost}?{ours}"
     return Endpoint(url, "Basic " + base64.b64encode(login.encode()).decode())
 
 

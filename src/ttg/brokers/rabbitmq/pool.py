@@ -7,8 +7,9 @@ import logging
 import random
 from collections.abc import Callable
 
+from ttg.brokers.addresses import Address
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.rabbitmq.connection import AmqpConnection, connection_parameters
+from ttg.brokers.rabbitmq.connection import AmqpConnection, addresses_of, connection_parameters
 from ttg.clock import loop_time
 from ttg.errors import BrokerUnavailable
 
@@ -28,6 +29,7 @@ class Connections:
     def __init__(self, config: BrokerConfig, consumer: str, on_trouble: Callable[[str, bool], None]) -> None:
         self._config = config
         self._consumer = consumer
+        self._addresses = addresses_of(config)
         self._on_trouble = on_trouble
         self._connections: dict[str, AmqpConnection] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -54,12 +56,13 @@ class Connections:
     async def _connect(self, purpose: str, timeout_seconds: float | None) -> AmqpConnection:
         timeout = self._config.connect_timeout_seconds if timeout_seconds is None else timeout_seconds
         deadline, pause = loop_time() + timeout, FIRST_PAUSE_SECONDS
-        parameters = connection_parameters(self._config, purpose, self._consumer)
         if purpose in self._connections:
             self._note_lost(str(self._connections[purpose].closed))
         while True:
             try:
-                connection = await AmqpConnection.connect(parameters, self._config.masked_url)
+                address = await self._addresses.next()
+                parameters = connection_parameters(self._config, purpose, self._consumer, address)
+                connection = await AmqpConnection.connect(parameters, self._where(address))
                 break
             except BrokerUnavailable as error:
                 self._note_lost(str(error))
@@ -70,6 +73,11 @@ class Connections:
         connection.on_blocked = self._note_blocked
         self._note_connected()
         return connection
+
+    def _where(self, address: Address) -> str:
+        """The URL, and which of its servers."""
+        several = len(self._addresses.hosts) > 1 or address.host != address.ip
+        return self._config.masked_url + (f" ({address.ip}:{address.port})" if several else "")
 
     def _note_lost(self, reason: str) -> None:
         if self._known and self._lost_at is None:

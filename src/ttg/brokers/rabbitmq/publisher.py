@@ -11,6 +11,7 @@ import pika
 from pika import exceptions, spec
 
 from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel, translate
+from ttg.clock import loop_time
 from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable
 
 WINDOW_MESSAGES = 2_000
@@ -52,6 +53,28 @@ class _Batch:
             self.future.set_result(None)
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """What one queue has not confirmed, and until when it has to confirm something."""
+
+    count: int = 0
+    deadline: float = 0.0
+
+    def begin(self) -> None:
+        self.deadline = loop_time() + STALL_SECONDS
+
+    def add(self) -> None:
+        if not self.count:
+            self.begin()
+        self.count += 1
+
+    def confirm(self) -> int:
+        """One less; returns how many are left."""
+        self.count -= 1
+        self.begin()
+        return self.count
+
+
 class Publisher:
     """A channel in confirm mode. Dies with its channel; then everything unconfirmed raises the reason."""
 
@@ -62,6 +85,7 @@ class Publisher:
         self._unconfirmed: dict[int, tuple[_Batch, Outgoing]] = {}
         self._bytes = 0
         self._progress = asyncio.Event()
+        self._waiting: dict[str, _Waiting] = {}
 
     @classmethod
     async def on(cls, connection: AmqpConnection) -> Publisher:
@@ -87,7 +111,8 @@ class Publisher:
         """Publish all and await the confirmations; returns the messages whose queue does not exist.
 
         Raises ``BrokerFull`` before anything was sent when the broker blocks publishers, ``BrokerUnavailable`` when
-        the channel died or nothing was confirmed for ``STALL_SECONDS`` although the broker takes messages.
+        the channel died or one of the queues confirmed nothing for ``STALL_SECONDS`` although the broker takes
+        messages: each queue confirms for itself, and one that is dead must not hide behind those that are well.
         """
         self._channel.check()
         if self._connection.blocked.is_set():
@@ -125,18 +150,25 @@ class Publisher:
         batch.left += 1
         self._bytes += len(message.body)
         self._unconfirmed[tag] = (batch, message)
+        self._waiting.setdefault(message.queue, _Waiting()).add()
 
     async def _wait_for_progress(self) -> None:
         self._channel.check()
         self._progress.clear()
         try:
-            async with asyncio.timeout(STALL_SECONDS):
+            async with asyncio.timeout_at(min(waiting.deadline for waiting in self._waiting.values())):
                 await self._progress.wait()
         except TimeoutError:
-            if not self._connection.blocked.is_set():
-                self._channel.abandon()
-                queues = sorted({message.queue for _, message in self._unconfirmed.values()})
-                raise Stalled(queues) from None
+            self._check_stalled()
+
+    def _check_stalled(self) -> None:
+        if self._connection.blocked.is_set():
+            for waiting in self._waiting.values():
+                waiting.begin()
+        now = loop_time()
+        if stalled := sorted(queue for queue, waiting in self._waiting.items() if waiting.deadline <= now):
+            self._connection.abandon()  # the next one may be to another node, and whoever waits is told
+            raise Stalled(stalled)
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
@@ -144,6 +176,8 @@ class Publisher:
         for tag in list(self._confirmed(method.delivery_tag, method.multiple)):
             batch, message = self._unconfirmed.pop(tag)
             self._bytes -= len(message.body)
+            if not self._waiting[message.queue].confirm():
+                del self._waiting[message.queue]
             if refused:
                 batch.refused = message.queue
             batch.settle_one()
@@ -168,12 +202,16 @@ class Publisher:
                 batch.future.set_exception(type(error)(str(error)))
                 batch.future.exception()
         self._unconfirmed.clear()
+        self._waiting.clear()
         self._progress.set()
 
 
 class Stalled(BrokerUnavailable):
-    """Queues that no longer confirm what is published to them (a quorum queue that lost its disk state)."""
+    """Queues that no longer confirm what is published to them: their leader is away, or their state is lost."""
 
     def __init__(self, queues: list[str]) -> None:
-        super().__init__(f"RabbitMQ confirmed nothing for {STALL_SECONDS:.0f} s: {', '.join(queues)}")
+        super().__init__(
+            f"RabbitMQ has confirmed nothing for {STALL_SECONDS:.0f} s in {', '.join(queues)}: "
+            "a node may be away, or fewer than half of a cluster's nodes are left (rabbitmqctl cluster_status)"
+        )
         self.queues = queues

@@ -1,4 +1,8 @@
-"""Publishing so that it arrives: queues that are gone are declared again, and what was for them is sent once more."""
+"""Publishing so that it arrives: queues that are gone are declared again, and what was for them is sent once more.
+
+Queues are declared by the first publisher, and again only when the broker says that one is missing: never because
+something stalled or a node is away (see :mod:`~ttg.brokers.rabbitmq.topology`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from ttg.brokers.rabbitmq.connection import QueueGone
+from ttg.brokers.rabbitmq.connection import QueueDown, QueueGone
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.publisher import Outgoing, Publisher, Stalled
 from ttg.brokers.rabbitmq.topology import Topology, delete_queue
@@ -18,9 +22,19 @@ T = TypeVar("T")
 
 
 class Sender:
-    """The publishing half of a client. ``on_trouble`` is told ``(text, recovered)`` of queues made again."""
+    """The publishing half of a client. ``on_trouble`` is told ``(text, recovered)`` of queues made again.
+    ``single_node``: queues that confirm nothing may be replaced."""
 
-    def __init__(self, connections: Connections, topology: Topology, on_trouble: Callable[[str, bool], None]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        topology: Topology,
+        on_trouble: Callable[[str, bool], None],
+        *,
+        single_node: bool,
+    ) -> None:
+        self._single_node = single_node
+        self._declared = False
         self._connections = connections
         self._topology = topology
         self._on_trouble = on_trouble
@@ -31,13 +45,16 @@ class Sender:
         """A publisher whose channel is open; every queue is declared by then."""
         async with self._opening:
             if self._publisher is None or not self._publisher.usable:
-                connection = await self._topology.declare_retrying(lambda: self._connections.get("publish"))
-                self._publisher = await Publisher.on(connection)
+                if not self._declared:
+                    await self._topology.declare_retrying(lambda: self._connections.get("publish"))
+                    self._declared = True
+                self._publisher = await Publisher.on(await self._connections.get("publish"))
             return self._publisher
 
     def reset(self) -> None:
         """The queues are gone, or the connection is: the next publisher declares them again."""
         self._publisher = None
+        self._declared = False
 
     async def publish(self, messages: Iterable[Outgoing]) -> None:
         """Publish with confirmations. ``BrokerError`` when not all of them are known to be there."""
@@ -48,7 +65,8 @@ class Sender:
             try:
                 waiting = await (await self.publisher()).publish(waiting)
             except Stalled as stalled:
-                await self._recreate(stalled.queues)
+                if self._single_node:
+                    await self._recreate(stalled.queues)
                 raise
             if waiting:
                 await self._topology.declare(await self._connections.get("publish"))
@@ -68,10 +86,15 @@ class Sender:
         """``attempt``, once more if a queue turned out to be missing: somebody deleted it."""
         try:
             return await attempt()
+        except QueueDown as error:
+            if not self._single_node:
+                raise
+            missing: BrokerUnavailable = error
         except QueueGone as error:
-            self._on_trouble(f"{error}: declared again", False)
-            await self._topology.declare(await self._connections.get("publish"))
-            return await attempt()
+            missing = error
+        self._on_trouble(f"{missing}: declared again", False)
+        await self._topology.declare(await self._connections.get("publish"))
+        return await attempt()
 
     async def _recreate(self, queues: Iterable[str]) -> None:
         """Delete and declare queues that confirm nothing: a quorum queue whose disk state a crash destroyed."""

@@ -1,26 +1,32 @@
 """Reading stream queues: without consuming, from any offset, by any number of readers.
 
-A cursor is the decimal offset of an entry. A reader stays attached between two calls that continue one another, so that
-reading on costs no round trip; AMQP 0.9.1 demands acknowledgements, which here only mean "send more".
+A cursor is the offset of an entry and the checksum of what it was: a log that was deleted and made again starts at 0,
+and an offset alone would pass over what is new in it. So whoever attaches begins with the entry that he read last, and
+reads the log from its start when that is not what he finds. A reader stays attached between two calls that continue one
+another, so that reading on costs no round trip; AMQP 0.9.1 demands acknowledgements, which here only mean "send more".
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar
+from zlib import crc32
 
 from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel, QueueGone
-from ttg.errors import BrokerError
+from ttg.errors import BrokerError, BrokerUnavailable
 
 PREFETCH = 128
 PREFETCH_BYTES = 16 << 20
 FIRST_PREFETCH, LEAST_PREFETCH = 16, 4
 """A prefetch counts messages; so that large ones do not fill the memory, it follows their size."""
 
+FIRST_ENTRY_SECONDS = 5.0
 SHORTEST_WAIT_SECONDS = 0.2  # entries follow a round trip after attaching
 IDLE_READERS = 8
 BURST_SECONDS = 0.01  # the entries of one chunk arrive together
@@ -28,6 +34,8 @@ MOST_READS_OF_LAST_CHUNK = 100
 MOST_LOOKS_FOR_LAST = 20
 
 NEW_ONLY = "$"
+
+log = logging.getLogger("ttg.broker")
 
 T = TypeVar("T")
 
@@ -42,7 +50,12 @@ class StreamEntry:
 
     @property
     def cursor(self) -> str:
-        return str(self.offset)
+        return f"{self.offset}-{crc32(self.body):x}"
+
+
+def offset_of(cursor: str) -> int:
+    """The offset in a cursor."""
+    return int(cursor.partition("-")[0])
 
 
 Decoded = Callable[[list[StreamEntry]], Awaitable[list[T]]]
@@ -67,9 +80,31 @@ class StreamReader:
         cls, connection: AmqpConnection, stream: str, cursor: str | None, prefetch: int = PREFETCH
     ) -> StreamReader:
         """A reader of ``stream`` after ``cursor`` (``None``: from its beginning, ``"$"``: only what is new)."""
-        after = -1 if cursor in (None, NEW_ONLY) else int(cursor or 0)
-        offset: str | int = "first" if cursor is None else "next" if cursor == NEW_ONLY else after + 1
-        return await cls._attach(connection, stream, after, offset, prefetch)
+        if not cursor or cursor == NEW_ONLY:
+            return await cls._attach(connection, stream, -1, "next" if cursor else "first", prefetch)
+        offset = offset_of(cursor)
+        reader = await cls._attach(connection, stream, offset - 1, offset, prefetch)
+        first = await reader._first()
+        if first is None and await last_offset(connection, stream) >= offset:
+            reader.detach()
+            raise BrokerUnavailable(f"RabbitMQ did not send entry {offset} of {stream} in {FIRST_ENTRY_SECONDS:.0f} s")
+        if first is None or (first.offset == offset and first.cursor != cursor):
+            reader.detach()
+            log.warning("RabbitMQ: the log %s is another than the one read so far: reading it from its start", stream)
+            return await cls._attach(connection, stream, -1, "first", prefetch)
+        if first.offset == offset:
+            reader.arrived(1)
+        return reader
+
+    async def _first(self) -> StreamEntry | None:
+        """The entry to come next, left where it is; ``None`` if it does not come in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_ENTRY_SECONDS):
+                while not self._entries and self.usable:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        self._check()
+        return self._entries[0][1] if self._entries else None
 
     @classmethod
     async def attach_at(
@@ -117,10 +152,13 @@ class StreamReader:
             except TimeoutError:
                 pass
         if not self._entries:
-            self._channel.check()
-            if self._deleted:
-                raise QueueGone("RabbitMQ: a stream of ours was deleted")
+            self._check()
         return self.arrived(limit)
+
+    def _check(self) -> None:
+        self._channel.check()
+        if self._deleted:
+            raise QueueGone("RabbitMQ: a stream of ours was deleted")
 
     def detach(self) -> None:
         """Close the channel."""
@@ -156,16 +194,22 @@ class StreamReader:
         self._arrived.set()
 
 
-async def last_offset(connection: AmqpConnection, stream: str) -> int:
-    """The offset of the newest entry, -1 if there is none.
+async def last_entry(connection: AmqpConnection, stream: str) -> StreamEntry | None:
+    """The newest entry; ``None`` if there is none.
 
     Asked with a reader of the last chunk: the message count of a stream is up to five seconds behind.
     """
     for _ in range(MOST_LOOKS_FOR_LAST):
-        offset = await _newest(await StreamReader.attach_at(connection, stream, "last"))
-        if offset >= 0 or not await _has_entries(connection, stream):
+        newest = await _newest(await StreamReader.attach_at(connection, stream, "last"))
+        if newest is not None or not await _has_entries(connection, stream):
             break
-    return offset
+    return newest
+
+
+async def last_offset(connection: AmqpConnection, stream: str) -> int:
+    """The offset of the newest entry, -1 if there is none."""
+    newest = await last_entry(connection, stream)
+    return newest.offset if newest else -1
 
 
 async def _has_entries(connection: AmqpConnection, stream: str) -> bool:
@@ -187,15 +231,15 @@ async def stream_length(connection: AmqpConnection, stream: str) -> int:
     return newest + 1 - (oldest[0].offset if oldest else 0)
 
 
-async def _newest(reader: StreamReader) -> int:
-    offset, longest = -1, SHORTEST_WAIT_SECONDS
+async def _newest(reader: StreamReader) -> StreamEntry | None:
+    newest, longest = None, SHORTEST_WAIT_SECONDS
     for _ in range(MOST_READS_OF_LAST_CHUNK):
         entries = await reader.take(PREFETCH, longest)
         if not entries:
             break
-        offset, longest = entries[-1].offset, BURST_SECONDS
+        newest, longest = entries[-1], BURST_SECONDS
     reader.detach()
-    return offset
+    return newest
 
 
 class Readers:

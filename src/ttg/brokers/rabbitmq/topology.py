@@ -9,9 +9,11 @@
 ``<ns>.runs``         stream   one message per change of a run's record, JSON; see :mod:`~ttg.brokers.rabbitmq.run_log`
 ===================== ======== =========================================================================
 
-A stream that the broker cannot serve any more is succeeded by ``<name>.2`` and so on: when a node is killed within half
-a second of creating its very first streams, RabbitMQ 3.10 forgets who was to look after them, and refuses for ever to
-serve, to declare or to delete them. Everybody uses the newest one that exists.
+When a node is killed within half a second of creating its very first queues, RabbitMQ 3.10 forgets who was to look
+after them: a stream is refused for ever (to serve, to declare, to delete), a quorum queue takes messages and confirms
+none. Only where the broker is a single node (``?nodes=1`` in its URL) such a queue is replaced, a stream by
+``<name>.2`` and so on; everybody uses the newest that exists. In a cluster it is a sign of trouble that passes, and a
+queue that is made meanwhile, without a quorum of nodes, can keep them from booting.
 
 A run whose retry delay is not that of ``<ns>.tasks.retry`` (which is decided by whoever created it) uses
 ``<ns>.tasks.retry.<milliseconds>``: messages of different delays in one queue would wait for each other.
@@ -27,7 +29,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttg.brokers.base import LETTERS_KEPT, LETTERS_KEPT_SECONDS, BrokerConfig
-from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel, OtherArguments, QueueDown, QueueGone
+from ttg.brokers.rabbitmq.connection import (
+    AmqpConnection,
+    Channel,
+    OtherArguments,
+    QueueDown,
+    QueueGone,
+    is_single_node,
+)
 from ttg.brokers.rabbitmq.streams import stream_length
 from ttg.clock import loop_time
 from ttg.errors import BrokerRefused, BrokerUnavailable
@@ -190,6 +199,8 @@ class Topology:
                 await self._declare(connection, name, arguments)
                 return name
             except QueueDown as error:
+                if not is_single_node(self._config):
+                    raise
                 if loop_time() > deadline:
                     log.warning("%s: going on with %s", error, _successor(name))
                     name = _successor(name)
@@ -243,11 +254,11 @@ async def _declare_queue(connection: AmqpConnection, name: str, arguments: dict[
 
 
 async def inspect_queue(connection: AmqpConnection, name: str) -> tuple[int, int] | None:
-    """Ready messages and consumers of a queue; ``None`` if it does not exist."""
+    """Ready messages and consumers of a queue; ``None`` if it does not exist, or nobody serves it."""
     channel = await connection.channel()
     try:
         answer = await channel.call("queue_declare", name, passive=True)
-    except QueueGone:
+    except (QueueGone, QueueDown):
         return None
     await channel.close()
     return answer.method.message_count, answer.method.consumer_count

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 
 from ttg.brokers.base import BrokerConfig, Delivery, Settlement
 from ttg.brokers.rabbitmq import encoding
 from ttg.brokers.rabbitmq.consumers import Consumers, Received
-from ttg.brokers.rabbitmq.holders import find_holder
+from ttg.brokers.rabbitmq.evidence import find_holder, lost_with
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.brokers.rabbitmq.run_log import RunRegistry
@@ -16,7 +17,11 @@ from ttg.brokers.rabbitmq.sending import Sender
 from ttg.brokers.rabbitmq.topology import Topology
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, MessageError
-from ttg.messages import AnyEvent, MessageQuarantined, Task, WorkerLost, decode
+from ttg.messages import AnyEvent, MessageQuarantined, Task, TasksTakenOver, WorkerLost, decode
+
+EVIDENCE_SECONDS = 3600.0  # how far back to look for workers that were lost with a task
+SILENT_HEARTBEATS = 2.0
+LOOK_SECONDS = 0.2  # while an examination is under way
 
 
 class Chores:
@@ -64,6 +69,8 @@ class WorkQueue:
         self._names = topology.names
         self._consumers: Consumers | None = None
         self._opening = asyncio.Lock()
+        self._examining = 0
+        self._examined: list[Delivery] = []
 
     @property
     def held(self) -> int:
@@ -76,10 +83,12 @@ class WorkQueue:
         while True:
 
             async def take() -> list[Received]:
-                return await (await self._consuming()).take(limit, deadline - loop_time())
+                left = deadline - loop_time()
+                return await (await self._consuming()).take(limit, min(left, LOOK_SECONDS) if self._examining else left)
 
-            received = await self._sender.with_queues(take)
-            deliveries = await self._accept(received)
+            if deliveries := self._take_examined(limit):
+                return deliveries
+            deliveries = await self._accept(await self._sender.with_queues(take))
             if deliveries or loop_time() >= deadline:
                 return deliveries
 
@@ -87,6 +96,9 @@ class WorkQueue:
         """As :meth:`Broker.settle`."""
         held = [self._is_ours(settlement.delivery) for settlement in settlements]
         owned = [settlement for settlement, ours in zip(settlements, held, strict=True) if ours]
+        for settlement in owned:
+            if settlement.outcome.remainder:
+                settlement.delivery.token.consumers.cancel([settlement.delivery.token])
         await self._sender.publisher()  # a broker that is down is said to be, even when nothing is ours any more
         await self._sender.publish(
             [message for settlement in owned for message in await self._outcome_messages(settlement)]
@@ -126,7 +138,8 @@ class WorkQueue:
             return self._consumers
 
     async def _accept(self, received: list[Received]) -> list[Delivery]:
-        """What can be worked on; the rest is removed: undecodable messages, tasks of runs that were removed."""
+        """What can be worked on; the rest is removed (undecodable messages, tasks of runs that were removed), or looked
+        into first, because workers may have been lost with it."""
         deliveries = []
         for message in received:
             try:
@@ -137,10 +150,52 @@ class WorkQueue:
             if self._runs.is_removed(task.identity):
                 message.consumers.acknowledge([message])
                 continue
-            deliveries.append(Delivery(task, message, message.before + 1))
-        if taken_over := [delivery for delivery in deliveries if delivery.token.redelivered]:
-            self._chores.start(self._report_lost_workers, taken_over)
-        return deliveries
+            deliveries.append(Delivery(task, message))
+        return await self._judge_returned(deliveries) if any(map(_came_back, deliveries)) else deliveries
+
+    async def _judge_returned(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Those to work on now. That a task came back means nothing after the broker itself was away; once may be for
+        any reason; more often, or once when it is marked as dangerous, has to be looked into."""
+        if loop_time() - self._connections.regained_at < self._config.lease_seconds:
+            return deliveries
+        returned = [delivery for delivery in deliveries if _came_back(delivery)]
+        taken = TasksTakenOver(
+            at=unix_time(), source=self._consumer, tasks=tuple(delivery.task.key for delivery in returned)
+        )
+        await self._sender.publish([encoding.event_message(self._names.events, taken)])
+        suspicious = [delivery for delivery in returned if delivery.token.returned > 1 or delivery.task.exclusive]
+        self._chores.start(self._report_lost_worker, returned)
+        if suspicious:
+            self._examining += 1
+            self._chores.start(self._examine, suspicious)
+        return [
+            replace(delivery, deliveries=2) if _came_back(delivery) else delivery
+            for delivery in deliveries
+            if delivery not in suspicious
+        ]
+
+    def _take_examined(self, limit: int) -> list[Delivery]:
+        taken, self._examined = self._examined[:limit], self._examined[limit:]
+        return [delivery for delivery in taken if delivery.token.held]
+
+    async def _examine(self, suspicious: list[Delivery]) -> None:
+        """Find out how many workers were lost with each of these; :meth:`lease` returns them then."""
+        try:
+            lost = await lost_with(
+                await self._connections.get("read"),
+                self._names.events,
+                {delivery.task.key for delivery in suspicious},
+                since=unix_time() - EVIDENCE_SECONDS,
+                besides=self._consumer,
+                silent_seconds=SILENT_HEARTBEATS * self._config.heartbeat_seconds,
+            )
+        except BrokerError:
+            for delivery in suspicious:
+                delivery.token.consumers.hand_back([delivery.token])
+            raise
+        finally:
+            self._examining -= 1
+        self._examined += [replace(found, deliveries=1 + lost[found.task.key]) for found in suspicious]
 
     async def _quarantine(self, message: Received, error: MessageError) -> None:
         await self._sender.publish([encoding.quarantine_message(self._names.dlq, message.body, str(error))])
@@ -153,7 +208,11 @@ class WorkQueue:
 
     async def _return_unclaimed(self, consumers: Consumers) -> None:
         """Published again, then acknowledged: what the broker itself returns looks like a lost worker's."""
-        held = [message for message in await consumers.stop() if message.held]
+        unclaimed = [*await consumers.stop(), *(delivery.token for delivery in self._examined)]
+        self._examined.clear()
+        await self._return(consumers, [message for message in unclaimed if message.held])
+
+    async def _return(self, consumers: Consumers, held: list[Received]) -> None:
         try:
             await self._sender.publish([message.again(self._names.tasks) for message in held])
         except BrokerError:
@@ -161,21 +220,19 @@ class WorkQueue:
             raise
         consumers.acknowledge(held)
 
-    async def _report_lost_workers(self, taken_over: list[Delivery]) -> None:
-        """Say whose tasks these were. After the broker itself was away, redeliveries mean nothing."""
-        if loop_time() - self._connections.regained_at < self._config.lease_seconds:
-            return
-        tasks = {delivery.task.key for delivery in taken_over}
+    async def _report_lost_worker(self, returned: list[Delivery]) -> None:
+        """Say whose tasks these were."""
+        tasks = {delivery.task.key for delivery in returned}
         connection = await self._connections.get("read")
         since = unix_time() - 2 * self._config.heartbeat_seconds
-        worker, last_heard = await find_holder(connection, self._names.events, tasks, since, besides=self._consumer)
+        worker, heard_at = await find_holder(connection, self._names.events, tasks, since, besides=self._consumer)
         now = unix_time()
         lost = WorkerLost(
             at=now,
             source=self._consumer,
             worker=worker,
-            tasks=len(taken_over),
-            after_seconds=max(now - last_heard, 0.0) if last_heard else 0.0,
+            tasks=len(returned),
+            after_seconds=max(now - heard_at, 0.0) if heard_at else 0.0,
             how="redelivered",
         )
         await self._publish_events([lost])
@@ -196,6 +253,10 @@ class WorkQueue:
     async def _retry_queue(self, delay_ms: int) -> str:
         known = self._topology.known_retry_queue(delay_ms)
         return known or await self._topology.retry_queue(await self._connections.get("publish"), delay_ms)
+
+
+def _came_back(delivery: Delivery) -> bool:
+    return bool(delivery.token.returned)
 
 
 def _acknowledge(messages: Iterable[Received]) -> None:

@@ -19,7 +19,7 @@ from ttg.brokers.redis.membership import MAINTENANCE_SECONDS, Membership, uninte
 from ttg.brokers.redis.pool import BLOCK_SECONDS, Forbidden, Pool
 from ttg.brokers.redis.retention import Retention
 from ttg.clock import loop_time, unix_time
-from ttg.errors import BrokerError, BrokerFull, BrokerRefused, MessageError
+from ttg.errors import BrokerError, BrokerRefused, MessageError
 from ttg.messages import (
     AnyEvent,
     MessageQuarantined,
@@ -56,7 +56,7 @@ class RedisBroker(Broker):
         self._keys = Keys(config.namespace)
         self._pool = Pool(config)
         self._membership = Membership(config, self._keys, consumer)
-        self._is_member = False
+        self._maintaining: asyncio.Task[None] | None = None
         self._idle = True
         self._version = ""
         self._mean_result_bytes = 64 << 10
@@ -85,14 +85,14 @@ class RedisBroker(Broker):
                 raise
 
     async def close(self) -> None:
+        if self._maintaining is not None:
+            self._maintaining.cancel()
         with suppress(BrokerError, TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 if self._abandoned:
                     await self._pool.unblock()
                 await asyncio.gather(*self._abandoned)
-                if self._is_member:
-                    await self._membership.leave()
-        self._is_member = False
+                await self._membership.leave()
         await self._membership.own.close()
         await self._pool.close()
 
@@ -129,7 +129,8 @@ class RedisBroker(Broker):
     async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
         deadline = loop_time() + wait_seconds
         while True:
-            await self._maintain()
+            await self._membership.join()
+            self._maintain()
             remaining = max(0.0, deadline - loop_time())
             entries = await self._read_tasks(limit, min(remaining, MAINTENANCE_SECONDS))
             self._idle = not entries
@@ -137,12 +138,16 @@ class RedisBroker(Broker):
             if deliveries or loop_time() >= deadline:
                 return deliveries
 
-    async def _maintain(self) -> None:
-        self._is_member = True
-        # A server without room can still hand out tasks; promotion and takeover wait until it has room again.
-        with suppress(BrokerFull):
-            lost = await self._membership.maintain(idle=self._idle)
-            await self._log(lost)
+    def _maintain(self) -> None:
+        """Look after the queue in the background: it may take a moment to be sure that somebody is gone."""
+        if self._maintaining is None or self._maintaining.done():
+            self._maintaining = asyncio.get_running_loop().create_task(self._look_after_others())
+
+    async def _look_after_others(self) -> None:
+        # A server without room can still hand out tasks; promotion and takeover wait until it has room again. Whatever
+        # else is the matter, the caller hears of by what he asks for.
+        with suppress(BrokerError):
+            await self._log(await self._membership.maintain(idle=self._idle))
 
     async def _read_tasks(self, limit: int, wait_seconds: float) -> list[Entry]:
         """New entries for us. If the caller goes away meanwhile, they are given back as soon as they come."""

@@ -8,8 +8,11 @@ as the rest of its start. The protocol itself (RESP 2) is hiredis' work.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
-from collections.abc import Mapping
+import sys
+import termios
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
 
+from ttg.brokers.addresses import hosts_of
 from ttg.brokers.tls import tls_context
 
 DEFAULT_PORT = 6379
@@ -29,9 +33,12 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is and who asks. ``path`` is that of a unix socket, else ``host`` and ``port`` count."""
+    """Where a server is and who asks. ``path`` is that of a unix socket, else ``host`` and ``port`` count; ``name`` is
+    what its certificate is for. With ``primary`` it is a sentinel, to be asked for the server of that name."""
 
     host: str = ""
+    name: str = ""
+    primary: str = ""
     port: int = DEFAULT_PORT
     path: str = ""
     user: str = ""
@@ -41,20 +48,29 @@ class Address:
 
     @classmethod
     def of(cls, url: str, tls: Mapping[str, str]) -> Address:
-        """From ``redis[s]://[user:password@]host[:port][/db]`` or ``unix://[user:password@]/path[?db=n]``; ``tls`` may
-        name a ``ca_file``, ``cert_file`` and ``key_file``. Raises ``ValueError``."""
+        """From ``redis[s]://[user:password@]host[:port][,…][/db]``, ``redis[s]+sentinel://…/primary[/db]`` or
+        ``unix://[user:password@]/path[?db=n]``, the first host of several; ``tls`` may name a ``ca_file``,
+        ``cert_file`` and ``key_file``. Raises ``ValueError``."""
         parts = urlsplit(url)
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         if parts.scheme == "unix":
             database = parse_qs(parts.query).get("db", ["0"])[-1]
             return cls(path=unquote(parts.path), user=user, password=password, database=int(database))
+        primary, database = "", parts.path.strip("/")
+        if parts.scheme.endswith("+sentinel"):
+            primary, _, database = database.partition("/")
+            if not primary:
+                raise ValueError("expected the name of the primary after the sentinels: redis+sentinel://s1,s2/NAME")
+        host, port = hosts_of(url, DEFAULT_PORT)[0] if parts.netloc else ("localhost", DEFAULT_PORT)
         return cls(
-            host=unquote(parts.hostname or "localhost"),
-            port=parts.port or DEFAULT_PORT,
+            host=unquote(host),
+            port=port,
+            name=unquote(host),
+            primary=unquote(primary),
             user=user,
             password=password,
-            database=int(parts.path.strip("/") or 0),
-            tls=tls if parts.scheme == "rediss" else None,
+            database=int(database or 0),
+            tls=tls if parts.scheme.startswith("rediss") else None,
         )
 
 
@@ -69,20 +85,34 @@ def _packed(words: tuple[str | bytes | int, ...]) -> list[bytes]:
     return parts
 
 
-async def connect(address: Address) -> Connection:
-    """A connection, logged in. Raises ``OSError`` and :class:`ServerError`."""
+async def connect(address: Address, *, any_role: bool = False) -> Connection:
+    """A connection, logged in: to a primary, or with ``any_role`` to any. Raises ``OSError``, :class:`ServerError`."""
     loop = asyncio.get_running_loop()
     if address.path:
         _, connection = await loop.create_unix_connection(Connection, address.path)
     else:
         secure = None if address.tls is None else tls_context(address.tls)
-        _, connection = await loop.create_connection(Connection, address.host, address.port, ssl=secure)
+        name = (address.name or address.host) if secure else None
+        _, connection = await loop.create_connection(
+            Connection, address.host, address.port, ssl=secure, server_hostname=name
+        )
     try:
         await connection.log_in(address)
+        if not any_role:
+            await connection.check_role()
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _unsent_bytes(transport: asyncio.Transport) -> int:
+    """What the system has taken and the other side not yet confirmed; 0 where that cannot be asked."""
+    line = transport.get_extra_info("socket")
+    try:
+        return int.from_bytes(fcntl.ioctl(line.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, AttributeError):
+        return 0
 
 
 class Connection(asyncio.Protocol):
@@ -93,12 +123,22 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[Any] | None = None
         self._lost: OSError | None = None
+        self._received = 0
         self.id: int | None = None
+        self.on_lost: Callable[[], None] | None = None
 
     @property
     def is_lost(self) -> bool:
         """Whether the server, or somebody on the way to it, has ended the connection."""
         return self._lost is not None
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Changes as long as bytes come in or go out: how many wait to be sent, here or in the system, and how many
+        were received."""
+        if self._transport is None or self._transport.is_closing():
+            return 0, self._received
+        return self._transport.get_write_buffer_size() + _unsent_bytes(self._transport), self._received
 
     async def ask(self, *words: str | bytes | int) -> Any:
         """The raw reply: lists, numbers, bytes, ``None``. Raises :class:`ServerError` and ``OSError``."""
@@ -122,6 +162,15 @@ class Connection(asyncio.Protocol):
         with suppress(ServerError):
             self.id = await self.ask("CLIENT", "ID")
 
+    async def check_role(self) -> None:
+        """Raise ``READONLY`` when this is a replica: it would take no task, and show old results. Not every account may
+        ask; it hears of it with the first write then."""
+        role: list[Any] = [b""]
+        with suppress(ServerError):
+            role = await self.ask("ROLE")
+        if role[0] == b"slave":
+            raise ServerError(f"READONLY replica-of {role[1].decode()}:{role[2]}")
+
     def close(self) -> None:
         """Hang up."""
         self._lose(ConnectionError("the connection is closed"))
@@ -140,6 +189,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of a reply, or all of it."""
+        self._received += len(data)
         try:
             self._reader.feed(data)
             reply = self._reader.gets()
@@ -155,6 +205,8 @@ class Connection(asyncio.Protocol):
         self._lose(error if isinstance(error, OSError) else ConnectionError("the connection was closed"))
 
     def _lose(self, error: OSError) -> None:
+        if self._lost is None and self.on_lost is not None:
+            self.on_lost()
         self._lost = self._lost or error
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(self._lost)

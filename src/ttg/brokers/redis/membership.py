@@ -2,8 +2,9 @@
 
 A consumer has one connection that stands for it. Its client id, its name and the server's run id (client ids start anew
 with the server) are registered under ``<namespace>.workers``. When ``CLIENT LIST`` no longer knows a registered
-connection, its consumer's tasks are given back at once. That is only a fast hint: everything else (frozen process,
-half-open network, a server that forbids ``CLIENT LIST``) is noticed when the lease runs out.
+connection, and after a moment still knows none for its consumer, that consumer's tasks are given back: a connection may
+break while its process lives, and such a consumer is back within the moment. That is only a fast hint: everything else
+(frozen process, half-open network, a server that forbids ``CLIENT LIST``) is noticed when the lease runs out.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from ttg.brokers.redis.connection import Connection, ServerError
 from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.pool import Pool, Words
 from ttg.clock import loop_time, unix_time
-from ttg.errors import BrokerRefused
+from ttg.errors import BrokerError, BrokerRefused
 from ttg.messages import WorkerLost
 
 MAINTENANCE_SECONDS = 0.25
 """How often an idle consumer looks after the queue, and about how long a dead neighbour goes unnoticed."""
 
 BUSY_MAINTENANCE_SECONDS = 1.0
+ABSENT_SECONDS = 0.5
+"""For so long a consumer without a connection may still come back."""
+
+COME_BACK_SECONDS = 0.1
 AT_MOST = 1000
 
 T = TypeVar("T")
@@ -60,10 +65,33 @@ class Membership:
         self._server_run_id = ""
         self._may_list_clients = True
         self._last_round = -math.inf
+        self._is_member = False
+        self._coming_back: asyncio.Task[None] | None = None
         self.own = Pool(config, on_connect=self._on_connect)
+
+    async def join(self) -> None:
+        """Be registered, if it is not so already: before anything is held."""
+        if not self._is_member:
+            await uninterrupted(self.own.command("PING"))
+            self._is_member = True
+
+    def _on_lost(self) -> None:
+        """Others are about to take us for dead: come back as fast as can be."""
+        if self._is_member and self._coming_back is None:
+            self._coming_back = asyncio.get_running_loop().create_task(self._come_back())
+            self._coming_back.add_done_callback(lambda _task: setattr(self, "_coming_back", None))
+
+    async def _come_back(self) -> None:
+        deadline = loop_time() + self._config.lease_seconds
+        while self._is_member and loop_time() < deadline:
+            with suppress(BrokerError):
+                await self.own.command("PING")
+                return
+            await asyncio.sleep(COME_BACK_SECONDS)
 
     async def _on_connect(self, connection: Connection) -> None:
         """Register a new connection as the one that stands for this consumer."""
+        connection.on_lost = self._on_lost
         self._server_run_id = await _run_id(connection)
         # Without a registration (no permission, no memory) others wait for the lease: slower, not wrong.
         with suppress(ServerError):
@@ -72,7 +100,10 @@ class Membership:
             await connection.ask("HSET", self._keys.workers, self._consumer, registration)
 
     async def leave(self) -> None:
-        """Give back what this consumer holds, and be forgotten."""
+        """Give back what this consumer holds, and be forgotten; nothing if it was not registered."""
+        if not self._is_member:
+            return
+        self._is_member = False
         while (await self.give_back(self._consumer, forget=True))[0] == AT_MOST:
             pass
 
@@ -119,15 +150,17 @@ class Membership:
         return [self._lost(owner, taken, "lease") for owner, taken in found if taken[0] and owner != self._consumer]
 
     async def _reclaim_dead(self, registrations: Mapping[bytes, bytes]) -> list[WorkerLost]:
-        """Take over everything from consumers whose connection is gone."""
+        """Take over everything from consumers whose connection is gone, and does not come back."""
         others = {owner: entry for owner, entry in registrations.items() if owner.decode() != self._consumer}
         await self._forget_silent(others)
-        living = await self._living(others)
+        absent = others.keys() - await self._living(others)
+        if not absent:
+            return []
+        await asyncio.sleep(ABSENT_SECONDS)
         lost = []
-        for owner, registration in others.items():
-            if owner not in living:
-                taken = await self.give_back(owner.decode(), registration=registration, forget=True)
-                lost.append(self._lost(owner.decode(), taken, "connection"))
+        for owner in absent:
+            taken = await self.give_back(owner.decode(), registration=others[owner], forget=True)
+            lost.append(self._lost(owner.decode(), taken, "connection"))
         return [event for event in lost if event.tasks]
 
     async def _forget_silent(self, registrations: Mapping[bytes, bytes]) -> None:

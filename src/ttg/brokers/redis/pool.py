@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.redis.connection import Address, Connection, ServerError, connect
+from ttg.brokers.redis.connection import Connection, ServerError, connect
 from ttg.brokers.redis.keys import Keys
 from ttg.brokers.redis.permissions import forbidden
+from ttg.brokers.redis.servers import Servers
 from ttg.brokers.tls import ADVICE, asks_for_certificate
-from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
+from ttg.errors import AccessRefused, BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
 
 BLOCK_SECONDS = 1.0
 """Longest time a command may wait on the server; our backoff lies above it."""
+
+LOOK_SECONDS = 1.0
 
 Words = Sequence[str | bytes | int]
 OnConnect = Callable[[Connection], Awaitable[None]]
@@ -33,7 +36,7 @@ def _script(name: str) -> tuple[str, str]:
     return source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
-class Forbidden(BrokerRefused):
+class Forbidden(AccessRefused):
     """By the server's access control list."""
 
 
@@ -42,7 +45,7 @@ class Pool:
 
     def __init__(self, config: BrokerConfig, on_connect: OnConnect | None = None) -> None:
         self._config = config
-        self._address = _address(config)
+        self._servers = _servers(config)
         self._on_connect = on_connect
         self._turn = asyncio.Lock() if on_connect else nullcontext()
         self._idle: list[Connection] = []
@@ -70,7 +73,7 @@ class Pool:
         """What of what TTG needs the user may not do; see :func:`ttg.brokers.redis.permissions.forbidden`."""
         with translated(self._config):
             async with _within(self._config.connect_timeout_seconds):
-                connection = await connect(self._address)
+                connection = await connect(await self._servers.next())
                 try:
                     return await forbidden(connection, Keys(self._config.namespace).tasks)
                 finally:
@@ -89,9 +92,9 @@ class Pool:
 
     async def close(self) -> None:
         """Close the connections. Never raises."""
-        for connection in (*self._idle, *self._busy):
+        for connection in list(self._busy):
             connection.close()
-        self._idle.clear()
+        self._close_idle()
 
     async def _ask(self, *words: str | bytes | int) -> Any:
         async with self._turn:
@@ -104,12 +107,15 @@ class Pool:
 
     async def _reply(self, connection: Connection, words: Words) -> Any:
         """A connection that answered, be it with an error, is used again; any other is not."""
-        seconds = self._config.connect_timeout_seconds + BLOCK_SECONDS
         try:
-            async with _within(seconds):
-                reply = await connection.ask(*words)
-        except ServerError:
-            self._idle.append(connection)
+            reply = await self._answer(connection, words)
+        except ServerError as error:
+            if str(error).startswith(ELSEWHERE):
+                self._servers.redirect(error)
+                connection.close()
+                self._close_idle()
+            else:
+                self._idle.append(connection)
             raise
         except BaseException:
             connection.close()
@@ -117,25 +123,68 @@ class Pool:
         self._idle.append(connection)
         return reply
 
+    async def _answer(self, connection: Connection, words: Words) -> Any:
+        """The reply, however long it takes, as long as bytes move: a slow link is not a dead one."""
+        seconds = self._config.connect_timeout_seconds + BLOCK_SECONDS
+        async with _within(seconds) as limit:
+            watch = _ProgressWatch(connection, limit, seconds)
+            try:
+                return await connection.ask(*words)
+            finally:
+                watch.cancel()
+
     async def _connection(self) -> Connection:
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_lost:
                 return connection
         async with _within(self._config.connect_timeout_seconds):
-            connection = await connect(self._address)
-            if self._on_connect is not None:
-                try:
-                    await self._on_connect(connection)
-                except BaseException:
-                    connection.close()
-                    raise
-            return connection
+            return await self._connect()
+
+    async def _connect(self) -> Connection:
+        try:
+            connection = await connect(await self._servers.next())
+        except ServerError as error:
+            self._servers.redirect(error)
+            raise
+        if self._on_connect is not None:
+            try:
+                await self._on_connect(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _close_idle(self) -> None:
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
 
 
-def _address(config: BrokerConfig) -> Address:
+class _ProgressWatch:
+    """Puts ``limit`` off, to ``seconds`` from now, whenever bytes have moved since it looked last."""
+
+    def __init__(self, connection: Connection, limit: asyncio.Timeout, seconds: float) -> None:
+        self._connection, self._limit, self._seconds = connection, limit, seconds
+        self._before = connection.progress
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def cancel(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        progress = self._connection.progress
+        if progress != self._before:
+            self._limit.reschedule(self._loop.time() + self._seconds)
+        self._before = progress
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+
+
+def _servers(config: BrokerConfig) -> Servers:
     try:
-        return Address.of(config.url, config.tls)
+        return Servers(config)
     except ValueError as error:
         raise SettingsError(
             f"expected redis://[user:password@]host[:port][/db], got {config.masked_url}: {error}"
@@ -143,11 +192,11 @@ def _address(config: BrokerConfig) -> Address:
 
 
 @asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
+async def _within(seconds: float) -> AsyncIterator[asyncio.Timeout]:
     """As ``asyncio.timeout``, with a reason for the reader of the error."""
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        async with asyncio.timeout(seconds) as limit:
+            yield limit
     except TimeoutError as error:
         raise TimeoutError(f"no answer within {seconds:g} s") from error
 
@@ -179,10 +228,11 @@ def _reason(error: OSError) -> str:
 def _translate(text: str, config: BrokerConfig) -> BrokerError:
     url = config.masked_url
     if text.startswith(("NOAUTH", "WRONGPASS", "ERR invalid password")):
-        return BrokerRefused(f"{url} refused the user or password ({text}): set them in the URL or the environment")
+        return AccessRefused(f"{url} refused the user or password ({text}): set them in the URL or the environment")
     if _is_denial(text):
         return denial(url, [], text)
-    if text.startswith(("CROSSSLOT", "MOVED")) or "SELECT is not allowed in cluster mode" in text:
+    outside = text.startswith("CROSSSLOT") or (text.startswith("MOVED") and "{" not in config.namespace)
+    if outside or "SELECT is not allowed in cluster mode" in text:
         return BrokerRefused(_in_a_cluster(text, config))
     if text.startswith(("OOM", "MISCONF")):
         return BrokerFull(f"{url} takes no more data ({text}): waiting until there is room")
@@ -217,10 +267,11 @@ def _in_a_cluster(text: str, config: BrokerConfig) -> str:
     url, space = config.masked_url, config.namespace
     if "{" not in space:
         return f"{url} is of a Redis Cluster ({text}): keep TTG's keys on one node, by TTG_NAMESPACE='{{{space}}}'"
-    if text.startswith("MOVED"):
-        return f"{url} is of a Redis Cluster, and {text.split()[-1]} has the keys of {space}: name that node in the URL"
     return f"{url} is of a Redis Cluster, which has database 0 only: leave the number out of the URL"
 
 
-PASSING = ("LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED", "BUSY ", "ERR max number of clients")
-"""Errors of a server that will be well again by itself."""
+ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "CLUSTERDOWN", "MOVED")
+"""Errors of a server that is not, or no longer, the one to talk to: what is connected to it stays wrong."""
+
+PASSING = (*ELSEWHERE, "NOREPLICAS", "TRYAGAIN", "ASK ", "BUSY ", "ERR max number of clients")
+"""Errors of servers that will be well again by themselves."""
