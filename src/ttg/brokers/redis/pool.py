@@ -98,12 +98,20 @@ class Pool:
 
     async def _ask(self, *words: str | bytes | int) -> Any:
         async with self._turn:
-            connection = await self._connection()
-            self._busy.add(connection)
             try:
-                return await self._reply(connection, words)
-            finally:
-                self._busy.discard(connection)
+                return await self._ask_once(words)
+            except ServerError:
+                if not self._servers.is_redirected:
+                    raise
+                return await self._ask_once(words)  # refused there, so not done there
+
+    async def _ask_once(self, words: Words) -> Any:
+        connection = await self._connection()
+        self._busy.add(connection)
+        try:
+            return await self._reply(connection, words)
+        finally:
+            self._busy.discard(connection)
 
     async def _reply(self, connection: Connection, words: Words) -> Any:
         """A connection that answered, be it with an error, is used again; any other is not."""
@@ -138,22 +146,26 @@ class Pool:
             connection = self._idle.pop()
             if not connection.is_lost:
                 return connection
-        async with _within(self._config.connect_timeout_seconds):
-            return await self._connect()
+        for _ in range(self._servers.count):
+            with suppress(OSError, ServerError):
+                return await self._connect()
+        return await self._connect()
 
     async def _connect(self) -> Connection:
-        try:
-            connection = await connect(await self._servers.next())
-        except ServerError as error:
-            self._servers.redirect(error)
-            raise
-        if self._on_connect is not None:
+        """A connection to the server whose turn it is."""
+        async with _within(self._config.connect_timeout_seconds):
             try:
-                await self._on_connect(connection)
-            except BaseException:
-                connection.close()
+                connection = await connect(await self._servers.next())
+            except ServerError as error:
+                self._servers.redirect(error)
                 raise
-        return connection
+            if self._on_connect is not None:
+                try:
+                    await self._on_connect(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+            return connection
 
     def _close_idle(self) -> None:
         for connection in self._idle:

@@ -39,6 +39,16 @@ class Servers:
         listed = dataclasses.replace(self._address, host=found.ip, port=found.port, name=found.host)
         return await self._ask_sentinel(listed) if self._address.primary else listed
 
+    @property
+    def count(self) -> int:
+        """How many to try, at most, before it is known that no other will do."""
+        return len(self._listed.hosts) if self._listed else 0
+
+    @property
+    def is_redirected(self) -> bool:
+        """Whether a server said where to go instead."""
+        return self._redirection is not None
+
     def redirect(self, error: ServerError) -> None:
         """Follow ``MOVED slot host:port`` (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/),
         or what a replica says of its primary."""

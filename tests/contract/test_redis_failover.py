@@ -1,0 +1,167 @@
+"""The primary is somewhere else now: replicas, sentinels, clusters, with real servers on loopback ports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from looking import read_all, task_ids
+from making import done, tasks
+
+from servers import RedisServer, valkey_program
+from ttg.brokers import connect
+from ttg.brokers.base import Broker, BrokerConfig
+from ttg.demo.local_rabbitmq import free_ports
+from ttg.errors import BrokerRefused, BrokerUnavailable
+from waiting import eventually, until
+
+
+class TcpServer(RedisServer):
+    """A server on a loopback port."""
+
+    def __init__(self, program: str, *options: str) -> None:
+        (self.port,) = free_ports(1)
+        super().__init__(program, "--port", str(self.port), "--bind", "127.0.0.1", *options)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def admin(self) -> redis.Redis:
+        """A client of another program."""
+        return redis.Redis(port=self.port, decode_responses=True)
+
+
+Start = Callable[..., TcpServer]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    servers: list[TcpServer] = []
+
+    def start_one(*options: str) -> TcpServer:
+        servers.append(TcpServer(valkey_program(), *options))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start_one
+    for server in servers:
+        server.close()
+
+
+def replica_of(primary: TcpServer, start: Start) -> TcpServer:
+    replica = start("--replicaof", "127.0.0.1", str(primary.port))
+    with replica.admin() as admin:
+        until(lambda: admin.info("replication")["master_link_status"], lambda status: status == "up")
+    return replica
+
+
+def swap(primary: TcpServer, replica: TcpServer) -> None:
+    """As a planned failover: the old primary lives on as a replica, with its connections."""
+    with primary.admin() as old, replica.admin() as new:
+        new.replicaof("NO", "ONE")
+        old.replicaof("127.0.0.1", replica.port)
+
+
+@asynccontextmanager
+async def opened(url: str, consumer: str = "worker", namespace: str = "ttg") -> AsyncIterator[Broker]:
+    broker = connect(BrokerConfig(url, namespace), consumer)
+    await broker.open()
+    yield broker
+    await broker.close()
+
+
+async def work(broker: Broker) -> set[str]:
+    """Submit, take and settle what there is; the ids of all results. Passing trouble is tried again."""
+
+    async def once() -> set[str]:
+        try:
+            await broker.submit(tasks(3))
+            held = await broker.lease(10, 1.0)
+            await broker.settle([done(delivery) for delivery in held])
+            return task_ids(await read_all(broker))
+        except BrokerUnavailable:
+            return set()
+
+    return await eventually(once, lambda found: len(found) == 3)
+
+
+async def test_connections_leave_a_primary_that_became_a_replica(start: Start) -> None:
+    primary = start()
+    replica = replica_of(primary, start)
+    async with opened(f"redis://{primary.address}") as broker:
+        await broker.submit(tasks(3))
+        swap(primary, replica)
+        assert len(await work(broker)) == 3
+        with replica.admin() as admin:
+            assert admin.xlen("ttg.results") >= 3
+
+
+async def test_of_several_addresses_the_primary_is_found(start: Start) -> None:
+    primary = start()
+    replica = replica_of(primary, start)
+    (nobody,) = free_ports(1)
+    url = f"redis://127.0.0.1:{nobody},{replica.address},{primary.address}/0"
+    async with opened(url) as broker:
+        assert len(await work(broker)) == 3
+        primary.kill()
+        with replica.admin() as admin:
+            admin.replicaof("NO", "ONE")
+        assert len(await work(broker)) == 3
+
+
+async def test_sentinels_know_the_primary(start: Start, tmp_path: Path) -> None:
+    primary = start()
+    settings = tmp_path / "sentinel.conf"
+    settings.write_text(f"sentinel monitor mymaster 127.0.0.1 {primary.port} 1\n", encoding="utf-8")
+    sentinel = _sentinel(settings)
+    try:
+        async with opened(f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster") as broker:
+            assert len(await work(broker)) == 3
+        with pytest.raises(BrokerUnavailable, match="knows no primary 'other'"):
+            async with opened(f"redis+sentinel://127.0.0.1:{sentinel.port}/other"):
+                pass
+    finally:
+        sentinel.close()
+
+
+def _sentinel(settings: Path) -> TcpServer:
+    class Sentinel(TcpServer):
+        def _settings(self) -> list[str]:
+            return [str(settings), "--sentinel", "--unixsocket", str(self.socket), "--dir", str(self.folder)]
+
+    sentinel = Sentinel(valkey_program())
+    sentinel.start()
+    return sentinel
+
+
+async def test_a_cluster_says_who_has_the_keys(start: Start) -> None:
+    buses = free_ports(2)
+    asked, owner = (start("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses)
+    with asked.admin() as first, owner.admin() as second:
+        second.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        first.execute_command("CLUSTER", "MEET", "127.0.0.1", owner.port, buses[1])
+        for node in (first, second):
+            until(partial(node.execute_command, "CLUSTER INFO"), lambda info: info["cluster_state"] == "ok")
+    async with opened(f"redis://{asked.address}", namespace="{ttg}") as broker:
+        assert len(await work(broker)) == 3
+    with pytest.raises(BrokerRefused, match=r"TTG_NAMESPACE='\{ttg\}'"):
+        async with opened(f"redis://{asked.address}", namespace="ttg") as broker:
+            await broker.submit(tasks(1))
+
+
+async def test_too_few_replicas_are_waited_for(start: Start) -> None:
+    primary = start("--min-replicas-to-write", "1")
+    broker = connect(BrokerConfig(f"redis://{primary.address}"), "worker")
+    with pytest.raises(BrokerUnavailable, match="NOREPLICAS"):
+        await broker.open()
+    replica_of(primary, start)
+    with primary.admin() as admin:
+        until(lambda: admin.info("replication")["min_slaves_good_slaves"], lambda good: good == 1)
+    await broker.open()
+    assert len(await work(broker)) == 3
+    await broker.close()
