@@ -21,7 +21,7 @@ class Servers:
     """Where to connect to next. Raises ``ValueError`` for a URL that names no server."""
 
     def __init__(self, config: BrokerConfig) -> None:
-        self._where = config.masked_url
+        self._one_slot = "{" in config.namespace
         self._address = Address.of(config.url, config.tls)
         self._listed = None
         if not self._address.path:
@@ -53,6 +53,8 @@ class Servers:
         """Follow ``MOVED slot host:port`` (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/),
         or what a replica says of its primary."""
         words = str(error).split()
+        if words[0] == "MOVED" and not self._one_slot:
+            return  # the keys are spread over the cluster: no server will do
         if words[0] in ("MOVED", "READONLY") and len(words) > 2:
             host, _, port = words[2].rpartition(":")
             if host and port.isdigit():
