@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -55,12 +54,18 @@ class _BoundedHandler(_Handler):
     def __init__(self, path: Path) -> None:
         super().__init__(sys.stderr)
         self._path = path
+        self._bytes = os.fstat(2).st_size
 
     def emit(self, record: logging.LogRecord) -> None:
-        super().emit(record)
-        with suppress(OSError):
-            if os.fstat(2).st_size >= LOG_BYTES:
+        try:
+            # Nobody has to be waited for; and a function may print a line per call, so that each microsecond counts.
+            self._bytes += os.write(2, f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+            if self._bytes >= LOG_BYTES:
                 self._turn()
+        except OSError:  # a full disk
+            pass
+        except Exception:
+            self.handleError(record)
 
     def _turn(self) -> None:
         before = self._path.with_name(f"{self._path.name}.1")
@@ -69,6 +74,7 @@ class _BoundedHandler(_Handler):
         for descriptor in (1, 2):
             os.dup2(file, descriptor)
         os.close(file)
+        self._bytes = 0
         show(self.stream, f"(what was logged before is in {before.name}; what was logged before that is gone)\n")
 
 

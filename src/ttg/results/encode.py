@@ -95,6 +95,8 @@ def _columns_of_rows(values: Sequence[Any]) -> list[Column]:
     if array is not None:
         return [(pa.field(RESULT, array.type), array)]
     kinds = set(map(type, values))
+    if kinds == {dict}:
+        return _columns_of_records(values)
     readers = {kind: reader for kind in kinds if (reader := fields_reader(kind))}
     if not readers:
         return [column_of(RESULT, values, kinds)]
@@ -123,7 +125,7 @@ def _record(value: Any, reader: Callable[[Any], Mapping[Any, Any]] | None) -> Ma
 
 
 def _columns_of_records(records: Sequence[Mapping[Any, Any]]) -> list[Column]:
-    shapes = {tuple(record) for record in records} - {()}
+    shapes = set(map(tuple, records)) - {()}
     if bad := _bad_names(records, shapes):
         raise Unencodable(bad)
     if not shapes:
@@ -139,6 +141,8 @@ def _bad_names(records: Sequence[Mapping[Any, Any]], shapes: Iterable[tuple[Any,
             check_names(shape)
         except Unstorable as error:
             bad[shape] = str(error)
+    if not bad:
+        return []
     return [(position, bad[tuple(record)]) for position, record in enumerate(records) if tuple(record) in bad]
 
 

@@ -29,15 +29,16 @@ def _nowhere() -> int | None:
 
 
 class Marks:
-    """``now`` tells the index that is executed, for whoever prints. Without a ``descriptor`` nothing is marked."""
+    """``now`` tells the index that is executed, for whoever prints; ``said`` is that of the last mark. Without a
+    ``descriptor`` nothing is marked."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self.now: Callable[[], int | None] = _nowhere
         self._descriptor = descriptor
         self._flushes: list[Callable[[], object]] = []
-        self._last_used: TextIO
+        self.last_used: TextIO
         self._run = ""
-        self._said: int | None = None
+        self.said: int | None = None
 
     @classmethod
     def of_this_process(cls) -> Marks:
@@ -45,7 +46,7 @@ class Marks:
         marks = cls(os.dup(1))
         sys.stdout = sys.__stdout__ = _MarkedStream(sys.stdout, marks)  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = _MarkedStream(sys.stderr, marks)  # type: ignore[misc]
-        marks._last_used = sys.stdout
+        marks.last_used = sys.stdout
         marks._flushes = [sys.stdout.flush, sys.stderr.flush, *_line_buffered_c()]
         return marks
 
@@ -56,7 +57,7 @@ class Marks:
     def begin(self, run: str, first: int, last: int) -> None:
         """What follows is printed by the calls for indices ``first`` to ``last``."""
         self._run = run
-        self._said = first if first == last else None
+        self.said = first if first == last else None
         self._write(f"{run} {first} {last}")
 
     def failed(self, index: int) -> None:
@@ -70,14 +71,14 @@ class Marks:
 
     def before_text(self, stream: _MarkedStream) -> str:
         """Python is about to print to ``stream``; the mark that has to stand before it, if any."""
-        if stream is not self._last_used:
+        if stream is not self.last_used:
             with contextlib.suppress(OSError, ValueError):
-                self._last_used.flush()  # what was printed first arrives first
-            self._last_used = stream
+                self.last_used.flush()  # what was printed first arrives first
+            self.last_used = stream
         index = self.now()
-        if index is None or index == self._said:
+        if index is None or index == self.said:
             return ""
-        self._said = index
+        self.said = index
         return f"\x1e{self._run} {index} {index}\x1f"
 
     def _write(self, text: str) -> None:
@@ -98,9 +99,13 @@ class _MarkedStream(io.TextIOWrapper):
         self._marks = marks
 
     def write(self, text: str) -> int:
-        if mark := self._marks.before_text(self):
-            super().write(mark)
-        return super().write(text)
+        marks = self._marks
+        if (self is not marks.last_used or marks.now() != marks.said) and (mark := marks.before_text(self)):
+            _write(self, mark)
+        return _write(self, text)
+
+
+_write = io.TextIOWrapper.write
 
 
 def _line_buffered_c() -> list[Callable[[], object]]:
