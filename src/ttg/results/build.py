@@ -19,13 +19,9 @@ anything else                                   :class:`Unstorable`
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
-import decimal
 import enum
 import os
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -34,7 +30,8 @@ import numpy as np
 
 from ttg.results.arrow import pa
 from ttg.results.cells import cell_of
-from ttg.results.convert import Typed, cells, lists, merged, records
+from ttg.results.convert import Typed, cells, merged, nested, records
+from ttg.results.families import Unstorable, check_names, family_of, family_of_kind, fields_reader, is_aware, is_null
 from ttg.results.kinds import DECIMAL_DIGITS, NULL, List, Scalar, Type, arrow_type, family, joined, mixed, packed_leaf
 from ttg.results.ndarrays import aware_datetimes, column_of_ndarray, durations, naive_datetimes
 from ttg.results.packed import pack
@@ -45,10 +42,6 @@ DEEPEST = 32
 _CIRCLES_FROM = 3
 
 REFUSALS = (pa.ArrowException, TypeError, ValueError, OverflowError, RecursionError)
-
-
-class Unstorable(TypeError):
-    """A value that cannot become part of a column."""
 
 
 def build(values: Sequence[Any], depth: int = 0, kinds: set[type] | None = None) -> Typed:
@@ -76,70 +69,6 @@ def build(values: Sequence[Any], depth: int = 0, kinds: set[type] | None = None)
     return _SCALARS[name](values, kinds)
 
 
-def fields_reader(kind: type) -> Callable[[Any], Mapping[Any, Any]] | None:
-    """How the fields of a value of this type are read; ``None`` for values that are one field themselves."""
-    if kind is dict:
-        return _itself
-    if issubclass(kind, Mapping):
-        return dict
-    if dataclasses.is_dataclass(kind):
-        names = [field.name for field in dataclasses.fields(kind)]
-        return lambda value: {name: getattr(value, name) for name in names}
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        names = list(kind._fields)
-        return lambda value: dict(zip(names, value, strict=True))
-    return None
-
-
-def _itself(value: Any) -> Any:
-    return value
-
-
-@lru_cache(maxsize=1024)
-def family_of_kind(kind: Any) -> str:
-    """Which values share a column; :class:`Unstorable` for types that have none."""
-    if kind.__name__ in ("NAType", "NaTType"):  # of pandas
-        return "null"
-    if kind is np.void:
-        return "record"
-    for name, members in _FAMILIES:
-        if issubclass(kind, members):
-            return "record" if name == "list" and hasattr(kind, "_fields") else name
-    if fields_reader(kind):
-        return "record"
-    raise Unstorable(_REMEDIES.get(kind.__name__, "") or _refusal(kind))
-
-
-def _refusal(kind: type) -> str:
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    return f"expected numbers, text, bytes, dates, lists, dicts, records or arrays, got {name}"
-
-
-_REMEDIES = {
-    "DataFrame": "a DataFrame is no value of one row: return table.to_dict('list') for one list per column, or its "
-    "columns from a function with @ttg.vectorized",
-    "Series": "a Series is no value of one row: return series.to_numpy() for an array, series.to_dict() for fields",
-    "generator": "a generator is no value: return list(…) of it",
-}
-
-# In the order of asking: bool is an int, so is timedelta64 to NumPy, datetime is a date, and a named tuple is a tuple.
-_FAMILIES: tuple[tuple[str, tuple[type, ...]], ...] = (
-    ("null", (type(None), type(np.ma.masked))),
-    ("bool", (bool, np.bool_)),
-    ("timedelta", (datetime.timedelta, np.timedelta64)),
-    ("text", (str, uuid.UUID, os.PathLike)),
-    ("number", (int, float, np.integer, np.floating)),
-    ("text", (enum.Enum,)),
-    ("complex", (complex, np.complexfloating)),
-    ("bytes", (bytes, bytearray, memoryview)),
-    ("list", (list, tuple, np.ndarray)),
-    ("decimal", (decimal.Decimal,)),
-    ("datetime", (datetime.datetime, np.datetime64)),
-    ("date", (datetime.date,)),
-    ("time", (datetime.time,)),
-)
-
-
 _ORDINARY = {type(None), float, int, str, bool, dict, list, tuple}
 
 
@@ -147,21 +76,6 @@ def _without_foreign_nulls(values: Sequence[Any]) -> tuple[Sequence[Any], set[ty
     """``None`` for pandas' and NumPy's ways to say that nothing is there."""
     known = [None if is_null(value) else value for value in values]
     return known, set(map(type, known))
-
-
-def _family_of(value: Any) -> str:
-    kind: Any = type(value)
-    return family_of_kind(kind)
-
-
-def is_null(value: Any) -> bool:
-    """Whether it leaves its place in a column empty."""
-    return value is None or _family_of(value) == "null"
-
-
-def is_aware(value: Any) -> bool:
-    """Whether a datetime knows its time zone."""
-    return getattr(value, "tzinfo", None) is not None
 
 
 def _mixed(values: Sequence[Any], depth: int) -> Typed:
@@ -181,9 +95,7 @@ def _mixed(values: Sequence[Any], depth: int) -> Typed:
 def _by_family(values: Sequence[Any]) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for place, value in enumerate(values):
-        name = _family_of(value)
-        if name == "datetime" and is_aware(value):
-            name = "utc"
+        name = family_of(value)
         if name != "null":
             groups.setdefault(name, []).append(place)
     return groups
@@ -263,12 +175,7 @@ def _arrays(values: Sequence[Any], depth: int) -> Typed:
         kind = List(kind, array=True)
     if isinstance(leaf, Scalar) and packed_leaf(kind):
         return kind, pack(values, leaf)
-    for axis in range(first.ndim - 1, -1, -1):
-        # How many lists each array has at this level, and how long these are.
-        counts = [int(np.prod(value.shape[:axis], dtype=int)) for value in values]
-        sizes = np.repeat([value.shape[axis] for value in values], counts)
-        array = lists(np.concatenate([[0], np.cumsum(sizes)]), array)
-    return kind, array
+    return kind, nested([value.shape for value in values], array)
 
 
 def _records(values: Sequence[Any], depth: int) -> Typed:
@@ -284,19 +191,6 @@ def _records(values: Sequence[Any], depth: int) -> Typed:
 
 def _void_reader(value: np.void) -> dict[str, Any]:
     return {name: value[name] for name in value.dtype.names or ()}
-
-
-def check_names(names: Iterable[Any]) -> None:
-    """:class:`Unstorable` unless all ``names`` of fields are texts."""
-    for name in names:
-        if not isinstance(name, str):
-            raise Unstorable(
-                f"expected names of fields to be strings, got {name!r:.100}: convert them, {{str(key): …}}"
-            )
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise Unstorable(f"expected names of fields in Unicode, got {name!a:.100}") from None
 
 
 # ---------------------------------------------------------------------------------------------- scalars
@@ -381,17 +275,11 @@ def _texts(values: Sequence[Any], kinds: Kinds) -> Typed:
 def _as_text(value: Any) -> str | None:
     if value is None:
         return None
-    return value.name if isinstance(value, enum.Enum) and not isinstance(value, str) else _path_or_text(value)
-
-
-def _path_or_text(value: Any) -> str:
-    return (
-        os.fsdecode(value)
-        if isinstance(value, os.PathLike)
-        else str.__str__(value)
-        if isinstance(value, str)
-        else str(value)
-    )
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, enum.Enum):
+        return value.name
+    return os.fsdecode(value) if isinstance(value, os.PathLike) else str(value)
 
 
 def _bytes(values: Sequence[Any], kinds: Kinds) -> Typed:

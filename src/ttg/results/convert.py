@@ -18,7 +18,6 @@ from ttg.results.kinds import (
     arrow_type,
     family,
     is_text,
-    join,
     joined,
     numpy_dtype,
     packed_leaf,
@@ -163,16 +162,19 @@ def nested_lists(arrays: Sequence[Any], leaf: Scalar, depth: int) -> Any:
     empty = np.empty(0, numpy_dtype(leaf))
     concatenate: Any = np.ma.concatenate
     items = concatenate([empty, *(array.reshape(-1) for array in known)])
-    found = _leaves(items, leaf)
-    for axis in range(depth - 1, 0, -1):
+    found = nested([array.shape for array in known] or [(0,) * depth], _leaves(items, leaf))
+    places = np.cumsum([array is not None for array in arrays], dtype=int) - 1
+    return found.take(pa.array(places, mask=np.array([array is None for array in arrays], bool)))
+
+
+def nested(shapes: Sequence[Sequence[int]], items: Any) -> Any:
+    """A column of lists in each other, of arrays of these ``shapes``, whose items follow each other in ``items``."""
+    for axis in range(len(shapes[0]) - 1, -1, -1):
         # How many lists each array has at this level, and how long these are.
-        counts = [int(np.prod(array.shape[:axis], dtype=int)) for array in known]
-        sizes = np.repeat([array.shape[axis] for array in known], counts)
-        found = lists(np.concatenate([[0], np.cumsum(sizes)]), found)
-    sizes = np.array([0 if array is None else array.shape[0] for array in arrays], int)
-    mask = pa.array([array is None for array in arrays]) if len(known) < len(arrays) else None
-    ends = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
-    return pa.ListArray.from_arrays(ends, found, mask=mask)
+        counts = [int(np.prod(shape[:axis], dtype=int)) for shape in shapes]
+        sizes = np.repeat([shape[axis] for shape in shapes], counts)
+        items = lists(np.concatenate([[0], np.cumsum(sizes)]), items)
+    return items
 
 
 def _leaves(items: Any, leaf: Scalar) -> Any:
@@ -207,6 +209,3 @@ def records(columns: dict[str, Typed], nulls: Any, rows: int) -> Typed:
         return kind, cells(empty, kind)
     arrays = [array for _, array in columns.values()]
     return kind, pa.StructArray.from_arrays(arrays, fields=list(arrow_type(kind)), mask=nulls)
-
-
-__all__ = ["Typed", "cells", "join", "lists", "merged", "records", "unified", "widen"]

@@ -18,7 +18,8 @@ import numpy as np
 
 from ttg.errors import MessageError
 from ttg.results.arrow import pa
-from ttg.results.build import REFUSALS, Unstorable, build, check_names, fields_reader
+from ttg.results.build import REFUSALS, build
+from ttg.results.families import Unstorable, check_names, fields_reader
 from ttg.results.kinds import field_of
 from ttg.results.ndarrays import column_of_ndarray
 from ttg.results.plain import Unencodable as Unencodable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import decimal
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from ttg.errors import MessageError
 from ttg.results.arrow import pa
 from ttg.results.cells import value_of
+from ttg.results.families import family_of
 from ttg.results.kinds import List, Mixed, Record, Scalar, Type, array_leaf, family, is_text, packed_leaf, type_of_field
 from ttg.results.packed import unpack
 
@@ -110,15 +110,6 @@ def _branch(kind: Mixed, name: str) -> Type | None:
     return next((branch for branch in kind.branches if family(branch) == name), None)
 
 
-def family_of(value: Any) -> str:
-    """The family of a value that :func:`values_of` gives."""
-    if type(value) in _FREQUENT:
-        return _FREQUENT[type(value)]
-    if isinstance(value, datetime.datetime):
-        return "datetime" if value.tzinfo is None else "utc"
-    return next((name for kinds, name in _FAMILIES if isinstance(value, kinds)), "record")
-
-
 def as_float(number: Any) -> Any:
     """An equal float, or else the integer itself."""
     try:
@@ -190,22 +181,6 @@ _ADAPT: dict[str, Callable[[Any], Any]] = {
     "timedelta:ns": _with_nanoseconds("m"),
     "timedelta:wide": _without_nanoseconds("m"),
 }
-_FREQUENT: dict[type, str] = {str: "text", float: "number", int: "number", bool: "bool"}
-_FAMILIES: tuple[tuple[Any, str], ...] = (
-    (bool, "bool"),
-    ((int, float), "number"),
-    (str, "text"),
-    ((list, np.ndarray), "list"),
-    (complex, "complex"),
-    (bytes, "bytes"),
-    (decimal.Decimal, "decimal"),
-    (np.datetime64, "datetime"),
-    (datetime.date, "date"),
-    (datetime.time, "time"),
-    ((datetime.timedelta, np.timedelta64), "timedelta"),
-)
-
-
 # ---------------------------------------------------------------------------------------------- scalars
 
 
