@@ -8,6 +8,7 @@ import enum
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas
@@ -118,6 +119,7 @@ def tuple_to_list(value: Any) -> Any:
         ([MOMENT, MOMENT.date()], None),
         ([datetime.datetime(1600, 1, 1), np.datetime64(1, "ns")], None),
         ([datetime.time(12, tzinfo=EAST)], ['{"$time": "12:00:00+03:00"}']),
+        ([datetime.time(12, tzinfo=ZoneInfo("Europe/Berlin"))], ['{"$time": ["12:00:00", "Europe/Berlin", 0]}']),
         ([Decimal("1E+30"), Decimal("1E-20")], ['{"$decimal": "1E+30"}', '{"$decimal": "1E-20"}']),
         ([1j, {"$date": 1}, {"$complex": [1]}], None),
         ([datetime.timedelta.max], None),

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from results_fakes import Run, letter
@@ -110,6 +111,15 @@ def test_unusual_values_can_be_exported(tmp_path: Path) -> None:
     assert second["m"] == "x"
     assert b'nan,"[1,2]","{""a"":1}","AA==","90.0","1"' in exported(run, "csv")
     assert b"[1, 2]" in exported(run, "table")
+
+
+@pytest.mark.parametrize("duration", [datetime.timedelta(100_000, 0, 1), np.timedelta64(1_500_000_001, "ns")])
+def test_durations_are_exact_seconds_in_csv(tmp_path: Path, duration: Any) -> None:
+    run = Run(tmp_path / "r", 1)
+    run.add(((0, 1),), values=[duration])
+    run.flush()
+    seconds = "8640000000.000001" if isinstance(duration, datetime.timedelta) else "1.500000001"
+    assert f'"{seconds}"'.encode() in exported(run, "csv")
 
 
 def test_empty_exports(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def _member_data(member: EnumMember) -> list[Any]:
     return [member.enum, member.name, *([] if member.value is None else [member.value])]
 
 
-def _clocked(value: datetime.datetime | datetime.time) -> Any:
+def clocked(value: datetime.datetime | datetime.time) -> Any:
     """ISO text; with the name of its time zone and ``fold`` where the text does not say it all."""
     zone = getattr(value.tzinfo, "key", None)
     if zone is None and not value.fold:
@@ -146,8 +146,8 @@ _WRITERS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     bytes: ("$bytes", _base64),
     complex: ("$complex", lambda value: [encoded(value.real), encoded(value.imag)]),
     datetime.date: ("$date", lambda value: value.isoformat()),
-    datetime.datetime: ("$datetime", _clocked),
-    datetime.time: ("$time", _clocked),
+    datetime.datetime: ("$datetime", clocked),
+    datetime.time: ("$time", clocked),
     datetime.timedelta: ("$timedelta", lambda value: [value.days, value.seconds, value.microseconds]),
     type(Path()): ("$path", lambda value: encoded(str(value))),
     EnumMember: ("$enum", _member_data),
@@ -199,7 +199,9 @@ def _read(tag: str, data: Any, member: MemberOf) -> Any:
         raise MessageError(f"expected a parameter, got {{{tag!r}: {data!r:.80}}}: {error}") from error
 
 
-def _clocked_reader(kind: type[datetime.datetime] | type[datetime.time]) -> Callable[[Any], Any]:
+def clocked_reader(kind: type[datetime.datetime] | type[datetime.time]) -> Callable[[Any], Any]:
+    """The inverse of :func:`clocked`."""
+
     def read(data: Any) -> Any:
         if isinstance(data, str):
             return kind.fromisoformat(data)
@@ -251,8 +253,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "$bytes": _bytes,
     "$complex": lambda data: complex(*map(decoded, data)),
     "$date": datetime.date.fromisoformat,
-    "$datetime": _clocked_reader(datetime.datetime),
-    "$time": _clocked_reader(datetime.time),
+    "$datetime": clocked_reader(datetime.datetime),
+    "$time": clocked_reader(datetime.time),
     "$timedelta": lambda data: datetime.timedelta(*data),
     "$path": lambda data: Path(decoded(data)),
     "$decimal": _decimal,

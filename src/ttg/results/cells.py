@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ttg.messages.parameters import clocked, clocked_reader
+
 _JSON_BEGINS = frozenset('{["-0123456789tfnNI')
 _NANOSECONDS = 9  # digits of a fraction that Python's own datetimes do not have
 
@@ -35,7 +37,7 @@ def value_of(text: str | None) -> Any:
         return None
     try:
         return _restored(json.loads(text)) if _begins_like_json(text) else text
-    except (ValueError, RecursionError):
+    except (ValueError, LookupError, RecursionError):
         return text
 
 
@@ -130,7 +132,7 @@ _TAGS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (  # a datetime is a 
     ((datetime.datetime,), "$datetime", lambda value: value.isoformat()),
     ((np.datetime64,), "$datetime", str),
     ((datetime.date,), "$date", lambda value: value.isoformat()),
-    ((datetime.time,), "$time", lambda value: value.isoformat()),
+    ((datetime.time,), "$time", clocked),
     ((datetime.timedelta, np.timedelta64), "$timedelta", seconds_of),
     ((decimal.Decimal,), "$decimal", str),
     ((complex,), "$complex", lambda value: [value.real, value.imag]),
@@ -139,7 +141,7 @@ _TAGS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (  # a datetime is a 
 _READERS: dict[str, Callable[[Any], Any]] = {
     "$datetime": _moment,
     "$date": datetime.date.fromisoformat,
-    "$time": datetime.time.fromisoformat,
+    "$time": clocked_reader(datetime.time),
     "$timedelta": _duration,
     "$decimal": decimal.Decimal,
     "$complex": lambda parts: complex(*parts),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from math import isfinite
@@ -76,21 +75,25 @@ def _flat_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _flat(field: pa.Field, column: pa.ChunkedArray) -> Any:
-    """What a CSV cell can hold: text for dictionaries, JSON text for lists, structs and bytes."""
+    """What a CSV cell can hold: text for dictionaries, exact seconds, JSON text for lists, structs and bytes."""
     if _flat_type(column.type) == column.type:
         return column
     if pa.types.is_dictionary(column.type):
         return column.cast(pa.string())
-    cells = chain.from_iterable(_json_values(chunk, field) for chunk in column.chunks)
-    return pa.array(map(_cell_text, cells), pa.string())
+    read, write = (column_values, _seconds) if pa.types.is_duration(column.type) else (_json_values, _cell_text)
+    values = chain.from_iterable(read(chunk, field) for chunk in column.chunks)
+    return pa.array((None if value is None else write(value) for value in values), pa.string())
 
 
-def _cell_text(value: Any) -> str | None:
-    """Durations in seconds; bytes in base64."""
-    if value is None or isinstance(value, datetime.timedelta):
-        return None if value is None else str(value.total_seconds())
+def _cell_text(value: Any) -> str:
+    """Bytes in base64."""
     text = _encode(value).decode()
     return text[1:-1] if text.startswith('"') else text
+
+
+def _seconds(duration: Any) -> str:
+    text = seconds_of(duration).rstrip("0")
+    return f"{text}0" if text.endswith(".") else text
 
 
 def _write_json(file: BinaryIO, schema: pa.Schema, windows: Windows) -> None:
