@@ -116,7 +116,7 @@ def test_a_function_that_changed_is_called_as_it_is_now(capsys: pytest.CaptureFi
 def test_an_index_outside_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     begun("plain", grid(x=[1, 2]))
     assert main(["call", "last", "2"]) == 2
-    assert "index 2 is outside run plain-" in capsys.readouterr().err
+    assert "expected the index of a parameter of run plain-" in capsys.readouterr().err
 
 
 def test_it_works_from_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

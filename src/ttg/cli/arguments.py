@@ -9,6 +9,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from ttg.errors import InputError
 from ttg.options import EntryPoint, Kind, Option, Options, choose, count, options_at, unknown
 
 if TYPE_CHECKING:
@@ -211,6 +212,14 @@ def find(text: str) -> RunFolder:
     from ttg.settings import read_settings
 
     return find_run(text, read_settings().home)
+
+
+def index_of(text: str, folder: RunFolder) -> int:
+    """The parameter of a run that a person means by its index."""
+    if not text.isdecimal() or int(text) >= folder.spec.size:
+        run, last = folder.spec.run, folder.spec.size - 1
+        raise InputError(f"expected the index of a parameter of run {run}, 0 to {last:,}, got {text!r}")
+    return int(text)
 
 
 def read_settings(options: Options | None = None) -> Settings:

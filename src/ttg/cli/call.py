@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ def add(subparsers: Subparsers) -> None:
     text = "call the function for one parameter of a run, here, to see or debug it"
     parser = arguments.add_command(subparsers, "call", call, text, DESCRIPTION)
     arguments.add_run(parser, required=True)
-    parser.add_argument("index", metavar="INDEX", type=int, help="index of the parameter, as `ttg failed` lists it")
+    parser.add_argument("index", metavar="INDEX", help="index of the parameter, as `ttg failed` lists it")
     arguments.add_flag(parser, "--pdb", "open the debugger where the call raised")
 
 
@@ -38,7 +39,7 @@ def call(args: argparse.Namespace) -> int:
     folder, settings = arguments.find(args.run), arguments.read_settings()
     with suppress(OSError):  # a folder that is gone, or of another machine: the function says what it misses
         os.chdir(folder.info.started_in or ".")
-    prepared = prepare(folder, args.index, settings)
+    prepared = prepare(folder, arguments.index_of(args.index, folder), settings)
     _introduce(folder.spec.run, folder.spec.size, prepared)
     try:
         value = prepared.call()
@@ -62,6 +63,7 @@ def _raised(error: Exception, *, debug: bool) -> int:
     from ttg.worker.failures import outside_of_ttg
 
     trace = outside_of_ttg(error.__traceback__)
+    sys.stdout.flush()  # what was printed first stands first, also in a file
     traceback.print_exception(type(error), error, trace)
     if debug:
         import pdb  # noqa: T100 - that is what --pdb asks for

@@ -36,12 +36,12 @@ def failed(args: argparse.Namespace) -> int:
     """``ttg failed``"""
     show = args.words[:1] == ["show"]
     words = args.words[1:] if show else args.words
-    index = _index(words.pop(0)) if show and words else None
+    index = words.pop(0) if show and words else None
     if len(words) > 1 or (show and index is None):
         raise InputError(f"expected `ttg failed [RUN]` or `ttg failed show INDEX [RUN]`, got {' '.join(args.words)}")
     folder = arguments.find(words[0] if words else "last")
     if index is not None:
-        print(_story(folder, index, as_json=args.json))
+        print(_story(folder, arguments.index_of(index, folder), as_json=args.json))
     elif args.export:
         print(f"{_export(folder, Path(args.export)):,} dead letters written to {args.export}", file=sys.stderr)
     elif args.group:
@@ -49,12 +49,6 @@ def failed(args: argparse.Namespace) -> int:
     else:
         _print_letters(folder, as_json=args.json)
     return 0
-
-
-def _index(text: str) -> int:
-    if not text.isdecimal():
-        raise InputError(f"ttg failed show: expected the index of a parameter, got {text!r}")
-    return int(text)
 
 
 def _story(folder: RunFolder, index: int, *, as_json: bool) -> str:

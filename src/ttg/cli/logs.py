@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
-from ttg.errors import InputError
 
 if TYPE_CHECKING:
     from ttg.results.folder import RunFolder
@@ -38,7 +37,7 @@ def add(subparsers: Subparsers) -> None:
 def logs(args: argparse.Namespace) -> int:
     """``ttg logs``"""
     folder = arguments.find(args.run)
-    index = None if args.index is None else _index(args.index, folder.spec.size)
+    index = None if args.index is None else arguments.index_of(args.index, folder)
     files = _files(folder.logs)
     wanted = _of_index(folder.spec.run, index)
     printed = False
@@ -50,12 +49,6 @@ def logs(args: argparse.Namespace) -> int:
     if remark := _remark_on_all(folder) if index is None else _remark_on(folder, index, printed=printed):
         arguments.say(f"ttg: {remark}")
     return 0
-
-
-def _index(text: str, size: int) -> int:
-    if not text.isdecimal() or int(text) >= size:
-        raise InputError(f"ttg logs RUN INDEX: expected the index of a parameter, 0 to {size - 1:,}, got {text!r}")
-    return int(text)
 
 
 def _files(logs: Path) -> list[Path]:
