@@ -14,7 +14,6 @@ from ttg.run.reporter import (
     bar,
     describe,
     human_count,
-    human_seconds,
     reporter_for,
 )
 
@@ -34,7 +33,7 @@ def progress(done: int = 250, **changes: object) -> Progress:
 
 
 def test_the_line_says_everything_that_is_the_case_and_nothing_else() -> None:
-    assert describe(progress()) == "250/1,000, 50/s, ETA 15.0 s, 2 workers"
+    assert describe(progress()) == "250/1,000, 50/s, ETA 15 s, 2 workers"
     shown = describe(progress(dead=3, retrying=7, workers=1, note="broker: away"))
     assert shown.endswith("1 worker, 3 failed, 7 retrying – broker: away")
     assert "done" in describe(progress(1000))
@@ -66,13 +65,6 @@ def test_a_hundred_per_cent_is_everything() -> None:
 def test_the_bar_is_empty_at_first_and_full_at_last() -> None:
     assert bar(progress(0)).startswith("─" * 24 + "   0 %")
     assert bar(progress(1000)).startswith("━" * 24 + " 100 %")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (125, "2 min 05 s"), (9000, "2 h 30 min"), (None, "?")]
-)
-def test_durations_read_well(seconds: float | None, text: str) -> None:
-    assert human_seconds(seconds) == text
 
 
 def test_counts_read_well() -> None:

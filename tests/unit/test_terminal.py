@@ -66,13 +66,14 @@ def test_json_is_the_same_view() -> None:
 
 
 def test_figures_read_well() -> None:
-    assert [as_duration(s) for s in (0.64, 12, 200, 7_500, 100_000)] == [
+    assert [as_duration(s) for s in (0.64, 12, 200, 7_500, 100_000, None)] == [
         "0.6 s",
         "12 s",
         "3 min 20 s",
         "2 h 05 min",
         "1 d 3 h",
+        "?",
     ]
     assert [as_rate(r) for r in (0, 0.254, 31.24, 5_120, 1.234e6)] == ["0.0", "0.25", "31.2", "5,120", "1.23 M"]
-    assert [as_bytes(b) for b in (0, 61_000_000, 1_230_000_000)] == ["–", "61 MB", "1.2 GB"]
+    assert [as_bytes(b) for b in (0, 9_300, 61_000_000, 1.23e9)] == ["–", "9.3 kB", "61 MB", "1.2 GB"]
     assert [as_broker("redis", "7.2"), as_broker("redis", "valkey 9.1")] == ["redis 7.2", "valkey 9.1"]

@@ -72,7 +72,8 @@ def _facts(folder: RunFolder) -> dict[str, Any]:
 def _row(folder: RunFolder, here: Path) -> dict[str, str]:
     from ttg.clock import unix_time
     from ttg.messages import RunStatus
-    from ttg.run.reporter import human_count, human_seconds
+    from ttg.monitor.words import as_duration
+    from ttg.run.reporter import human_count
 
     facts = _facts(folder)
     age = max(0.0, unix_time() - facts["started"])
@@ -83,8 +84,8 @@ def _row(folder: RunFolder, here: Path) -> dict[str, str]:
         "DONE": human_count(facts["done"]),
         "FAILED": human_count(facts["dead"]),
         "OF": human_count(facts["size"]),
-        "TIME": human_seconds(age if going_on else facts["seconds"]),
-        "AGE": human_seconds(age),
+        "TIME": as_duration(age if going_on else facts["seconds"]),
+        "AGE": as_duration(age),
         "FOLDER": str(folder.path.relative_to(here) if folder.path.is_relative_to(here) else folder.path),
     }
 

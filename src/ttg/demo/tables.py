@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ttg.demo.faults import FAULTS
 from ttg.demo.measure import TAKEOVERS, DataCheck, Observation
 from ttg.demo.workload import PROTOTYPE_SECONDS, Scale
-from ttg.run.reporter import human_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def metric_rows(result: DemoResult) -> list[Row]:
         ("workers started", str(result.workers), str(result.workers_seen)),
         *_fault_rows(result),
         ("chunks", f"{chunks}/{chunks}" if chunks else "all", _chunks(result)),
-        ("runtime", _runtime_target(result), human_seconds(result.seconds)),
+        ("runtime", _runtime_target(result), f"{result.seconds:.1f} s"),
         ("throughput", _rate_target(result), f"{result.rate:,.1f}/s"),
         ("retry queue peak", "0 unless something failed", str(seen.retry_peak)),
         ("DLQ depth", str(result.check.dead), str(seen.letters)),

@@ -19,8 +19,10 @@ def as_rate(rate: float) -> str:
     return f"{rate:.1f}" if rate >= 10 or rate == 0 else f"{rate:.2f}"
 
 
-def as_duration(seconds: float) -> str:
-    """``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``."""
+def as_duration(seconds: float | None) -> str:
+    """``0.4 s``, ``12 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``; ``?`` while nothing is known."""
+    if seconds is None:
+        return "?"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -33,13 +35,13 @@ def as_duration(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
-def as_bytes(count: int) -> str:
-    """``61 MB``, ``1.2 GB``; nothing known is a dash."""
+def as_bytes(count: float) -> str:
+    """``9 kB``, ``61 MB``, ``1.2 GB``; nothing known is a dash."""
     if not count:
         return "–"
-    if count < 1e9:
-        return f"{count / 1e6:.0f} MB"
-    return f"{count / 1e9:.1f} GB"
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
 
 
 def as_broker(backend: str, version: str) -> str:

@@ -18,6 +18,7 @@ from ttg.brokers.base import Broker, BrokerConfig
 from ttg.clock import unix_time
 from ttg.errors import RunConflictError, TTGError
 from ttg.messages import RunStatus
+from ttg.monitor.words import as_bytes
 from ttg.results.folder import RunFolder, forget_run, list_runs
 from ttg.run.report import counts
 from ttg.settings import Settings
@@ -118,13 +119,8 @@ def run_removal(folder: RunFolder, home: Path) -> Removal:
     done, dead = counts(folder)
     size = sum(file.lstat().st_size for name in RUN_ENTRIES for file in _files(folder.path / name))
     held = f"{done:,} results" + (f", {dead:,} dead letters" if dead else "")
-    details = f"{folder.spec.run}: {folder.status.words}, {held}, {_size_text(size)}"
+    details = f"{folder.spec.run}: {folder.status.words}, {held}, {as_bytes(size)}"
     return Removal(f"run folder {folder.path}", (details,), remove)
-
-
-def _size_text(size: int) -> str:
-    """Bytes, for people."""
-    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
 def _files(path: Path) -> list[Path]:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ttg.errors import RunStopped
+from ttg.monitor.words import as_bytes, as_duration
 from ttg.planner import Planner
 from ttg.results import reading
 from ttg.results.folder import RunFolder
 from ttg.run.launch import Hooks, Running, execute
 from ttg.run.progress import Progress
-from ttg.run.reporter import Silent, human_count, human_seconds
+from ttg.run.reporter import Silent, human_count
 from ttg.run.request import RunRequest
 from ttg.space import Space, rows, space_to_json
 
@@ -65,12 +66,12 @@ class Forecast:
             [
                 f"{human_count(self.size)} parameters, sampled {human_count(self.sampled)}{fail}",
                 f"  one call       {_span(self.call_seconds)}",
-                f"  duration       {human_seconds(self.seconds)} on {self.workers} workers "
-                f"({human_seconds(self.seconds_low)} to {human_seconds(self.seconds_high)})",
+                f"  duration       {as_duration(self.seconds)} on {self.workers} workers "
+                f"({as_duration(self.seconds_low)} to {as_duration(self.seconds_high)})",
                 f"  chunks         about {human_count(self.chunks)} of {human_count(self.chunk_size)}",
                 f"  broker load    about {human_count(self.broker_messages_per_second)} messages/s",
-                f"  memory         {_bytes(self.child_bytes)} per child process",
-                f"  table          about {_bytes(self.table_bytes)} of Parquet",
+                f"  memory         {as_bytes(self.child_bytes)} per child process",
+                f"  table          about {as_bytes(self.table_bytes)} of Parquet",
             ]
         )
 
@@ -194,12 +195,4 @@ def _span(seconds: float) -> str:
     for limit, unit, factor in ((1e-6, "ns", 1e9), (1e-3, "µs", 1e6), (1.0, "ms", 1e3)):
         if seconds < limit:
             return f"{seconds * factor:.3g} {unit}"
-    return human_seconds(seconds)
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} TiB"
+    return as_duration(seconds)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ttg.clock import unix_time
 from ttg.messages import RunStatus
-from ttg.monitor.words import as_cause
+from ttg.monitor.words import as_cause, as_duration
 from ttg.results.folder import RunFolder
-from ttg.run.reporter import human_count, human_seconds
+from ttg.run.reporter import human_count
 
 if TYPE_CHECKING:
     from ttg.results.dead_letters import Cause
@@ -117,9 +117,9 @@ class Finished:
     def _headline(self) -> str:
         counts = f"{human_count(self.done)} of {human_count(self.size)} results{self._dead_letters()}"
         if self.status is RunStatus.ABANDONED:
-            gone = human_seconds(unix_time() - self.heard_at)
+            gone = as_duration(unix_time() - self.heard_at)
             return f"run {self.run} abandoned: {counts}; coordinator gone {gone} ago: `ttg resume {self.run}` goes on"
-        pace = f" in {human_seconds(self.seconds)} ({human_count(self.rate)}/s)" if self.seconds else ""
+        pace = f" in {as_duration(self.seconds)} ({human_count(self.rate)}/s)" if self.seconds else ""
         return f"run {self.run} {self.status.words}: {counts}{pace}"
 
     def _dead_letters(self) -> str:

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, TextIO
 
 from ttg.logs import CLEAR_LINE
+from ttg.monitor.words import as_duration
 from ttg.run.progress import Progress
 from ttg.streams import show
 
@@ -29,30 +30,13 @@ def human_count(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
-def human_seconds(seconds: float | None) -> str:
-    """A duration as people say it.
-
-    >>> human_seconds(3.2), human_seconds(125), human_seconds(9000), human_seconds(None)
-    ('3.2 s', '2 min 05 s', '2 h 30 min', '?')
-    """
-    if seconds is None:
-        return "?"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours / 24:.1f} days"
-
-
 def describe(progress: Progress) -> str:
     """One line that says everything."""
     parts = [f"{human_count(progress.settled)}/{human_count(progress.size)}"]
     if progress.settled == progress.size:
         parts.append("done")
     elif progress.rate > 0:
-        parts += [f"{human_count(progress.rate)}/s", f"ETA {human_seconds(progress.eta_seconds)}"]
+        parts += [f"{human_count(progress.rate)}/s", f"ETA {as_duration(progress.eta_seconds)}"]
     if progress.workers:
         parts.append(f"{progress.workers} worker{'' if progress.workers == 1 else 's'}")
     elif progress.settled < progress.size:
