@@ -48,8 +48,8 @@ def test_it_is_killed_at_a_named_moment(fleet: Fleet, moment: str) -> None:
 
 def test_a_full_disk_is_waited_for(fleet: Fleet) -> None:
     """The limit on the size of files stands for the disk: it can be lifted from outside while the process waits."""
-    fleet.run("--chunk-size", "10", "--quiet")
-    eventually(lambda: (fleet.coordinator.folder / "run.json").exists(), "the run has begun")
+    fleet.run("--chunk-size", "10")
+    eventually(lambda: "waiting for workers" in fleet.coordinator.said(), "the run has begun")
     pid = fleet.coordinator.pid
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1_200, resource.RLIM_INFINITY))
     fleet.join(2)

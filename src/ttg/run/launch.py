@@ -122,8 +122,8 @@ async def _execute(
                 if hooks.before_end is not None:
                     await hooks.before_end()
     except TTGError as error:
-        superseded = isinstance(error, RunConflictError) and bool(folder.info.epoch)
-        if not request.resume and not superseded and folder.is_empty:
+        resumable = isinstance(error, RunStopped) or (isinstance(error, RunConflictError) and bool(folder.info.epoch))
+        if not request.resume and not resumable and folder.is_empty:
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
         raise
     return Finished.of(folder)

@@ -15,7 +15,7 @@ from typing import Any
 from ttg.brokers.base import LETTERS_KEPT, Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
 from ttg.brokers.redis import checks, cleaning
 from ttg.brokers.redis.keys import GROUP, Keys
-from ttg.brokers.redis.membership import MAINTENANCE_SECONDS, Membership, uninterrupted
+from ttg.brokers.redis.membership import Membership, uninterrupted
 from ttg.brokers.redis.pool import BLOCK_SECONDS, Forbidden, Pool
 from ttg.brokers.redis.retention import Retention
 from ttg.clock import loop_time, unix_time
@@ -132,7 +132,7 @@ class RedisBroker(Broker):
             await self._membership.join()
             self._maintain()
             remaining = max(0.0, deadline - loop_time())
-            entries = await self._read_tasks(limit, min(remaining, MAINTENANCE_SECONDS))
+            entries = await self._read_tasks(limit, min(remaining, self._membership.pace_seconds, BLOCK_SECONDS))
             self._idle = not entries
             deliveries = [delivery for entry in entries if (delivery := await self._delivery(entry))]
             if deliveries or loop_time() >= deadline:

@@ -29,6 +29,9 @@ MAINTENANCE_SECONDS = 0.25
 """How often an idle consumer looks after the queue, and about how long a dead neighbour goes unnoticed."""
 
 BUSY_MAINTENANCE_SECONDS = 1.0
+LONGEST_MAINTENANCE_SECONDS = 2.0
+"""Who finds that others have just looked looks less often: a large fleet costs the server as much as a small one."""
+
 ABSENT_SECONDS = 0.5
 """For so long a consumer without a connection may still come back."""
 
@@ -65,6 +68,7 @@ class Membership:
         self._server_run_id = ""
         self._may_list_clients = True
         self._last_round = -math.inf
+        self.pace_seconds = MAINTENANCE_SECONDS
         self._is_member = False
         self._coming_back: asyncio.Task[None] | None = None
         self.own = Pool(config, on_connect=self._on_connect)
@@ -130,7 +134,7 @@ class Membership:
         ``idle``: this consumer has nothing to do, so it looks more often.
         """
         now = loop_time()
-        if now - self._last_round < (MAINTENANCE_SECONDS if idle else BUSY_MAINTENANCE_SECONDS):
+        if now - self._last_round < max(self.pace_seconds, 0.0 if idle else BUSY_MAINTENANCE_SECONDS):
             return []
         self._last_round = now
         here = self._keys
@@ -139,7 +143,9 @@ class Membership:
         arguments = (pause_ms, GROUP, int(self._config.lease_seconds * 1000), AT_MOST, self._consumer)
         reply = await uninterrupted(self.own.script("maintain", keys, arguments))
         if reply is None:
+            self.pace_seconds = min(2 * self.pace_seconds, LONGEST_MAINTENANCE_SECONDS)
             return []
+        self.pace_seconds = max(self.pace_seconds / 2, MAINTENANCE_SECONDS)
         silent, registrations = reply
         return [*await self._reclaim_dead(_pairs(registrations)), *await self._reclaim_expired(silent)]
 
