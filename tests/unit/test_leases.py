@@ -380,7 +380,7 @@ def run_still(work: Callable[[], T]) -> T:
 UP = (("ready", 0), ("ready", 1))
 LEASED = (("lease", 0), ("lease", 1))
 TO_THE_END = 99
-AT_WORK = {"lose", "run_over", "forget", "drain", "settle", "overtake", "redispatch"}
+AT_WORK = {"lose", "run_over", "forget", "drain", "settle", "overtake"}
 OF_CHILDREN = {"ready", "set_up", "refuse", "announce", "report", "die", "restart"}
 
 
@@ -388,9 +388,11 @@ OF_CHILDREN = {"ready", "set_up", "refuse", "announce", "report", "die", "restar
     ("tasks", "start", "depth", "expected"),
     [
         pytest.param(("known",), (), TO_THE_END, {"lease"} | AT_WORK | OF_CHILDREN, id="one task"),
-        pytest.param(("later",), (), 9, {"publish", "answer"} | OF_CHILDREN, id="one of a run that is known later"),
+        pytest.param(
+            ("later",), (), 9, {"publish", "answer", "redispatch"} | OF_CHILDREN, id="one of a run that is known later"
+        ),
         pytest.param(("known", "known"), UP + LEASED, 5, AT_WORK | OF_CHILDREN, id="two that are assigned"),
-        pytest.param(("known", "later"), UP, 6, {"publish", "answer"}, id="two runs"),
+        pytest.param(("known", "later"), UP, 6, {"publish", "answer", "redispatch"}, id="two runs"),
         pytest.param(("known", "known", "known"), UP + LEASED, 4, {"lease"}, id="one behind another"),
     ],
 )
@@ -403,7 +405,7 @@ def test_each_lease_ends_once_whatever_happens(
     finally:
         logging.disable(logging.NOTSET)
     assert events >= expected
-    assert states == set(State)
+    assert states >= set(State) - ({State.PENDING} if "later" not in tasks else set())
 
 
 def test_while_too_much_waits_to_be_settled_nothing_more_is_started() -> None:

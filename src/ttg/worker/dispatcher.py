@@ -18,6 +18,7 @@ from ttg.worker.assignments import Assignment
 from ttg.worker.event_buffer import EventBuffer
 from ttg.worker.leases import MAX_UNSETTLED_BYTES, PENDING, QUEUED, Lease, Leases
 from ttg.worker.outcome import Death, Ended, ended_by_lost_workers
+from ttg.worker.refused_rounds import RefusedRounds
 from ttg.worker.run_cache import KnownRun, RunCache
 from ttg.worker.settler import Settler
 from ttg.worker.slot import Slot
@@ -25,7 +26,7 @@ from ttg.worker.slot import Slot
 log = logging.getLogger("ttg.worker")
 
 MAX_UNKNOWN_DISPATCHES = 6
-MAX_REFUSED_DISPATCHES = 3
+SAY_REFUSED_SECONDS = 1.0
 NO_TASK = Task("", "", ())
 
 
@@ -39,6 +40,7 @@ class Dispatcher:
     leases: Leases
     settler: Settler
     slots: list[Slot] = field(default_factory=list)
+    rounds: RefusedRounds = field(default_factory=RefusedRounds)
 
     # -- tasks that come
 
@@ -78,6 +80,7 @@ class Dispatcher:
             self.settler.end(lease, run, ended)
         else:
             self._say(run, logging.INFO, f"joined: {run.spec.function}, {run.spec.size:,} parameters")
+            self.rounds.accepted()
             slot = self.leases.next_slot(loop_time())
             self.slots[slot].assign(run, self.leases.assign(lease, run, slot))
 
@@ -94,13 +97,16 @@ class Dispatcher:
         self.settler.drop(lease)
 
     def _refuse(self, lease: Lease, run: KnownRun) -> None:
-        """Keep it for a while, so that nobody spins; then others may have it."""
-        if lease.dispatches >= MAX_REFUSED_DISPATCHES:
-            self.settler.give_back(lease)
-        elif lease.dispatches == 1:
-            self._say(run, logging.WARNING, f"refused: {run.refusal}")
-            about = {"run": run.name, "identity": run.record.identity, "text": run.refusal, "lasting": run.lasting}
-            self.events.emit(FunctionRefused, worker=self.events.worker, **about)
+        """Others may have it, at once."""
+        now = loop_time()
+        self.settler.give_back(lease)
+        self.rounds.refused(lease.task, now)
+        if now < run.refusal_due:
+            return
+        run.refusal_due = now + SAY_REFUSED_SECONDS
+        self._say(run, logging.WARNING, f"refused: {run.refusal}")
+        about = {"run": run.name, "identity": run.record.identity, "text": run.refusal, "lasting": run.lasting}
+        self.events.emit(FunctionRefused, worker=self.events.worker, **about)
 
     def _say(self, run: KnownRun, level: int, text: str) -> None:
         """What becomes of the tasks of a run here, whenever that changes."""
@@ -135,15 +141,10 @@ class Dispatcher:
         self.events.emit(FunctionLoading, worker=self.events.worker, text=text, **about)
 
     def on_refused(self, run: KnownRun, text: str) -> None:
-        """A run's function cannot be loaded here: its tasks are kept for a while."""
+        """A run's function cannot be loaded here: what of it is here goes back."""
         self._say(run, logging.ERROR, f"refused: {text}")
         run.refusal, run.lasting = text, True
-
-        def hold(lease: Lease) -> None:
-            self.leases.hold(lease)
-            self._refuse(lease, run)
-
-        self._withdraw(self.leases.of_run(run), hold)
+        self._withdraw(self.leases.of_run(run), lambda lease: self._refuse(lease, run))
 
     def on_change(self, moment: str, slot: Slot, assignment: Assignment | None = None) -> None:
         """A slot may have room."""

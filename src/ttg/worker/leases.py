@@ -3,14 +3,14 @@
 ::
 
     add ──▶ PENDING ── assign ──▶ QUEUED ─── begin ───▶ RUNNING       from each of these three:
-               ▲                    │ ◀─── child_gone ──── │            complete ──▶ COMPLETING
-               └─────── hold ───────┴──────────────────────┘            lose ──────▶ LOST
+                                    │ ◀─── child_gone ──── │            complete ──▶ COMPLETING
+                                                                        lose ──────▶ LOST
 
     COMPLETING ── settle ──▶ SETTLED, or RETURNED, or LOST (the broker says: not yours)
 
-PENDING: its run is not known yet, or refused here for a while. QUEUED: bound to an assignment of a slot. RUNNING: that
-assignment is the head of its slot, and a child executes it. COMPLETING: its outcome waits to be settled. Settled with
-an outcome that gives it back untouched, it is RETURNED.
+PENDING: its run is not known yet. QUEUED: bound to an assignment of a slot. RUNNING: that assignment is the head of its
+slot, and a child executes it. COMPLETING: its outcome waits to be settled. Settled with an outcome that gives it back
+untouched, it is RETURNED.
 
 A child answers its assignments in order and can skip none. When a lease leaves QUEUED or RUNNING before the child has
 answered, the assignment stays where it is, *cancelled*; only a cancelled assignment can be removed. So nothing that the
@@ -109,11 +109,6 @@ class Leases:
         if lease:
             self._move(lease, RUNNING, QUEUED)
         return head
-
-    def hold(self, lease: Lease) -> None:
-        """This worker does not execute it after all, and keeps it for a while."""
-        self._move(lease, PENDING, *ASSIGNED)
-        lease.dispatches = 1
 
     def complete(self, lease: Lease, outcome: Outcome, failures: Sequence[Failure] = (), *, returned: bool) -> None:
         """It is known what became of it."""

@@ -96,6 +96,8 @@ class Settler:
         if not ours or lease.outcome is None:
             self.observe("lost", delivery=lease.delivery)
             return
+        if lease.returned:
+            return
         header = lease.outcome.header
         self.summary.chunks_processed += 1
         self.summary.parameters_processed += header.count

@@ -224,9 +224,10 @@ class Worker:
         while True:
             self._changed.clear()
             now = loop_time()
-            if room := self.leases.room(now):
+            rest = self._dispatcher.rounds.rest_seconds(now)
+            if not rest and (room := self.leases.room(now)):
                 return room
-            await self._change_within(min(TICK_SECONDS, LEAST_PAUSE_SECONDS + self.leases.room_in(now)))
+            await self._change_within(min(TICK_SECONDS, LEAST_PAUSE_SECONDS + max(rest, self.leases.room_in(now))))
 
     async def _watch_runs(self) -> None:
         await self._opened.wait()
