@@ -68,6 +68,17 @@ def test_what_is_masked_or_missing_is_masked(tmp_path: Path) -> None:
     assert found.dtype == np.int64
 
 
+def test_an_array_does_not_depend_on_the_parts(tmp_path: Path) -> None:
+    images = [[np.ones((2, 3)), np.zeros((2, 3))], None, None, None]
+    for number, rows in enumerate((images, images[::-1])):
+        found = arrays.array(written(tmp_path / str(number), rows), "result")
+        assert found.shape == (4, 2, 2, 3)
+        assert sorted(row.mask.all() for row in found) == [False, True, True, True]
+    beside = [np.ma.masked_array([1, 2], [False, True]), np.array([3, 4])]
+    alone = written(tmp_path / "masked", [*beside, *beside])
+    assert [type(row["result"]) for row in reading.rows(alone)] == [np.ma.MaskedArray, np.ndarray] * 2
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -76,6 +87,7 @@ def test_what_is_masked_or_missing_is_masked(tmp_path: Path) -> None:
         (["a", "b"], "expected numbers"),
         ([1, "b"], "expected numbers"),
         ([[1, None], [2]], "one shape"),
+        ([[np.ones((2, 2))], [np.ones((1, 2))]], "one shape"),
     ],
     ids=str,
 )
@@ -105,8 +117,17 @@ def test_a_grid_has_its_axes_as_dimensions(tmp_path: Path) -> None:
     assert np.isnan(data.v.sel(a=2, b="z").item())
     assert data.image.sel(a=1, b="z").values.tolist() == [[2.0, 2.0], [2.0, 2.0]]
     assert data.t.values.tolist()[1][:2] == ["t3", "t4"]
-    assert pandas.isna(data.t.values[1, 2])
+    assert data.t.values[1, 2] is None
     assert list(Result(run.folder).to_xarray(["v"])) == ["v"]
+
+
+def test_what_a_float_or_a_text_of_pandas_cannot_hold_stays_as_it_is(tmp_path: Path) -> None:
+    run = OnGrid(tmp_path / "r", grid(a=[1, 2, 3]))
+    run.add(((0, 2),), values=[{"n": 2**60 + 1, "t": "\udcff"}, {"n": 1, "t": "x"}], dead=[2])
+    run.flush()
+    data = Result(run.folder).to_xarray()
+    assert data.n.values.tolist() == [2**60 + 1, 1, None]
+    assert data.t.values.tolist() == ["\udcff", "x", None]
 
 
 def test_axes_in_step_share_a_dimension(tmp_path: Path) -> None:

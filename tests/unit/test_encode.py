@@ -180,6 +180,11 @@ def test_records_become_columns(values: list[Any], rows: list[dict[str, Any]]) -
     assert encoded(values).to_pylist() == rows
 
 
+@pytest.mark.parametrize("nothing", [None, pandas.NA, pandas.NaT, np.ma.masked, {"result": None}, {}], ids=repr)
+def test_what_is_nothing_has_no_column(nothing: Any) -> None:
+    assert encoded([nothing, {"b": 1, "a": 2}]).schema.names == ["b", "a"]
+
+
 def test_fields_keep_their_order_unless_rows_differ() -> None:
     assert encoded([{"b": 1, "a": 2}] * 2).schema.names == ["b", "a"]
     assert encoded([{"b": 1, "a": 2}, {"b": 3}]).schema.names == ["a", "b"]
@@ -220,6 +225,26 @@ def test_the_neighbours_of_a_culprit_can_be_encoded(culprit: Any) -> None:
     assert [position for position, _ in caught.value.failures] == [1]
     del values[1]
     assert column(values, "a") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.void(b"abc"), r"bytes\(value\)"),
+        (datetime.datetime.max.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=-1))), "9999 in UTC"),
+        ([datetime.datetime.min.replace(tzinfo=EAST)], "years 1 to 9999"),
+    ],
+    ids=str,
+)
+def test_what_could_not_be_read_back_is_refused(value: Any, words: str) -> None:
+    with pytest.raises(Unencodable, match=words):
+        encode_rows([value])
+
+
+@pytest.mark.parametrize("value", [np.timedelta64(3, "ps"), np.timedelta64(1 << 60, "D"), np.datetime64(7, "as")])
+def test_times_that_no_column_of_times_holds_are_exact(value: Any) -> None:
+    assert column([value]) == [value]
+    assert column([[value, "x"]]) == [[value, "x"]]
 
 
 def test_a_circular_value_is_a_culprit() -> None:

@@ -23,9 +23,10 @@ from hypothesis.extra import numpy as arrays
 from ttg.errors import FunctionError, MessageError
 from ttg.function.members import loaded_member
 from ttg.messages.parameters import EnumMember, decoded, encoded, encoded_values, enums_in, fresh, storable
+from ttg.results import build
 from ttg.space import grid, rows, space_from_json, space_to_json
 from ttg.space.codec import enums_of, mutable_names
-from ttg.space.values import plain
+from ttg.space.values import DEEPEST, plain
 
 
 class Colour(enum.Enum):
@@ -38,6 +39,7 @@ class Level(enum.IntEnum):
 
 
 ZONES = st.sampled_from([None, dt.UTC, dt.timezone(dt.timedelta(hours=-3, minutes=-30)), ZoneInfo("Europe/Berlin")])
+MOMENTS = st.datetimes(dt.datetime(1, 1, 3), dt.datetime(9999, 12, 29), timezones=ZONES)  # in these years in UTC, too
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
 FILE_NAMES = st.binary(min_size=1, max_size=6).filter(lambda name: b"\0" not in name).map(os.fsdecode)
 SCALARS = st.one_of(
@@ -49,8 +51,8 @@ SCALARS = st.one_of(
     ANY_TEXT,
     st.binary(max_size=9),
     st.dates(),
-    st.datetimes(timezones=ZONES),
-    st.datetimes(timezones=ZONES).map(lambda moment: moment.replace(fold=1)),
+    MOMENTS,
+    MOMENTS.map(lambda moment: moment.replace(fold=1)),
     st.times(),
     st.times().map(lambda time: time.replace(tzinfo=dt.UTC)),
     st.timedeltas(),
@@ -183,6 +185,10 @@ def test_data_of_earlier_versions_is_read_as_it_was_meant() -> None:
 def test_a_table_has_text_for_paths_and_names_for_members() -> None:
     stored = storable([Path("a/b"), Colour.RED, Level.LOW, EnumMember("m:C", "X"), [Path("c")], {"k": Colour.BLUE}, 1])
     assert stored == ["a/b", "RED", 1, "X", ["c"], {"k": "BLUE"}, 1]
+
+
+def test_a_table_has_as_many_levels_as_a_parameter() -> None:
+    assert DEEPEST == build.DEEPEST
 
 
 def test_what_pandas_and_numpy_say_in_their_own_way() -> None:

@@ -122,6 +122,32 @@ def test_durations_are_exact_seconds_in_csv(tmp_path: Path, duration: Any) -> No
     assert f'"{seconds}"'.encode() in exported(run, "csv")
 
 
+def test_names_that_are_not_unicode_and_signs_that_cannot_be_printed_can_be_exported(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", 3)
+    run.add(((0, 3),), values=["data\udcff.csv", "two\nlines", ["\udcff", "é"]])
+    run.flush()
+    found = [json.loads(line)["result"] for line in exported(run, "jsonl").splitlines()]
+    assert found == [row["result"] for row in json.loads(exported(run, "json"))]
+    assert found == ["data\udcff.csv", "two\nlines", ["\udcff", "é"]]
+    lines = exported(run, "table", columns=["result"]).decode().splitlines()
+    assert [line.strip() for line in lines[2:]] == ["data\\udcff.csv", "two\\nlines", "['\\udcff', 'é']"]
+    assert b'["\\udcff"' in exported(run, "csv").replace(b'""', b'"')
+    assert reading.dataframe(run.folder)["result"].tolist() == found
+
+
+@pytest.mark.parametrize(
+    ("unit", "moment", "span"),
+    [("us", "2024-01-02T00:00:00", "PT0.000001S"), ("ns", "2024-01-02T00:00:00.000000000", "PT0.000000001S")],
+)
+def test_arrays_of_times_are_no_numbers_in_json(tmp_path: Path, unit: str, moment: str, span: str) -> None:
+    run = Run(tmp_path / "r", 2)
+    moments = np.array(["2024-01-02", "NaT"], f"M8[{unit}]")
+    run.add(((0, 2),), values=[{"a": moments, "b": np.array([1], f"m8[{unit}]")} for _ in range(2)])
+    run.flush()
+    first, _ = json.loads(exported(run, "json"))
+    assert (first["a"], first["b"]) == ([moment, None], [span])
+
+
 def test_empty_exports(tmp_path: Path) -> None:
     run = Run(tmp_path / "r", 2)
     assert exported(run, "json") == b"[]\n"

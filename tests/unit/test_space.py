@@ -7,6 +7,7 @@ import itertools
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ from ttg.space import (
 )
 from ttg.space.axes import COMPRESS_FROM, TABLE_SIZE, Linspace, Range, Values, make_axis
 from ttg.space.build import TRAVEL_LIMIT
+from ttg.space.values import DEEPEST
 
 
 class NamedPair(NamedTuple):
@@ -242,7 +244,9 @@ def test_rows_of_a_data_frame() -> None:
         (lambda: grid(x=[np.timedelta64(1, "M")]), "give it in weeks or a shorter unit"),
         (lambda: grid(x=["a" * (9 << 20)]), "a value of 9 MiB is too large to travel"),
         (lambda: rows([{"x": np.zeros(2 << 20)}]), "a value of 16 MiB is too large to travel"),
-        (lambda: grid(x=[nested(5000)]), "nested too deep"),
+        (lambda: grid(x=[nested(5000)]), "at most 32 levels"),
+        (lambda: grid(x=[nested(DEEPEST + 1)]), "at most 32 levels"),
+        (lambda: rows([{"x": {"t": datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))}}]), "9999 in UTC"),
         (lambda: grid(x=[2**63]), "does not fit 64 bits"),
         (lambda: grid(x=[object()]), "expected numbers, text"),
         (lambda: grid(x={1, 2}), "a set has no order"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ttg.errors import InputError
 from ttg.results.arrow import pa
+from ttg.results.convert import EXACT
 from ttg.results.folder import RunFolder
 from ttg.results.kinds import List, Scalar, Type, family, is_text, packed_leaf, type_of_field
 from ttg.results.packed import stack
@@ -41,7 +42,12 @@ def _stacked(chosen: Selection, column: str) -> Ndarray:
     leaf = _leaf(column, kind)
     whole: Any = None
     start = 0
-    for block in _blocks(chosen, column, kind, leaf):
+    missing: list[slice] = []
+    for rows, block in _blocks(chosen, column, kind, leaf):
+        if block is None:
+            missing.append(slice(start, start + rows))
+            start += rows
+            continue
         if whole is None:
             whole = np.empty((chosen.rows, *block.shape[1:]), block.dtype)
         if block.shape[1:] != whole.shape[1:]:
@@ -50,6 +56,12 @@ def _stacked(chosen: Selection, column: str) -> Ndarray:
             whole = np.ma.masked_array(whole, np.zeros(whole.shape, bool))
         whole[start : start + len(block)] = block
         start += len(block)
+    if whole is None and missing:
+        raise InputError(f"column {column!r}: none of these rows has an array, so their shape is not known")
+    if missing:
+        whole = np.ma.masked_array(whole)
+    for places in missing:
+        whole[places] = np.ma.masked
     found: Ndarray = np.empty(0) if whole is None else whole
     return found
 
@@ -66,11 +78,13 @@ def _leaf(column: str, kind: Type) -> Scalar:
     )
 
 
-def _blocks(chosen: Selection, column: str, kind: Type, leaf: Scalar) -> Iterator[Ndarray]:
+def _blocks(chosen: Selection, column: str, kind: Type, leaf: Scalar) -> Iterator[tuple[int, Ndarray | None]]:
+    """The numbers of rows, and the rows; ``None`` for them where nothing says what shape they have."""
     for window in chosen.windows():
         for chunk in window[column].chunks:
             if len(chunk):
-                yield _block(column, chunk, kind, leaf)
+                shapeless = isinstance(kind, List) and chunk.null_count == len(chunk)
+                yield len(chunk), None if shapeless else _block(column, chunk, kind, leaf)
 
 
 def _block(column: str, values: pa.Array, kind: Type, leaf: Scalar) -> Ndarray:
@@ -78,19 +92,17 @@ def _block(column: str, values: pa.Array, kind: Type, leaf: Scalar) -> Ndarray:
     if not isinstance(kind, List):
         scalars: Ndarray = numpy_items(values, leaf)
         return scalars
-    if values.null_count == len(values):
-        raise InputError(f"column {column!r}: rows without an array cannot stand beside arrays: choose indices=")
     present = values.drop_null() if values.null_count else values
-    if packed_leaf(kind):
-        stacked, shapes = stack(present, leaf)
-        if stacked is None:
-            raise _different(column, shapes[0], shapes[-1])
-        return _among_nulls(stacked, values)
     shape, items = [len(present)], present
     inner: Type = kind
     while isinstance(inner, List):
         if inner is not kind and items.null_count:
             raise InputError(f"column {column!r}: expected arrays, got lists with nothing in some places")
+        if packed_leaf(inner):
+            stacked, shapes = stack(items, leaf)
+            if stacked is None:
+                raise _different(column, shapes[0], shapes[-1])
+            return _among_nulls(stacked.reshape(*shape, *stacked.shape[1:]), values)
         ends, items = flattened(items)
         widths = np.diff(ends)
         if len(widths) and (widths != widths[0]).any():
@@ -152,7 +164,10 @@ def _dimension(factor: Space, *, alone: bool) -> Dimension:
     return name, len(factor), values
 
 
-def _variable(folder: RunFolder, name: str, dimensions: Sequence[Dimension]) -> tuple[tuple[str, ...], Any]:
+def _variable(folder: RunFolder, name: str, dimensions: Sequence[Dimension]) -> xarray.Variable:
+    """Objects as they are: xarray would have pandas find a type for them, and change ``None`` to NaN among texts."""
+    import xarray
+
     chosen = select(folder, [name])
     where = np.frombuffer(chosen.indices.to_array(), np.uint64).astype(np.int64)
     try:
@@ -162,7 +177,8 @@ def _variable(folder: RunFolder, name: str, dimensions: Sequence[Dimension]) -> 
     whole = _spread(found, where, folder.spec.size)
     shape = tuple(size for _, size, _ in dimensions)
     extra = tuple(f"{name}_{axis}" for axis in range(whole.ndim - 1))
-    return (*(dimension for dimension, _, _ in dimensions), *extra), whole.reshape(*shape, *whole.shape[1:])
+    named = (*(dimension for dimension, _, _ in dimensions), *extra)
+    return xarray.Variable(named, whole.reshape(*shape, *whole.shape[1:]), fastpath=True)
 
 
 def _objects(chosen: Selection, name: str) -> Ndarray:
@@ -177,12 +193,14 @@ def _objects(chosen: Selection, name: str) -> Ndarray:
 
 
 def _spread(found: Any, where: Ndarray, size: int) -> Ndarray:
-    """Each row at its index; NaN, NaT or ``None`` where there is none, and for what is masked."""
+    """Each row at its index; NaN, NaT or ``None`` where there is none, and for what is masked. Integers are floats
+    then, or objects if some of them are equal to none."""
     if len(found) == size and not np.ma.isMaskedArray(found):
         whole: Ndarray = found
         return whole
     kind = found.dtype.kind
-    dtype = found.dtype if kind in "fcmMO" else np.float64 if kind in "iu" else object
+    floats = kind in "iu" and bool((np.abs(np.ma.compressed(found).astype(np.float64)) <= EXACT).all())
+    dtype = found.dtype if kind in "fcmMO" else np.float64 if floats else object
     empty: Any = None if dtype is object or kind == "O" else np.array("NaT", dtype) if kind in "mM" else np.nan
     spread = np.full((size, *found.shape[1:]), empty, dtype)
     spread[where] = np.ma.filled(found.astype(dtype), empty)

@@ -190,7 +190,9 @@ def _records(values: Sequence[Any], depth: int) -> Typed:
 
 
 def _void_reader(value: np.void) -> dict[str, Any]:
-    return {name: value[name] for name in value.dtype.names or ()}
+    if value.dtype.names is None:
+        raise Unstorable("expected a numpy.void with fields, got one of raw bytes: return bytes(value)")
+    return {name: value[name] for name in value.dtype.names}
 
 
 # ---------------------------------------------------------------------------------------------- scalars

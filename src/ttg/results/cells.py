@@ -18,7 +18,10 @@ import numpy as np
 from ttg.messages.parameters import clocked, clocked_reader
 
 _JSON_BEGINS = frozenset('{["-0123456789tfnNI')
-_NANOSECONDS = 9  # digits of a fraction that Python's own datetimes do not have
+_MICROSECONDS = 6  # digits of a fraction that Python's own times have
+_DIGITS = {"ms": 3, "us": 6, "ns": 9, "ps": 12, "fs": 15, "as": 18}
+_UNITS = {digits: unit for unit, digits in _DIGITS.items()}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "D": 86400, "W": 7 * 86400}
 
 
 def cell_of(value: Any) -> str | None:
@@ -99,22 +102,27 @@ def _restored(value: Any) -> Any:
 
 
 def seconds_of(value: datetime.timedelta | np.timedelta64) -> str:
-    """Exact seconds, with six digits, or with nine where nanoseconds were asked for."""
+    """Exact seconds, with as many digits as the unit has; Python's own have six."""
     if isinstance(value, np.timedelta64):
-        nanoseconds = int(value.astype("m8[ns]").astype(np.int64))
-        return f"{decimal.Decimal(nanoseconds).scaleb(-_NANOSECONDS):.9f}"
+        unit, step = np.datetime_data(value.dtype)
+        count, digits = int(value.astype(np.int64)) * step * _SECONDS.get(unit, 1), _DIGITS.get(unit, 0)
+        return f"{decimal.Decimal(count).scaleb(-digits):.{digits}f}"
     return f"{decimal.Decimal(value // datetime.timedelta(microseconds=1)).scaleb(-6):.6f}"
 
 
-def _duration(text: str) -> datetime.timedelta | np.timedelta64:
-    seconds = decimal.Decimal(text)
-    if _fraction_digits(text) == _NANOSECONDS:
-        return np.timedelta64(int(seconds.scaleb(_NANOSECONDS)), "ns")
-    return datetime.timedelta(microseconds=int(seconds.scaleb(6)))
+def _duration(text: str) -> Any:
+    seconds, digits = decimal.Decimal(text), _fraction_digits(text)
+    if digits != _MICROSECONDS:
+        count, unit = int(seconds.scaleb(digits)), _UNITS.get(digits, "s")
+        if not -(1 << 63) < count < 1 << 63:  # a whole number of weeks, or of what else it was before
+            unit = next(unit for unit in _SECONDS if -(1 << 63) < count // _SECONDS[unit] < 1 << 63)
+            count //= _SECONDS[unit]
+        return np.array(count).astype(f"m8[{unit}]")[()]
+    return datetime.timedelta(microseconds=int(seconds.scaleb(digits)))
 
 
 def _moment(text: str) -> Any:
-    if _fraction_digits(text) != _NANOSECONDS and text[:1] not in "+-" and text[4:5] == "-":
+    if _fraction_digits(text) <= _MICROSECONDS and text[:1] not in "+-" and text[4:5] == "-":
         return datetime.datetime.fromisoformat(text)
     if "+" in text[1:]:
         import pandas  # nothing else has nanoseconds and a time zone

@@ -19,7 +19,7 @@ import numpy as np
 from ttg.errors import MessageError
 from ttg.results.arrow import pa
 from ttg.results.build import REFUSALS, build
-from ttg.results.families import Unstorable, check_names, fields_reader
+from ttg.results.families import Unstorable, check_names, fields_reader, is_null
 from ttg.results.kinds import field_of
 from ttg.results.ndarrays import column_of_ndarray
 from ttg.results.plain import Unencodable as Unencodable
@@ -120,18 +120,26 @@ _PLAIN: dict[Any, type] = {float: np.float64, int: np.int64}
 
 
 def _record(value: Any, reader: Callable[[Any], Mapping[Any, Any]] | None) -> Mapping[Any, Any]:
-    if reader is not None:
-        return reader(value)
-    return {} if value is None else {RESULT: value}
+    return {RESULT: value} if reader is None else reader(value)
+
+
+def _is_null(value: Any) -> bool:
+    try:
+        return is_null(value)
+    except Unstorable:
+        return False
 
 
 def _columns_of_records(records: Sequence[Mapping[Any, Any]]) -> list[Column]:
     shapes = set(map(tuple, records)) - {()}
+    if (RESULT,) in shapes and len(shapes) > 1:  # nothing but a null has no fields, as in a batch of its own
+        records = [{} if tuple(record) == (RESULT,) and _is_null(record[RESULT]) else record for record in records]
+        shapes = set(map(tuple, records)) - {()}
     if bad := _bad_names(records, shapes):
         raise Unencodable(bad)
     if not shapes:
         return [(pa.field(RESULT, pa.null()), pa.nulls(len(records)))]
-    names = shapes.pop() if len(shapes) == 1 else sorted({name for shape in shapes for name in shape})
+    names = shapes.pop() if len(shapes) == 1 else in_order({name for shape in shapes for name in shape})
     return [column_of(_field_name(name), [record.get(name) for record in records]) for name in names]
 
 
@@ -149,11 +157,20 @@ def _bad_names(records: Sequence[Mapping[Any, Any]], shapes: Iterable[tuple[Any,
 
 def _field_name(name: str) -> str:
     """A name of our own gets a prefix, and so does what would then be taken for it."""
-    bare = name
-    while bare.startswith(f"{RESULT}_"):
-        bare = bare.removeprefix(f"{RESULT}_")
+    bare = _bare(name)
     reserved = bare == SECONDS or bare.startswith(PARAMETER_PREFIX)
     return f"{RESULT}_{name}" if reserved else name
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """By the alphabet, in which our prefix does not count: some names get it only when the table is written."""
+    return sorted(names, key=lambda name: (_bare(name), len(name)))
+
+
+def _bare(name: str) -> str:
+    while name.startswith(f"{RESULT}_"):
+        name = name.removeprefix(f"{RESULT}_")
+    return name
 
 
 # ---------------------------------------------------------------------------------------------- one column

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from math import isfinite
@@ -132,7 +133,7 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _json_value(inner) for name, inner in value.items()}
     if isinstance(value, list | np.ndarray):
-        return [_json_value(inner) for inner in (value.tolist() if isinstance(value, np.ndarray) else value)]
+        return [_json_value(inner) for inner in (_items(value) if isinstance(value, np.ndarray) else value)]
     if isinstance(value, np.timedelta64):
         return f"PT{seconds_of(value)}S"
     if isinstance(value, complex):
@@ -140,8 +141,20 @@ def _json_value(value: Any) -> Any:
     return value
 
 
+def _items(array: np.ndarray[Any, Any]) -> list[Any]:
+    """Python's own, but for times that it has not: NumPy makes numbers of those."""
+    items: list[Any] = array.tolist()
+    if array.dtype.kind not in "mM":
+        return items
+    pairs = zip(items, array, strict=True)
+    return [stamp if isinstance(item, int | list) else item for item, stamp in pairs]
+
+
 def _encode(value: Any) -> bytes:
-    return msgspec.json.encode(value, enc_hook=str)
+    try:
+        return msgspec.json.encode(value, enc_hook=str)
+    except UnicodeEncodeError:  # names of files that are not UTF-8: JSON has escapes for what UTF-8 cannot hold
+        return json.dumps(msgspec.to_builtins(value, enc_hook=str)).encode()
 
 
 def _batches(windows: Windows) -> Iterator[pa.RecordBatch]:
@@ -166,6 +179,8 @@ def _cell(value: Any, digits: int) -> str:
     if value is None:
         return ""
     text = f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    if not text.isprintable():  # a line break would break the table, and what is no Unicode cannot be written
+        text = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 

@@ -25,7 +25,7 @@ def frame_of(table: pa.Table) -> pandas.DataFrame:
     del table
     frame = rest.to_pandas(split_blocks=True, self_destruct=True)  # column by column, giving back Arrow's copy
     for place, name in places:
-        frame.insert(place, name, own[name])
+        frame.insert(place, name, _as_it_is(own[name]))
     return frame
 
 
@@ -42,6 +42,14 @@ def _own_column(column: pa.ChunkedArray, field: pa.Field) -> Any:
     if isinstance(kind, Scalar) and not is_text(kind) and not kind.name.startswith("complex"):
         return None
     return _objects(column, field)
+
+
+def _as_it_is(column: Any) -> Any:
+    """Otherwise pandas would look for a type among objects, and find one that cannot hold every text."""
+    import pandas
+
+    objects = isinstance(column, np.ndarray) and column.dtype.kind == "O"
+    return pandas.Series(column, dtype=object) if objects else column
 
 
 def _nullable(kind: pa.DataType) -> Any:

@@ -119,6 +119,9 @@ def naive_datetimes(values: Sequence[Any]) -> Typed:
 def aware_datetimes(values: Sequence[Any]) -> Typed:
     """Of datetimes with a time zone, in UTC."""
     if set(map(type, values)) <= {datetime.datetime, type(None)}:
+        for value in values:
+            if value is not None and value.year in (datetime.MINYEAR, datetime.MAXYEAR):
+                _in_utc(value)
         return Scalar("utc:us"), pa.array(values, pa.timestamp("us", "UTC"))
     kind, array = naive_datetimes([None if value is None else _in_utc(value) for value in values])
     assert isinstance(kind, Scalar)
@@ -127,7 +130,10 @@ def aware_datetimes(values: Sequence[Any]) -> Typed:
 
 
 def _in_utc(value: datetime.datetime) -> datetime.datetime:
-    return value.astimezone(datetime.UTC).replace(tzinfo=None)
+    try:
+        return value.astimezone(datetime.UTC).replace(tzinfo=None)
+    except OverflowError:
+        raise ValueError(f"expected a time that is in the years 1 to 9999 in UTC, too; got {value}") from None
 
 
 def durations(values: Sequence[Any]) -> Typed:

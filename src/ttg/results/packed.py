@@ -69,6 +69,8 @@ def _array(shared: Ndarray, mask: bytes | None) -> Any:
 def stack(column: Any, leaf: Scalar) -> tuple[Any, list[tuple[int, ...]]]:
     """All arrays of a column without nulls as one, and the different shapes; ``None`` for the array if several."""
     shapes = sorted(set(map(tuple, column.field(0).to_pylist())))
+    if not shapes:
+        return np.empty(0, numpy_dtype(leaf)), shapes
     if len(shapes) != 1:
         return None, shapes
     if column.field(2).null_count < len(column):

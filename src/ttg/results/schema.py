@@ -14,7 +14,7 @@ from pyarrow import types
 
 from ttg.results.arrow import pa
 from ttg.results.convert import unified
-from ttg.results.encode import PARAMETER_PREFIX, RESULT, SECONDS
+from ttg.results.encode import PARAMETER_PREFIX, RESULT, SECONDS, in_order
 from ttg.results.kinds import Type, field_of, type_of_field
 from ttg.results.kinds import join as join_kinds
 
@@ -80,7 +80,7 @@ def result_fields(payload: Shape, parameters: tuple[str, ...]) -> NamedFields:
 
 
 def merge_fields(groups: Iterable[Sequence[pa.Field]]) -> list[pa.Field]:
-    """One list of fields for all ``groups``: in their order if all have the same names, else sorted by name.
+    """One list of fields for all ``groups``: in their order if all have the same names, else :func:`in_order`.
 
     A column of which only nulls are known is dropped when there are others: a row of ``None`` has no shape of its own.
     """
@@ -90,7 +90,7 @@ def merge_fields(groups: Iterable[Sequence[pa.Field]]) -> list[pa.Field]:
     merged: dict[str, pa.Field] = {}
     for field in (field for group in groups for field in group):
         merged[field.name] = join(merged[field.name], field) if field.name in merged else field
-    names = orders.pop() if len(orders) == 1 else tuple(sorted(merged))
+    names = orders.pop() if len(orders) == 1 else in_order(merged)
     return [merged[name] for name in names]
 
 

@@ -152,14 +152,16 @@ def _with_nanoseconds(code: str) -> Callable[[Any], Any]:
 
 
 def _without_nanoseconds(code: str) -> Callable[[Any], Any]:
-    """Python's own where it can hold the value."""
+    """Python's own where it can hold the value, else microseconds or nanoseconds where these can."""
 
     def adapt(value: Any) -> Any:
         if not isinstance(value, np.generic):
             return value
-        plain = value.astype(f"{code}8[us]")
-        item = plain.item()
-        return value if plain.astype(value.dtype) != value or isinstance(item, int) else item
+        for unit in ("us", "ns"):
+            plain = value.astype(f"{code}8[{unit}]")
+            if plain.astype(value.dtype) == value:
+                return plain if unit == "ns" or isinstance(plain.item(), int) else plain.item()
+        return value
 
     return adapt
 
@@ -253,7 +255,8 @@ def _shaped(flat: Any, levels: Sequence[np.ndarray[Any, Any]], row: int) -> Any:
         count = last - first
         first, last = int(ends[first]), int(ends[last])
         shape.append((last - first) // count if count else 0)
-    return flat[first:last].reshape(shape[1:])
+    found = flat[first:last].reshape(shape[1:])
+    return found.data if isinstance(found, np.ma.MaskedArray) and not found.mask.any() else found
 
 
 def numpy_items(array: pa.Array, leaf: Scalar) -> Any:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_SIZE = 2**63 - 1
 MAX_BYTES = 8 << 20
+DEEPEST = 32  # as in tables, which have a column for each parameter
 INTEGERS = range(-(2**63), 2**63)
 EXACT_FLOATS = range(-(2**53), 2**53 + 1)
 
@@ -37,18 +38,20 @@ _FREE_TYPES = frozenset(
 """Of these, every value is fine."""
 
 
-def plain(value: Any, where: str) -> Any:
+def plain(value: Any, where: str, depth: int = 0) -> Any:
     """``value`` as it arrives, its lists, dicts and arrays copied; ``where`` names its place in the error message
-    ("axis 'x'")."""
+    ("axis 'x'"), ``depth`` says how many lists and dicts are around it."""
     kind = type(value)
     if kind in _FREE_TYPES:
         return checked_size(value, len(value), where) if kind in (str, bytes) and len(value) > MAX_BYTES else value
     if kind is int:
         return checked_integer(value, where)
+    if kind in (list, tuple, dict) and depth == DEEPEST:
+        raise SpaceError(f"{where}: expected at most {DEEPEST} levels of lists and dicts in each other")
     if kind is list or kind is tuple:
-        return kind(plain(item, where) for item in value)
+        return kind(plain(item, where, depth + 1) for item in value)
     if kind is dict:
-        return {_key(key, where): plain(item, where) for key, item in value.items()}
+        return {_key(key, where): plain(item, where, depth + 1) for key, item in value.items()}
     if isinstance(value, enum.Enum):
         return _checked_member(value, where)
     known = _BY_MODULE.get(kind.__module__.partition(".")[0])
@@ -79,10 +82,15 @@ def _checked_member(value: enum.Enum, where: str) -> enum.Enum:
 
 
 def _time(value: Any, where: str) -> Any:
-    """A ``datetime`` or ``time``: its time zone must be one that can be named."""
+    """A ``datetime`` or ``time``: its time zone must be one that can be named, and a table must be able to hold it."""
     if type(value) not in (datetime.datetime, datetime.time):
         return _refused(value, where)
     zone = value.tzinfo
+    if zone is not None and type(value) is datetime.datetime and value.year in (datetime.MINYEAR, datetime.MAXYEAR):
+        try:
+            value.astimezone(datetime.UTC)
+        except OverflowError:
+            raise SpaceError(f"{where}: {value} is not in the years 1 to 9999 in UTC, which tables have") from None
     if zone is None or type(zone) is datetime.timezone or (type(value) is datetime.datetime and _has_key(zone)):
         return value
     raise SpaceError(f"{where}: {value!r}: expected no time zone, datetime.timezone or zoneinfo.ZoneInfo(name)")
@@ -173,10 +181,7 @@ def plain_values(values: Iterable[Any], where: str) -> list[Any]:
     items = list(values)
     kinds = set(map(type, items))
     if not _is_plain(items, kinds):
-        try:
-            items = [plain(item, where) for item in items]
-        except RecursionError:
-            raise SpaceError(f"{where}: expected values of a few levels, got one that is nested too deep") from None
+        items = [plain(item, where) for item in items]
     return unified(items)
 
 
