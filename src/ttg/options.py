@@ -317,19 +317,44 @@ def _option(entry: EntryPoint, name: str) -> Option:
     raise error(unknown(entry.value, name, names))
 
 
+OTHER_NAMES = {
+    **dict.fromkeys(
+        ("jobs", "n-jobs", "num-workers", "n-workers", "max-workers", "processes", "parallel", "j"), "workers"
+    ),
+    **dict.fromkeys(("order-by", "sort-by"), "sort"),
+    **dict.fromkeys(("filter", "query"), "where"),
+    **dict.fromkeys(("fields", "select"), "columns"),
+    **dict.fromkeys(("export", "output", "save"), "out"),
+    **{form: f"format {form}" for form in ("csv", "json", "jsonl", "parquet", "arrow")},
+    **dict.fromkeys(("exitfirst", "x"), "fail-fast"),
+    "head": "limit",
+    "n": "limit",
+}
+"""What people type who know other programs."""
+
+
 def unknown(where: str, name: str, names: Iterable[str]) -> str:
     """What to say of an option that ``where`` does not take; it takes ``names``."""
+    names = list(names)
+    if meant := _meant(name, names):
+        return f"{where} has no option {name}: did you mean {meant}?"
     for option in every_option():
         called = option.flag(EntryPoint.RUN)
         if option.help and name in (option.name, called):
             places = ", ".join(place.value for place in EntryPoint if place in option.at)
             called = option.name if where.endswith("()") else called
             return f"{called} does not go with {where}: {option.instead or f'it is for {places}'}"
-    names = list(names)
     close = _alike(name, names)
     known = ", ".join(names) if len(names) < 12 or where.endswith("()") else f"what `{where} --help` lists"
     advice = f": did you mean {' or '.join(close)}?" if close else f"; it has {known}"
     return f"{where} has no option {name}{advice}"
+
+
+def _meant(name: str, names: list[str]) -> str:
+    """The one of ``names`` that other programs call ``name``, or nothing."""
+    word, _, value = OTHER_NAMES.get(name.strip("-").replace("_", "-"), "").partition(" ")
+    known = next((known for known in names if word and known.lstrip("-").replace("_", "-") == word), "")
+    return f"{known} {value}" if known and value else known
 
 
 def _alike(name: str, names: list[str]) -> list[str]:

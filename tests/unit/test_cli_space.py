@@ -56,6 +56,15 @@ def test_files_that_match() -> None:
     ]
 
 
+def test_names_that_nul_ends_may_hold_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, b"a b,c.csv\x00two\nlines.csv\x001\x00\xe4\x00")
+    found = [row["path"] for row in space("f.py:load", "--params", "-", "scale=1")]
+    assert found == ["a b,c.csv", "two\nlines.csv", "1", os.fsdecode(b"\xe4")]
+    Path("files.txt").write_bytes(b"a\x00b\x00")
+    with pytest.raises(InputError, match="one value per line; --params - <"):
+        space("f.py:load", "--params", "files.txt", "scale=1")
+
+
 def test_lines_are_the_parameter_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("files.txt").write_bytes(b"data/a,1.csv\n\xe4\n")
     expected = [{"path": "data/a,1.csv"}, {"path": os.fsdecode(b"\xe4")}]

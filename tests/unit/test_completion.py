@@ -128,6 +128,22 @@ def test_every_name_for_a_command_leads_to_one(capsys: Said) -> None:
         assert f"did you mean {command}?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--n-jobs", "4"], "did you mean --workers?"),
+        (["results", "--json"], "did you mean --format json?"),
+        (["results", "--export=x.csv"], "did you mean --out?"),
+        (["results", "-n", "5"], "did you mean --limit?"),
+        (["failed", "--params"], "--params does not go with ttg failed"),
+    ],
+)
+def test_options_of_other_programs_lead_to_ours(words: list[str], said: str, capsys: Said) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert said in capsys.readouterr().err
+
+
 def test_help_and_version_as_words(capsys: Said) -> None:
     for words, line in ((["help"], "usage: ttg "), (["help", "kube", "up"], "usage: ttg kube up ")):
         with pytest.raises(SystemExit) as ended:

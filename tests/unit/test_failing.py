@@ -57,6 +57,15 @@ def test_nothing_is_said_and_nothing_stopped(
     assert not caplog.records
 
 
+def test_the_commonest_cause_is_that_of_the_dead_letters_when_there_are_any() -> None:
+    watched = failing("OSError", "OSError")
+    assert watched.cause.startswith("OSError at")
+    for number, errors in enumerate((["OSError"], ["KeyError", "KeyError"])):
+        dead = tuple(DeadLetter("r", "sim.py:f", 7, {}, 4, failure(error), "w", 0.0) for error in errors)
+        watched.saw(ResultHeader("r", f"c{number}", (), 1, "w", 0, 0.0, 0.0, dead=dead))
+    assert watched.cause.startswith("KeyError at")
+
+
 def test_fail_fast_stops_at_the_first_that_is_final_or_when_all_fail_alike() -> None:
     with pytest.raises(RunStopped, match="the first 20 parameters all failed alike: KeyError"):
         failing("KeyError", fail_fast=True).check(0, 0, 20)

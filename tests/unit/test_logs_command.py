@@ -65,3 +65,15 @@ def test_one_parameter(
 def test_an_index_that_the_run_has_not_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["logs", str(folder), "40"]) == 2
     assert ", 0 to 39, got '40'" in capsys.readouterr().err
+
+
+def test_index_and_run_in_either_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for words in (["logs", str(folder), "30"], ["logs", "30", str(folder)]):
+        assert main(words) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != ""
+    for words in (["failed", "show", "6", str(folder)], ["failed", "show", str(folder), "6"]):
+        assert main(words) == 0
+        assert capsys.readouterr().out.startswith("parameter 6")
+    assert main(["logs", str(folder), "x"]) == 2

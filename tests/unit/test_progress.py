@@ -58,6 +58,22 @@ def test_the_line_fits_any_terminal(width: int) -> None:
     assert " 25 %" in line
 
 
+@pytest.mark.parametrize(
+    ("width", "start"),
+    [
+        (90, " 31 %  310/1,000, 50/s, ETA 13.8 s, 2 workers, 60 failed – KeyError at sim.py:3 (f): no "),
+        (80, " 31 %  310/1,000, 50/s, ETA 13.8 s, 60 failed – KeyError at sim.py:3 (f): no "),
+        (65, " 31 %  310/1,000, 60 failed – KeyError at sim.py:3 (f): no "),
+        (50, " 31 %  310/1,000 – KeyError at sim.py:3 (f): no "),
+        (30, " 31 %  310/1,000 – KeyError"),
+    ],
+)
+def test_a_narrow_line_spares_figures_rather_than_the_place_of_the_cause(width: int, start: str) -> None:
+    line = bar(progress(250, dead=60, cause="KeyError at sim.py:3 (f): no such colour, nor a texture"), width)
+    assert line.startswith(start)
+    assert len(line) == width
+
+
 def test_a_hundred_per_cent_is_everything() -> None:
     assert "99 %" in bar(progress(size=1_000_000, done=999_999))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -28,8 +28,10 @@ OTHER_NAMES = {
     **dict.fromkeys(("rm", "remove", "delete", "purge", "prune"), "cleanup"),
     **dict.fromkeys(("watch", "top", "queues"), "monitor"),
     **dict.fromkeys(("errors", "failures", "dead", "dlq"), "failed"),
+    **dict.fromkeys(("debug", "pdb"), "call"),
+    **dict.fromkeys(("log", "tail", "output"), "logs"),
     **dict.fromkeys(("start", "exec", "submit", "sweep"), "run"),
-    "continue": "resume",
+    **dict.fromkeys(("continue", "restart"), "resume"),
     "estimate": "plan",
     "check": "doctor",
     "web": "dashboard",
@@ -175,6 +177,13 @@ def add_run(parser: Parser, *, required: bool = False) -> None:
         parser.add_argument("run", metavar="RUN", help=RUN_HELP)
     else:
         parser.add_argument("run", nargs="?", default="last", metavar="RUN", help=f"{RUN_HELP} (default: last)")
+
+
+def run_and_index(words: Sequence[str]) -> tuple[str, str]:
+    """RUN and INDEX, in this order or, where only the first is a number, the other way round; INDEX alone is one of the
+    last run."""
+    run, index = words if len(words) > 1 else ("last", words[0])
+    return (index, run) if run.isdecimal() and not index.isdecimal() else (run, index)
 
 
 def add_watched(parser: Parser) -> None:

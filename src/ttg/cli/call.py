@@ -27,7 +27,7 @@ def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     text = "call the function for one parameter of a run, here, to see or debug it"
     parser = arguments.add_command(subparsers, "call", call, text, DESCRIPTION)
-    arguments.add_run(parser, required=True)
+    arguments.add_run(parser)
     parser.add_argument("index", metavar="INDEX", help="index of the parameter, as `ttg failed` lists it")
     arguments.add_flag(parser, "--pdb", "open the debugger where the call raised")
 
@@ -36,10 +36,11 @@ def call(args: argparse.Namespace) -> int:
     """``ttg call``"""
     from ttg.run.one_call import prepare
 
-    folder, settings = arguments.find(args.run), arguments.read_settings()
+    run, index = arguments.run_and_index([args.run, args.index])
+    folder, settings = arguments.find(run), arguments.read_settings()
     with suppress(OSError):  # a folder that is gone, or of another machine: the function says what it misses
         os.chdir(folder.info.started_in or ".")
-    prepared = prepare(folder, arguments.index_of(args.index, folder), settings)
+    prepared = prepare(folder, arguments.index_of(index, folder), settings)
     _introduce(folder.spec.run, folder.spec.size, prepared)
     try:
         value = prepared.call()

@@ -36,10 +36,12 @@ def failed(args: argparse.Namespace) -> int:
     """``ttg failed``"""
     show = args.words[:1] == ["show"]
     words = args.words[1:] if show else args.words
-    index = words.pop(0) if show and words else None
-    if len(words) > 1 or (show and index is None):
+    if len(words) > 1 + show or (show and not words):
         raise InputError(f"expected `ttg failed [RUN]` or `ttg failed show INDEX [RUN]`, got {' '.join(args.words)}")
-    folder = arguments.find(words[0] if words else "last")
+    run, index = words[0] if words else "last", None
+    if show:
+        run, index = arguments.run_and_index(words[::-1])
+    folder = arguments.find(run)
     if index is not None:
         print(_story(folder, arguments.index_of(index, folder), as_json=args.json))
     elif args.export:

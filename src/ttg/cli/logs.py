@@ -36,8 +36,11 @@ def add(subparsers: Subparsers) -> None:
 
 def logs(args: argparse.Namespace) -> int:
     """``ttg logs``"""
-    folder = arguments.find(args.run)
-    index = None if args.index is None else arguments.index_of(args.index, folder)
+    given = [word for word in (args.run, args.index) if word is not None]
+    lone_index = args.run.isdecimal() and not Path(args.run).exists()
+    run, text = arguments.run_and_index(given) if args.index or lone_index else (args.run, None)
+    folder = arguments.find(run)
+    index = None if text is None else arguments.index_of(text, folder)
     files = _files(folder.logs)
     wanted = _of_index(folder.spec.run, index)
     printed = False

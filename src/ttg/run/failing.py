@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ttg.errors import RunStopped
@@ -27,6 +28,8 @@ class Failing:
     dead: int
     causes: Causes = field(default_factory=Causes)
     _first: DeadLetter | None = None
+    _dead: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _samples: dict[tuple[str, str], DeadLetter] = field(default_factory=dict)
     _told: bool = False
 
     def on_event(self, event: AnyEvent) -> None:
@@ -36,20 +39,21 @@ class Failing:
 
     def saw(self, header: ResultHeader) -> None:
         """A task was settled."""
-        if header.dead and self._first is None:
-            self._first = header.dead[0]
+        for letter in header.dead:
+            self._first = self._first or letter
+            cause = (letter.failure.error, letter.failure.place)
+            self._dead[cause] += 1
+            self._samples.setdefault(cause, letter)
 
     @property
     def cause(self) -> str:
-        """The commonest cause with its place, in a few words; nothing when nothing has failed."""
-        return self.causes.commonest(self.spec.run) or self._first_cause
+        """The commonest cause with its place, in a few words; nothing when nothing has failed.
 
-    @property
-    def _first_cause(self) -> str:
-        if self._first is None:
-            return ""
-        failure = self._first.failure
-        return as_cause(failure.error, failure.message, failure.place)
+        Of dead letters if there are any: they came with the tasks, and events of failures may still be on their way.
+        """
+        if not self._dead:
+            return self.causes.commonest(self.spec.run)
+        return _in_words(self._samples[max(self._dead, key=self._dead.__getitem__)])
 
     def check(self, done: int, dead: int, retrying: int) -> None:
         """Raise ``RunStopped`` when more fails than was asked for. If the first ones all fail alike, say so, once.
@@ -64,7 +68,7 @@ class Failing:
             return  # nothing is left to be stopped
         if self.options.fail_fast and dead > self.dead and self._first:
             which = f"parameter {self._first.index} failed for good, and --fail-fast was given"
-            raise self._stopped(f"{which}: {self._first_cause}")
+            raise self._stopped(f"{which}: {_in_words(self._first)}")
         failing = dead - self.dead + retrying
         if done == self.done and failing >= min(ALIKE, self.spec.size) and len(self.causes.groups) == 1:
             self._on_alike(failing)
@@ -81,3 +85,8 @@ class Failing:
         if not self._told:
             log.warning("%s (the run goes on: Ctrl-C stops it, as --fail-fast does by itself)", what)
         self._told = True
+
+
+def _in_words(letter: DeadLetter) -> str:
+    failure = letter.failure
+    return as_cause(failure.error, failure.message, failure.place)

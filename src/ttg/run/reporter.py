@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TextIO
@@ -16,6 +16,7 @@ from ttg.streams import show
 PLAIN_SECONDS = 5.0
 BAR_WIDTH = 24
 LEAST_BAR_WIDTH = 6
+LESS_URGENT = ("workers", "rate", "eta", "retrying", "dead")
 
 
 def human_count(number: float) -> str:
@@ -30,27 +31,37 @@ def human_count(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
-def describe(progress: Progress) -> str:
-    """One line that says everything."""
-    parts = [f"{human_count(progress.settled)}/{human_count(progress.size)}"]
+def describe(progress: Progress, spared: Collection[str] = ()) -> str:
+    """One line that says everything, but for the figures of the names ``spared``."""
+    figures = ", ".join(text for name, text in _figures(progress).items() if name not in spared)
+    return " – ".join([figures, *(text for text in (progress.note, progress.cause) if text)])
+
+
+def _figures(progress: Progress) -> dict[str, str]:
+    figures = {"counts": f"{human_count(progress.settled)}/{human_count(progress.size)}"}
     if progress.settled == progress.size:
-        parts.append("done")
+        figures["state"] = "done"
     elif progress.rate > 0:
-        parts += [f"{human_count(progress.rate)}/s", f"ETA {as_duration(progress.eta_seconds)}"]
+        figures |= {"rate": f"{human_count(progress.rate)}/s", "eta": f"ETA {as_duration(progress.eta_seconds)}"}
     if progress.workers:
-        parts.append(f"{progress.workers} worker{'' if progress.workers == 1 else 's'}")
+        figures["workers"] = f"{progress.workers} worker{'' if progress.workers == 1 else 's'}"
     elif progress.settled < progress.size:
-        parts.append("waiting for workers")
+        figures["state"] = "waiting for workers"
     if progress.dead:
-        parts.append(f"{human_count(progress.dead)} failed")
+        figures["dead"] = f"{human_count(progress.dead)} failed"
     if progress.retrying:
-        parts.append(f"{human_count(progress.retrying)} retrying")
-    return " – ".join([", ".join(parts), *(text for text in (progress.note, progress.cause) if text)])
+        figures["retrying"] = f"{human_count(progress.retrying)} retrying"
+    return figures
 
 
 def bar(progress: Progress, width: int = 120) -> str:
-    """``━━━━────  42 % …``, never wider than ``width``: the bar gives way to the words."""
-    words = f"{percent(progress)} %  {describe(progress)}"
+    """``━━━━────  42 % …``, never wider than ``width``: the bar gives way to the words, and the less urgent
+    figures to the place where parameters fail; a cause's message is cut off."""
+    message = progress.cause.partition(": ")[2]
+    for spared in range(len(LESS_URGENT) + 1):
+        words = f"{percent(progress)} %  {describe(progress, LESS_URGENT[:spared])}"
+        if len(words) - len(message) <= width:
+            break
     room = min(BAR_WIDTH, width - len(words) - 1)
     if room < LEAST_BAR_WIDTH:
         return words if len(words) <= width else words[: width - 1] + "…"

@@ -59,15 +59,20 @@ def from_file(path: str | os.PathLike[str], columns: Sequence[str] | None = None
 def _named(reader: BlockReader, path: Path, columns: Sequence[str] | None) -> BlockReader:
     """Lines have no name of their own."""
     if isinstance(reader, LinesReader):
-        if columns is None or len(columns) != 1:
-            raise SpaceError(f"{path}: has lines without a name: say which one parameter they are (--columns path)")
-        reader.names = list(columns)
+        reader.names = [_only_name(path, columns)]
     return reader
+
+
+def _only_name(where: Path | str, columns: Sequence[str] | None) -> str:
+    if columns is None or len(columns) != 1:
+        raise SpaceError(f"{where}: has lines without a name: say which one parameter they are (--columns path)")
+    return columns[0]
 
 
 def opened(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Space:
     """As :func:`from_file`, and ``-`` is standard input, which is read to its end at once: JSON lines if it begins with
-    ``{``, CSV if its first line is two or more names with commas, else one value per line."""
+    ``{``, CSV if its first line is two or more names with commas, file names if it has NUL
+    (``find -print0``), else one value per line."""
     return _from_input(columns) if str(path) == STANDARD_INPUT else from_file(path, columns)
 
 
@@ -81,6 +86,8 @@ def _from_input(columns: Sequence[str] | None) -> Space:
     import tempfile
 
     first = sys.stdin.buffer.readline()
+    if b"\0" in first:
+        return _from_names(first + sys.stdin.buffer.read(), columns)
     with tempfile.NamedTemporaryFile(suffix=_suffix_for(first)) as file:
         file.write(first)
         shutil.copyfileobj(sys.stdin.buffer, file)
@@ -90,6 +97,12 @@ def _from_input(columns: Sequence[str] | None) -> Space:
             return Rows({name: list(column) for name, column in space.columns(0, len(space)).items()})
         except SpaceError as error:
             raise SpaceError(str(error).replace(file.name, "standard input")) from error
+
+
+def _from_names(text: bytes, columns: Sequence[str] | None) -> Space:
+    """File names as ``find -print0`` writes them: each is text, whatever it looks like, and may hold line breaks."""
+    name = _only_name("standard input", columns)
+    return Rows({name: [os.fsdecode(value) for value in text.split(b"\0") if value]})
 
 
 def _suffix_for(first: bytes) -> str:

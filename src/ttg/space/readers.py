@@ -250,6 +250,10 @@ class LinesReader:
             block = list(islice(values, BLOCK_ROWS))
             if not block:
                 break
+            if any("\0" in value for value in block):
+                raise SpaceError(
+                    f"{path}: holds NUL: expected one value per line; --params - < FILE takes `find -print0`"
+                )
             self._offsets.append(position)
             self.starts.append(self.count)
             self.count += len(block)
