@@ -61,8 +61,8 @@ def test_the_line_fits_any_terminal(width: int) -> None:
 @pytest.mark.parametrize(
     ("width", "start"),
     [
-        (90, " 31 %  310/1,000, 50/s, ETA 13.8 s, 2 workers, 60 failed – KeyError at sim.py:3 (f): no "),
-        (80, " 31 %  310/1,000, 50/s, ETA 13.8 s, 60 failed – KeyError at sim.py:3 (f): no "),
+        (90, " 31 %  310/1,000, 50/s, ETA 14 s, 2 workers, 60 failed – KeyError at sim.py:3 (f): no "),
+        (80, " 31 %  310/1,000, 50/s, ETA 14 s, 60 failed – KeyError at sim.py:3 (f): no "),
         (65, " 31 %  310/1,000, 60 failed – KeyError at sim.py:3 (f): no "),
         (50, " 31 %  310/1,000 – KeyError at sim.py:3 (f): no "),
         (30, " 31 %  310/1,000 – KeyError"),
