@@ -122,12 +122,13 @@ def test_a_grid_has_its_axes_as_dimensions(tmp_path: Path) -> None:
 
 
 def test_what_a_float_or_a_text_of_pandas_cannot_hold_stays_as_it_is(tmp_path: Path) -> None:
-    run = OnGrid(tmp_path / "r", grid(a=[1, 2, 3]))
+    run = OnGrid(tmp_path / "r", grid(a=["\udcff", "b", "c"]))
     run.add(((0, 2),), values=[{"n": 2**60 + 1, "t": "\udcff"}, {"n": 1, "t": "x"}], dead=[2])
     run.flush()
     data = Result(run.folder).to_xarray()
     assert data.n.values.tolist() == [2**60 + 1, 1, None]
     assert data.t.values.tolist() == ["\udcff", "x", None]
+    assert data.n.sel(a="\udcff").item() == 2**60 + 1
 
 
 def test_axes_in_step_share_a_dimension(tmp_path: Path) -> None:

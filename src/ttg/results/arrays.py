@@ -145,7 +145,11 @@ def to_xarray(folder: RunFolder, columns: Sequence[str] | None = None) -> xarray
     names = [name for name in chosen.schema.names if columns is not None or name not in own]
     dimensions = _dimensions(space_of(folder))
     variables = {name: _variable(folder, name, dimensions) for name in names}
-    coordinates = {name: (dimension, values) for dimension, _, axes in dimensions for name, values in axes.items()}
+    coordinates = {
+        name: _as_they_are((dimension,), values) if _has_text(values) else (dimension, values)
+        for dimension, _, axes in dimensions
+        for name, values in axes.items()
+    }
     return xarray.Dataset(variables, coordinates, {"run": folder.spec.run, "function": str(folder.spec.function)})
 
 
@@ -164,10 +168,18 @@ def _dimension(factor: Space, *, alone: bool) -> Dimension:
     return name, len(factor), values
 
 
-def _variable(folder: RunFolder, name: str, dimensions: Sequence[Dimension]) -> xarray.Variable:
-    """Objects as they are: xarray would have pandas find a type for them, and change ``None`` to NaN among texts."""
+def _as_they_are(dimensions: tuple[str, ...], values: Ndarray) -> xarray.Variable:
+    """xarray would have pandas find a type for objects: one of texts turns ``None`` into NaN, and is for Unicode."""
     import xarray
 
+    return xarray.Variable(dimensions, values, fastpath=True)
+
+
+def _has_text(values: Ndarray) -> bool:
+    return values.dtype.kind == "O" and str in set(map(type, values))
+
+
+def _variable(folder: RunFolder, name: str, dimensions: Sequence[Dimension]) -> xarray.Variable:
     chosen = select(folder, [name])
     where = np.frombuffer(chosen.indices.to_array(), np.uint64).astype(np.int64)
     try:
@@ -178,7 +190,7 @@ def _variable(folder: RunFolder, name: str, dimensions: Sequence[Dimension]) -> 
     shape = tuple(size for _, size, _ in dimensions)
     extra = tuple(f"{name}_{axis}" for axis in range(whole.ndim - 1))
     named = (*(dimension for dimension, _, _ in dimensions), *extra)
-    return xarray.Variable(named, whole.reshape(*shape, *whole.shape[1:]), fastpath=True)
+    return _as_they_are(named, whole.reshape(*shape, *whole.shape[1:]))
 
 
 def _objects(chosen: Selection, name: str) -> Ndarray:

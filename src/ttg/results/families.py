@@ -34,6 +34,8 @@ def family_of_kind(kind: Any) -> str:
         return "null"
     if kind is np.void:
         return "record"
+    if kind is np.matrix:  # whose rows are matrices
+        raise Unstorable("expected an array, got a numpy.matrix: return np.asarray(…) of it")
     for name, members in _FAMILIES:
         if issubclass(kind, members):
             return "record" if name == "list" and hasattr(kind, "_fields") else name
