@@ -231,7 +231,7 @@ def test_the_neighbours_of_a_culprit_can_be_encoded(culprit: Any) -> None:
     ("value", "words"),
     [
         (np.void(b"abc"), r"bytes\(value\)"),
-        (np.asmatrix([[1, 2]]), "np.asarray"),
+        (np.zeros((1, 2)).view(np.matrix), "np.asarray"),
         (datetime.datetime.max.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=-1))), "9999 in UTC"),
         ([datetime.datetime.min.replace(tzinfo=EAST)], "years 1 to 9999"),
     ],
