@@ -268,3 +268,19 @@ def test_also_when_that_is_seen_late(late: int) -> None:
 
     _, values = execute(function, task_of((0, 100)))
     assert values == {index: [index] if index >= late else None for index in range(100)}
+
+
+@pytest.mark.parametrize(("key", "make"), [("result", lambda i: {"result": i}), (0, lambda i: [i])], ids=type)
+def test_only_what_somebody_else_refers_to_is_copied(key: Any, make: Callable[[int], Any]) -> None:
+    pace, kept = Pace(), [make(0)]
+    execute(make, task_of((0, 100)), pace=pace)
+    assert not pace.detaches
+
+    def function(i: int) -> Any:
+        kept[0][key] = -1
+        kept[0] = make(i)
+        return kept[0]
+
+    _, values = execute(function, task_of((0, 100)), pace=pace)
+    assert pace.detaches
+    assert values == {i: i if key else [i] for i in range(100)}

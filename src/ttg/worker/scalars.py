@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from operator import is_not
+from sys import getrefcount
 from typing import Any
 
 from ttg.results.plain import Numbers
@@ -37,8 +38,13 @@ class ScalarResults:
             self._unpack()
 
     def may_change(self, count: int) -> bool:
-        """Whether the ends of the last ``count`` items say that the function's next call could change them."""
-        ends = (self.items[-count], self.items[-1]) if 0 < count <= len(self.items) else ()
+        """Whether the function's next call could change the last ``count`` items, as far as their ends tell what they
+        are. Nobody changes dicts and lists of plain values to which nobody else refers."""
+        if not 0 < count <= len(self.items):
+            return False
+        if _is_flat(self.items[-count]) and _is_flat(self.items[-1]):
+            return _references(self.items, count) != _ALONE
+        ends = (self.items[-count], self.items[-1])
         return any(type(value) not in _FIXED and detached(value) is not value for value in ends)
 
     def _unpack(self) -> None:
@@ -66,6 +72,19 @@ _FIXED = {float, int, str, bool, bytes, type(None), complex}
 _BUFFERS = ("ndarray", "MaskedArray", "recarray", "bytearray")
 
 
+def _is_flat(value: Any) -> bool:
+    items = value.values() if type(value) is dict else value if type(value) is list else (None, [])
+    return all(type(item) in _FIXED for item in items)
+
+
+def _references(values: list[Any], count: int) -> set[int]:
+    """How many there are to each of the last ``count`` values. Most functions make a new one for each call."""
+    return set(map(getrefcount, values[-count:]))
+
+
+_ALONE = _references([{}], 1)
+
+
 def detached(value: Any) -> Any:
     """``value``, or a copy of it if it can change: a function may return the same list or array from each call."""
     if type(value) in _FIXED:
@@ -73,10 +92,7 @@ def detached(value: Any) -> Any:
     if isinstance(value, list):
         return value.copy() if value and type(value[0]) in _FIXED else list(map(detached, value))
     if type(value) is dict:
-        for item in value.values():
-            if type(item) not in _FIXED:
-                return {name: detached(item) for name, item in value.items()}
-        return value.copy()  # of the commonest kind of result, in half the time
+        return {name: item if type(item) in _FIXED else detached(item) for name, item in value.items()}
     if type(value) is tuple:
         items = tuple(map(detached, value))
         return items if any(map(is_not, items, value)) else value
