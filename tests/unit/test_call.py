@@ -29,6 +29,8 @@ class Kind(enum.Enum):
 def fails(x, seed):
     if x == 2:
         raise ValueError(f"no {x}")
+    if x == 3:
+        raise SystemExit(7)
     return seed
 def draws(x, rng): return rng.random()
 def takes(v): return v.name if isinstance(v, Kind) else v * 2
@@ -57,11 +59,11 @@ def begun(name: str, space: Space, seed: int = 7) -> Path:
 
 def test_it_calls_with_the_parameters_and_the_seed_of_a_worker(capsys: pytest.CaptureFixture[str]) -> None:
     begun("fails", grid(x=[1, 2, 3]))
-    assert main(["call", "last", "2"]) == 0
-    seed = seed_for(7, 2)
+    assert main(["call", "last", "0"]) == 0
+    seed = seed_for(7, 0)
     said = capsys.readouterr()
     assert re.fullmatch(
-        rf"run fails-\S+, parameter 2 of 3\n  x = 3\n"
+        rf"run fails-\S+, parameter 0 of 3\n  x = 1\n"
         rf"  seed = {seed}  \(the function gets seed\)\nreturned int: {seed}\n",
         said.out,
     )
@@ -75,6 +77,12 @@ def test_what_it_raises_is_shown_from_the_users_first_frame_on(capsys: pytest.Ca
     assert trace.startswith("Traceback (most recent call last):\n")
     assert re.findall(r'File "(.*)", line', trace) == [str(Path("called_file.py").resolve())]
     assert trace.endswith("ValueError: no 2\n")
+
+
+def test_a_function_that_exits_has_failed_as_it_has_on_a_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    begun("fails", grid(x=[1, 2, 3]))
+    assert main(["call", "2"]) == 1
+    assert capsys.readouterr().err.endswith("SystemExit: 7\n")
 
 
 def test_the_debugger_opens_where_it_raised(

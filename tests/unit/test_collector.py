@@ -14,7 +14,7 @@ import pytest
 from results_fakes import FileRows, Grid, Run, letter
 
 from ttg.errors import MessageError, StorageError
-from ttg.messages import ranges_of
+from ttg.messages import RunStatus, ranges_of
 from ttg.results import collector as collector_module
 from ttg.results import dataset, reading, refusals
 from ttg.results.dataset import load_ledger, open_ledger, part_paths
@@ -446,3 +446,9 @@ def test_mixed_columns_are_named(tmp_path: Path) -> None:
     told = {name: found["mixed"] for name, found in figures.items() if "mixed" in found}
     assert told == {"m": "numbers and text", "s": "numbers and text"}
     assert "m      mixed: numbers and text" in Finished.of(run.folder).as_text()
+
+
+def test_the_summary_says_that_a_column_has_no_number(tmp_path: Path) -> None:
+    nan = {"result": {"count": 2, "missing": 0, "min": None, "mean": None, "max": None}}
+    ended = Finished("r", RunStatus.FINISHED, 2, 2, 0, 1.0, tmp_path, ("x",), nan)
+    assert "  result  only missing values and NaN" in ended.as_text()

@@ -74,6 +74,11 @@ def test_a_narrow_line_spares_figures_rather_than_the_place_of_the_cause(width: 
     assert len(line) == width
 
 
+def test_at_the_end_the_place_is_worth_more_than_that_it_is_the_end() -> None:
+    line = bar(progress(940, dead=60, cause="KeyError at sim.py:3 (f): no"), 50)
+    assert line == "100 %  1,000/1,000 – KeyError at sim.py:3 (f): no"
+
+
 def test_a_hundred_per_cent_is_everything() -> None:
     assert "99 %" in bar(progress(size=1_000_000, done=999_999))
 

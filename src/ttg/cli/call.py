@@ -44,7 +44,7 @@ def call(args: argparse.Namespace) -> int:
     _introduce(folder.spec.run, folder.spec.size, prepared)
     try:
         value = prepared.call()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _raised(error, debug=args.pdb)
     print(f"returned {type(value).__name__}: {value!r}", flush=True)
     return 0
@@ -60,7 +60,7 @@ def _introduce(run: str, size: int, prepared: OneCall) -> None:
     print(f"  seed = {prepared.seed}  ({gets})", flush=True)
 
 
-def _raised(error: Exception, *, debug: bool) -> int:
+def _raised(error: Exception | SystemExit, *, debug: bool) -> int:
     from ttg.worker.failures import outside_of_ttg
 
     trace = outside_of_ttg(error.__traceback__)

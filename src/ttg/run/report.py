@@ -146,7 +146,7 @@ def _described(column: dict[str, Any]) -> str:
     shown = {name: column[name] for name in ("min", "mean", "max") if column.get(name) is not None}
     if "mixed" in column:
         return f"mixed: {column['mixed']}"
-    return ", ".join(f"{name} {value:.6g}" for name, value in shown.items())
+    return ", ".join(f"{name} {value:.6g}" for name, value in shown.items()) or "only missing values and NaN"
 
 
 def _shown(path: Path) -> Path:

@@ -16,7 +16,7 @@ from ttg.streams import show
 PLAIN_SECONDS = 5.0
 BAR_WIDTH = 24
 LEAST_BAR_WIDTH = 6
-LESS_URGENT = ("workers", "rate", "eta", "retrying", "dead")
+LESS_URGENT = ("workers", "rate", "eta", "retrying", "dead", "state")
 
 
 def human_count(number: float) -> str:
