@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from results_fakes import spec_of
 import ttg
 from ttg.errors import InputError, RunConflictError, StorageError
 from ttg.results.folder import RunFolder, find_run, forget_run, list_runs, list_runs_of
+from ttg.run.cleanup import run_removal
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
@@ -132,3 +134,15 @@ def test_a_link_to_a_folder_that_another_run_has_by_now_is_no_run(tmp_path: Path
     RunFolder.create(tmp_path / "o", spec_of(4, run="second"), home)
     assert [folder.spec.run for folder in list_runs(home)] == ["second"]
     assert find_run("second", home).spec.run == "second"
+
+
+def test_clean_up_leaves_nothing_of_what_a_run_writes(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "r", spec_of(5))
+    places = {name for name, value in vars(RunFolder).items() if isinstance(value, property)}
+    paths = [path for name in places if isinstance(path := getattr(folder, name), Path)]
+    assert folder.code in paths
+    for path in paths:
+        path.mkdir(exist_ok=True)
+        (path / "file").write_text("ours")
+    asyncio.run(run_removal(folder, tmp_path / "home").remove())
+    assert not folder.path.exists()
