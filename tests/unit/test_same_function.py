@@ -109,6 +109,7 @@ def test_a_run_is_resumed_with_the_same_code_or_refused_with_what_changed(
     if name == "ttg_t_two.py":
         assert "\n  -k = 2" in str(refusal.value)
     assert forced.spec.function == refreshed(request.spec.function) != request.spec.function
+    assert "has changed (" in forced.change
     assert "sim" in forced.sources
 
 

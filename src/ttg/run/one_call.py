@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ttg.errors import InputError, RunConflictError
+from ttg.errors import InputError
 from ttg.messages import Task
 from ttg.options import DEFAULTS
 from ttg.results.folder import RunFolder
-from ttg.run.request import RunRequest, resume_request
+from ttg.run.request import resume_request
 from ttg.seeds import seeds
 from ttg.settings import Settings
 
@@ -36,7 +36,7 @@ def prepare(folder: RunFolder, index: int, settings: Settings) -> OneCall:
     size = folder.spec.size
     if not 0 <= index < size:
         raise InputError(f"index {index} is outside run {folder.spec.run}: expected one from 0 to {size - 1}")
-    request, warning = _request(folder, settings)
+    request = resume_request(str(folder.path), settings, DEFAULTS.but(force=True))
     from ttg.worker.loading import load_run
 
     spec, space = request.spec, request.space
@@ -53,13 +53,5 @@ def prepare(folder: RunFolder, index: int, settings: Settings) -> OneCall:
         seed=seeds(spec.seed, index, index + 1, wide=spec.wide_seeds)[0],
         injected=tuple(name for name in loaded.order if name not in spec.names),
         call=lambda: loaded.function(*arguments),
-        warning=warning,
+        warning=request.change,
     )
-
-
-def _request(folder: RunFolder, settings: Settings) -> tuple[RunRequest, str]:
-    """The run as a resumed one would be; what has changed since is said, and called as it is now."""
-    try:
-        return resume_request(str(folder.path), settings), ""
-    except RunConflictError as error:
-        return resume_request(str(folder.path), settings, DEFAULTS.but(force=True)), str(error)

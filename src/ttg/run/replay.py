@@ -41,5 +41,6 @@ def chosen_indices(causes: Sequence[Cause], index: str | None, group: str | None
         wanted = chain.from_iterable(parse_indices(index))
     chosen = sorted(dead.intersection(wanted))
     if not chosen:
-        raise InputError(f"nothing to retry: the run has {len(dead)} dead letters, none of which is meant")
+        those = f"none of its {len(dead):,} dead letters is meant" if dead else "the run has no dead letters"
+        raise InputError(f"nothing to retry: {those}")
     return chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import time
@@ -24,15 +23,14 @@ from ttg.space.codec import enums_of
 from ttg.spec import SPEC_VERSION, FunctionRef, Limits, RetryPolicy, RunSpec, new_identity
 from ttg.units import Share
 
-log = logging.getLogger("ttg.run")
-
 EMBEDDED_KEEP_BYTES = 4 << 20
 SHARED_KEEP_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Everything a coordinator needs, checked. ``broker_url`` ``None``: the embedded server."""
+    """Everything a coordinator needs, checked. ``broker_url`` ``None``: the embedded server. ``change`` says what
+    is not as it was of a function that goes on by force."""
 
     spec: RunSpec
     space: Space
@@ -48,6 +46,7 @@ class RunRequest:
     retry_dead: Iterable[int] = ()
     python_path: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    change: str = ""
 
 
 def new_request(
@@ -116,10 +115,10 @@ def resume_request(
     path = tuple(dict.fromkeys([*folder.info.python_path, *python_path]))
     if folder.spec.function.kind == "pickled":
         settings = with_secret(settings)
-    spec = _same_function(folder, path, settings, force=chosen.force)
+    spec, change = _same_function(folder, path, settings, force=chosen.force)
     request = _request(spec, space_of(folder), settings, chosen, folder.path, resume=True)
     sources = texts_of(spec.function, Path.cwd(), path) if chosen.force else {}
-    return replace(request, python_path=path, sources=sources)
+    return replace(request, python_path=path, sources=sources, change=change)
 
 
 def _request(
@@ -147,7 +146,8 @@ def _request(
     )
 
 
-def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings, *, force: bool) -> RunSpec:
+def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings, *, force: bool) -> tuple[RunSpec, str]:
+    """The run's specification with its function as it is now, and how that differs from the one of then."""
     from ttg.function import refreshed, texts_of
     from ttg.run.provenance import change_since
 
@@ -158,16 +158,14 @@ def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings,
     except FunctionError as error:
         raise FunctionError(f"{error}; go on with run {spec.run} in the folder where it was started") from error
     if not change:
-        return spec
+        return spec, ""
     if not force:
         then = f" `ttg resume {spec.run}` elsewhere goes on with the one of then," if spec.function.blob else ""
         raise RunConflictError(
             f"{change}, so old and new rows would not belong together:{then} start a new run, or insist with --force"
             f"{lines}"
         )
-    log.warning("%s: rows from now on are of the new code%s", change, lines)
-    changed: RunSpec = msgspec.structs.replace(spec, function=now)
-    return changed
+    return msgspec.structs.replace(spec, function=now), f"{change}{lines}"
 
 
 def usable_cores() -> int:
