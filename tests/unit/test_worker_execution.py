@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bdb import BdbQuit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,6 +101,17 @@ def test_no_exception_escapes(error: type[BaseException], pace: Callable[[], Pac
 
     assert [(failure.index, failure.error) for failure in report.failures] == [(i, error.__name__) for i in (0, 7, 19)]
     assert len(values) == 17
+
+
+def test_a_forgotten_breakpoint_is_final_and_says_where_it_stops() -> None:
+    def function(i: int) -> int:
+        if i:
+            raise BdbQuit
+        return i
+
+    report, values = execute(function, task_of((0, 2)))
+    assert values == {0: 0}
+    assert [(failure.final, "ttg call RUN INDEX" in failure.message) for failure in report.failures] == [(True, True)]
 
 
 def test_what_cannot_succeed_is_final() -> None:
