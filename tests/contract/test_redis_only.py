@@ -14,7 +14,7 @@ from making import died, done, task, tasks
 from servers import RedisServer, valkey_program
 from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig, Delivery
-from ttg.errors import BrokerFull, BrokerRefused, SettingsError
+from ttg.errors import AccessRefused, BrokerFull, BrokerRefused, SettingsError
 from waiting import eventually
 
 
@@ -84,6 +84,31 @@ async def test_without_client_list_the_lease_decides(server: RedisServer, strang
     assert delivery.deliveries == 2
     assert event.how == "lease"  # type: ignore[union-attr]
     await worker.close()
+
+
+@pytest.mark.parametrize("command", ["xpending", "zrangebyscore", "hgetall"])
+async def test_what_only_scripts_and_maintenance_do_is_missed_by_name(
+    command: str, server: RedisServer, stranger: redis.Redis
+) -> None:
+    stranger.acl_setuser("poor", enabled=True, nopass=True, keys="*", categories=["+@all"], commands=[f"-{command}"])
+    worker = connect(BrokerConfig(server.url.replace("unix://", "unix://poor:x@")), "worker")
+    await worker.open()
+    with pytest.raises(AccessRefused, match=rf"\+{command}"):
+        for _ in range(50):
+            await worker.lease(1, 0.1)
+    await worker.close()
+
+
+async def test_a_settlement_that_is_forbidden_is_not_taken_for_a_lost_lease(
+    server: RedisServer, stranger: redis.Redis, worker: Broker
+) -> None:
+    await worker.submit([task()])
+    (held,) = await worker.lease(1, 5.0)
+    stranger.execute_command("ACL", "SETUSER", "default", "-xpending")
+    for ask in (worker.settle([done(held)]), worker.renew([held])):
+        with pytest.raises(AccessRefused, match="xpending"):
+            await ask
+    stranger.execute_command("ACL", "SETUSER", "default", "+xpending")
 
 
 class _At(RedisBackend):

@@ -47,3 +47,10 @@ def test_one_that_lived_for_a_while_is_replaced_without_being_counted(doomed: Lo
 
     eventually(many_have_died, "each is started again")
     assert doomed.alive == 2
+
+
+def test_the_last_words_of_a_worker_are_not_its_summary(tmp_path: Path) -> None:
+    (tmp_path / "worker-1.log").write_text(
+        'connected\ngiving up: forbidden\n{\n  "worker": "w",\n  "exit_code": 3\n}\n'
+    )
+    assert log_tail(tmp_path) == "connected\ngiving up: forbidden"

@@ -148,8 +148,9 @@ class LocalWorkers:
 
 
 def log_tail(logs: Path, lines: int = 5) -> str:
-    """The last lines of the newest worker log, for an error message."""
+    """The last lines of the newest worker log, for an error message; without their summaries."""
     files = sorted(logs.glob("worker-*.log"), key=lambda file: file.stat().st_mtime)
     if not files:
         return ""
-    return "\n".join(files[-1].read_text(errors="replace").splitlines()[-lines:])
+    said = files[-1].read_text(errors="replace").splitlines()
+    return "\n".join([line for line in said if not line.startswith(("{", "}", '  "'))][-lines:])

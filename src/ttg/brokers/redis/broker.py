@@ -19,7 +19,7 @@ from ttg.brokers.redis.membership import Membership, uninterrupted
 from ttg.brokers.redis.pool import BLOCK_SECONDS, Forbidden, Pool
 from ttg.brokers.redis.retention import Retention
 from ttg.clock import loop_time, unix_time
-from ttg.errors import BrokerError, BrokerRefused, MessageError
+from ttg.errors import AccessRefused, BrokerError, BrokerRefused, MessageError
 from ttg.messages import (
     AnyEvent,
     MessageQuarantined,
@@ -57,6 +57,7 @@ class RedisBroker(Broker):
         self._pool = Pool(config)
         self._membership = Membership(config, self._keys, consumer)
         self._maintaining: asyncio.Task[None] | None = None
+        self._denied: AccessRefused | None = None
         self._idle = True
         self._version = ""
         self._mean_result_bytes = 64 << 10
@@ -131,6 +132,8 @@ class RedisBroker(Broker):
         while True:
             await self._membership.join()
             self._maintain()
+            if self._denied:
+                raise self._denied
             remaining = max(0.0, deadline - loop_time())
             entries = await self._read_tasks(limit, min(remaining, self._membership.pace_seconds, BLOCK_SECONDS))
             self._idle = not entries
@@ -145,9 +148,14 @@ class RedisBroker(Broker):
 
     async def _look_after_others(self) -> None:
         # A server without room can still hand out tasks; promotion and takeover wait until it has room again. Whatever
-        # else is the matter, the caller hears of by what he asks for.
-        with suppress(BrokerError):
+        # else is the matter, the caller hears of by what he asks for; but for what is forbidden, which is only done here.
+        self._denied = None
+        try:
             await self._log(await self._membership.maintain(idle=self._idle))
+        except AccessRefused as denied:
+            self._denied = denied
+        except BrokerError:
+            pass
 
     async def _read_tasks(self, limit: int, wait_seconds: float) -> list[Entry]:
         """New entries for us. If the caller goes away meanwhile, they are given back as soon as they come."""

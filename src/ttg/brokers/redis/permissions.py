@@ -20,6 +20,7 @@ def _needed(key: str) -> tuple[Words, ...]:
         ("HGETALL", key),
         ("HSET", key, "x", "x"),
         ("HVALS", key),
+        ("PING",),
         ("SET", key, "x"),
         ("TIME",),
         ("TYPE", key),

@@ -22,6 +22,9 @@ end
 
 local silent, seen = {}, {}
 local pending = redis.pcall('XPENDING', KEYS[2], ARGV[2], 'IDLE', ARGV[3], '-', '+', ARGV[4])
+if pending.err and not string.find(pending.err, 'NOGROUP') then
+  error(pending.err)
+end
 for _, item in ipairs(pending.err and {} or pending) do
   if not seen[item[2]] then
     seen[item[2]] = true

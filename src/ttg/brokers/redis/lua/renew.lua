@@ -8,6 +8,9 @@ redis.pcall('ZADD', KEYS[2], string.format('%.0f', time[1] * 1000 + math.floor(t
 local lost = {}
 for i = 3, #ARGV do
   local held = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])
+  if held.err and not string.find(held.err, 'NOGROUP') then
+    error(held.err)
+  end
   if held.err or #held == 0 then
     lost[#lost + 1] = i - 3
   else

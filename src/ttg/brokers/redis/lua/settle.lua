@@ -13,6 +13,9 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function holds(id)
   local held = redis.pcall('XPENDING', KEYS[1], group, id, id, 1, consumer)
+  if held.err and not string.find(held.err, 'NOGROUP') then
+    error(held.err)
+  end
   return not held.err and #held == 1
 end
 
