@@ -94,9 +94,13 @@ async def test_what_only_scripts_and_maintenance_do_is_missed_by_name(
     worker = connect(BrokerConfig(server.url.replace("unix://", "unix://poor:x@")), "worker")
     await worker.open()
     with pytest.raises(AccessRefused, match=rf"\+{command}"):
-        for _ in range(50):
-            await worker.lease(1, 0.1)
+        await _keep_leasing(worker)
     await worker.close()
+
+
+async def _keep_leasing(worker: Broker) -> None:
+    for _ in range(50):
+        await worker.lease(1, 0.1)
 
 
 async def test_a_settlement_that_is_forbidden_is_not_taken_for_a_lost_lease(

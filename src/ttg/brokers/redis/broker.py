@@ -148,7 +148,7 @@ class RedisBroker(Broker):
 
     async def _look_after_others(self) -> None:
         # A server without room can still hand out tasks; promotion and takeover wait until it has room again. Whatever
-        # else is the matter, the caller hears of by what he asks for; but for what is forbidden, which is only done here.
+        # else is the matter, the caller hears of by what he asks for; but some commands are used here only.
         self._denied = None
         try:
             await self._log(await self._membership.maintain(idle=self._idle))
