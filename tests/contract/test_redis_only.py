@@ -108,11 +108,11 @@ async def test_a_settlement_that_is_forbidden_is_not_taken_for_a_lost_lease(
 ) -> None:
     await worker.submit([task()])
     (held,) = await worker.lease(1, 5.0)
-    stranger.execute_command("ACL", "SETUSER", "default", "-xpending")
+    stranger.acl_setuser("default", enabled=True, nopass=True, commands=["-xpending"])
     for ask in (worker.settle([done(held)]), worker.renew([held])):
         with pytest.raises(AccessRefused, match="xpending"):
             await ask
-    stranger.execute_command("ACL", "SETUSER", "default", "+xpending")
+    stranger.acl_setuser("default", enabled=True, nopass=True, commands=["+xpending"])
 
 
 class _At(RedisBackend):

@@ -58,16 +58,22 @@ class Pool:
 
     async def script(self, name: str, keys: Sequence[str], arguments: Words) -> Any:
         """The raw reply of ``lua/<name>.lua``."""
-        source, digest = _script(name)
         with translated(self._config):
             try:
-                return await self._ask("EVALSHA", digest, len(keys), *keys, *arguments)
+                return await self._ask_script(name, (len(keys), *keys, *arguments))
             except ServerError as error:
-                if _is_denial(str(error)):
-                    raise await self._denial(str(error)) from error
-                if not str(error).startswith("NOSCRIPT"):
+                if not _is_denial(str(error)):
                     raise
-                return await self._ask("EVAL", source, len(keys), *keys, *arguments)
+                raise await self._denial(str(error)) from error
+
+    async def _ask_script(self, name: str, arguments: Words) -> Any:
+        source, digest = _script(name)
+        try:
+            return await self._ask("EVALSHA", digest, *arguments)
+        except ServerError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+        return await self._ask("EVAL", source, *arguments)
 
     async def forbidden(self) -> list[str]:
         """What of what TTG needs the user may not do; see :func:`ttg.brokers.redis.permissions.forbidden`."""
