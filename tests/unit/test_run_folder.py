@@ -146,3 +146,12 @@ def test_clean_up_leaves_nothing_of_what_a_run_writes(tmp_path: Path) -> None:
         (path / "file").write_text("ours")
     asyncio.run(run_removal(folder, tmp_path / "home").remove())
     assert not folder.path.exists()
+
+
+def test_clean_up_says_that_a_folder_stays_for_what_is_not_of_the_run(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "r", spec_of(5))
+    (folder.path / "notes.txt").write_text("mine")
+    removal = run_removal(folder, tmp_path / "home")
+    assert removal.details[1] == "the folder stays, for it holds notes.txt"
+    asyncio.run(removal.remove())
+    assert [path.name for path in folder.path.iterdir()] == ["notes.txt"]

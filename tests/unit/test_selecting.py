@@ -230,7 +230,7 @@ def test_a_table_of_dead_letters_only_says_so(tmp_path: Path, capfd: pytest.Capt
     assert command(run) == 0
     said = capfd.readouterr()
     assert said.out == ""
-    assert "run r1 has no results: all 3 parameters failed, `ttg failed r1 --group` shows why" in said.err
+    assert "run r1 has no results: every parameter failed, `ttg failed r1 --group` shows why" in said.err
 
 
 def test_sql_on_the_command_line(run: Run, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
 from ttg.errors import InputError
+from ttg.monitor.words import plural
 
 if TYPE_CHECKING:
     from ttg.results.dead_letters import Cause
@@ -45,7 +46,8 @@ def failed(args: argparse.Namespace) -> int:
     if index is not None:
         print(_story(folder, arguments.index_of(index, folder), as_json=args.json))
     elif args.export:
-        print(f"{_export(folder, Path(args.export)):,} dead letters written to {args.export}", file=sys.stderr)
+        count = _export(folder, Path(args.export))
+        print(f"{plural(count, 'dead letter')} written to {args.export}", file=sys.stderr)
     elif args.group:
         _print_causes(folder, as_json=args.json)
     else:
@@ -105,7 +107,8 @@ def _conclusion(folder: RunFolder, count: int) -> str:
     if not count:
         return f"run {run} has no dead letters"
     more = f", {SHOWN} of them shown" if count > SHOWN else ""
-    return f"{count:,} dead letters{more}: `ttg failed show INDEX {run}` tells more, `ttg retry {run}` tries them again"
+    held = f"{plural(count, 'dead letter')}{more}"
+    return f"{held}: `ttg failed show INDEX {run}` tells more, `ttg retry {run}` tries again"
 
 
 def _print_causes(folder: RunFolder, *, as_json: bool) -> None:

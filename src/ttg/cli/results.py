@@ -86,7 +86,7 @@ def _has_none(folder: RunFolder) -> bool:
     if done:
         return False
     if dead == size:
-        arguments.say(f"run {run} has no results: all {size:,} parameters failed, `ttg failed {run} --group` shows why")
+        arguments.say(f"run {run} has no results: every parameter failed, `ttg failed {run} --group` shows why")
     else:
         failed = f", {dead:,} parameters failed: `ttg failed {run} --group` shows why" if dead else ""
         arguments.say(f"run {run} has no results so far: it is {folder.status.words}{failed}")

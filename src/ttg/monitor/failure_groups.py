@@ -20,7 +20,7 @@ from ttg.messages import (
     WorkerStopped,
 )
 from ttg.monitor.view import CauseView, FaultView
-from ttg.monitor.words import as_cause
+from ttg.monitor.words import as_cause, plural
 
 CAUSES_KEPT = 200
 FAULTS_KEPT = 200
@@ -181,8 +181,3 @@ def _lost_text(worker: str, tasks: int, after_seconds: float) -> str:
     if not tasks:
         return f"worker {worker} lost, nothing to take over"
     return f"worker {worker} lost, {plural(tasks, 'chunk')} taken over after {after_seconds:.1f} s"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 chunk``, ``3 chunks``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

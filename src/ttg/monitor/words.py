@@ -56,3 +56,8 @@ def as_cause(error: str, message: str, place: str) -> str:
     first = f"{first[: CAUSE_CHARACTERS - 1]}…" if len(first) > CAUSE_CHARACTERS else first
     where = place[place.rfind("/") + 1 :]
     return f"{error}{where and ' at '}{where}{first and ': '}{first}"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 chunk``, ``3 chunks``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

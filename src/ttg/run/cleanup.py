@@ -18,7 +18,7 @@ from ttg.brokers.base import Broker, BrokerConfig
 from ttg.clock import unix_time
 from ttg.errors import RunConflictError, TTGError
 from ttg.messages import RunStatus
-from ttg.monitor.words import as_bytes
+from ttg.monitor.words import as_bytes, plural
 from ttg.results.folder import RunFolder, forget_run, list_runs
 from ttg.run.report import counts
 from ttg.settings import Settings
@@ -118,9 +118,11 @@ def run_removal(folder: RunFolder, home: Path) -> Removal:
 
     done, dead = counts(folder)
     size = sum(file.lstat().st_size for name in RUN_ENTRIES for file in _files(folder.path / name))
-    held = f"{done:,} results" + (f", {dead:,} dead letters" if dead else "")
+    held = plural(done, "result") + (f", {plural(dead, 'dead letter')}" if dead else "")
     details = f"{folder.spec.run}: {folder.status.words}, {held}, {as_bytes(size)}"
-    return Removal(f"run folder {folder.path}", (details,), remove)
+    foreign = sorted({path.name for path in folder.path.iterdir()}.difference(RUN_ENTRIES))
+    stays = (f"the folder stays, for it holds {', '.join(foreign[:5])}",) if foreign else ()
+    return Removal(f"run folder {folder.path}", (details, *stays), remove)
 
 
 def _files(path: Path) -> list[Path]:
