@@ -30,7 +30,7 @@ def family_of(value: Any) -> str:
 @lru_cache(maxsize=1024)
 def family_of_kind(kind: Any) -> str:
     """The same, as far as the type tells: not whether a datetime has a time zone."""
-    if kind.__name__ in ("NAType", "NaTType"):  # of pandas
+    if kind.__name__ in ("NAType", "NaTType", "MaskedConstant"):  # of pandas, and of numpy.ma, which imports slowly
         return "null"
     if kind is np.void:
         return "record"
@@ -58,7 +58,7 @@ _REMEDIES = {
 
 # In the order of asking: bool is an int, so is timedelta64 to NumPy, datetime is a date, and a named tuple is a tuple.
 _FAMILIES: tuple[tuple[str, tuple[type, ...]], ...] = (
-    ("null", (type(None), type(np.ma.masked))),
+    ("null", (type(None),)),
     ("bool", (bool, np.bool_)),
     ("timedelta", (datetime.timedelta, np.timedelta64)),
     ("text", (str, uuid.UUID, os.PathLike)),

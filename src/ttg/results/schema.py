@@ -13,7 +13,6 @@ from typing import Any
 from pyarrow import types
 
 from ttg.results.arrow import pa
-from ttg.results.convert import unified
 from ttg.results.encode import PARAMETER_PREFIX, RESULT, SECONDS, in_order
 from ttg.results.kinds import Type, field_of, type_of_field
 from ttg.results.kinds import join as join_kinds
@@ -134,6 +133,8 @@ def _conformed(column: tuple[pa.Field, Any] | None, target: pa.Field, rows: int)
     if kind == wanted:
         return values
     chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    from ttg.results.convert import unified  # a table whose parts agree needs none of it
+
     found, arrays = unified([(wanted, pa.nulls(0, target.type)), *((kind, chunk) for chunk in chunks)])
     if found != wanted:
         raise Retype(field_of(target.name, found))
