@@ -242,6 +242,14 @@ def test_what_could_not_be_read_back_is_refused(value: Any, words: str) -> None:
         encode_rows([value])
 
 
+@pytest.mark.parametrize("shape", [(2,), (1, 2), (2, 1)], ids=str)
+def test_masked_times_stand_beside_anything(shape: tuple[int, ...]) -> None:
+    times = np.ma.masked_array(np.array(["2024-01-02", "2024-01-03"], "M8[D]"), [False, True]).reshape(shape)
+    found, one = column([times, 1])
+    assert one == 1
+    assert np.array(found, object).ravel().tolist() == [datetime.datetime(2024, 1, 2), None]
+
+
 @pytest.mark.parametrize("value", [np.timedelta64(3, "ps"), np.timedelta64(1 << 60, "D"), np.datetime64(7, "as")])
 def test_times_that_no_column_of_times_holds_are_exact(value: Any) -> None:
     assert column([value]) == [value]

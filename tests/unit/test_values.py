@@ -9,7 +9,7 @@ import itertools
 import math
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +264,35 @@ def test_vectorised_functions_agree_with_scalar_ones(returned: Any, cuts: Any, o
     assert dead == dead2
     assert kinds == kinds2 or not _alike(kinds, kinds2)
     assert all(same(row.get("v"), rows2[index].get("v")) for index, row in rows.items())
+
+
+class Unruly(Mapping[str, Any]):
+    """A value whose own methods raise."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __getitem__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter("a")
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_value_that_cannot_be_looked_at_is_a_dead_letter_and_not_the_end_of_its_process(vectorized: bool) -> None:
+    around: list[Any] = [1]
+    around.append(around)
+    within: dict[str, Any] = {}
+    within["d"] = within
+    returned = [{"v": value} for value in (around, within, Unruly(), {"m": Unruly()}, object(), 1)]
+    for wrapped in (returned, [row["v"] for row in returned]):
+        rows, dead, _ = table_of(wrapped, [2], random.Random(1), False, vectorized and wrapped is returned)
+        assert dead == {0, 1, 2, 3, 4}
+        assert list(rows) == [5]
 
 
 def test_nan_is_not_null() -> None:

@@ -76,7 +76,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _jsonable(value: Any) -> Any:
-    if isinstance(value, np.datetime64 | np.timedelta64) and np.isnat(value):
+    if value is np.ma.masked or (isinstance(value, np.datetime64 | np.timedelta64) and np.isnat(value)):
         return None
     if isinstance(value, np.ndarray | list | tuple):
         items = value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind not in "mM" else value

@@ -101,7 +101,11 @@ def _columns_of_rows(values: Sequence[Any]) -> list[Column]:
     readers = {kind: reader for kind in kinds if (reader := fields_reader(kind))}
     if not readers:
         return [column_of(RESULT, values, kinds)]
-    return _columns_of_records([_record(value, readers.get(type(value))) for value in values])
+    try:
+        records = [_record(value, readers.get(type(value))) for value in values]
+    except Exception as error:  # of a mapping or a property that the user wrote
+        raise Unencodable(_culprits(values) or _all(values, error)) from error
+    return _columns_of_records(records)
 
 
 def _plain_numbers(values: Sequence[Any]) -> pa.Array | None:
@@ -182,11 +186,15 @@ def column_of(name: str, values: Any, kinds: set[type] | None = None) -> Column:
     try:
         found = column_of_ndarray(values) if isinstance(values, np.ndarray) and len(values) else None
         kind, array = found or build(values.tolist() if isinstance(values, np.ndarray) else values, 0, kinds)
-    except REFUSALS as error:
-        raise Unencodable(
-            _culprits(values) or [(position, _words(error)) for position in range(len(values))]
-        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # one of build's refusals, or what a value's own methods raise
+        raise Unencodable(_culprits(values) or _all(values, error)) from error
     return field_of(name, kind), array
+
+
+def _all(values: Sequence[Any], error: Exception) -> list[tuple[int, str]]:
+    return [(position, _words(error)) for position in range(len(values))]
 
 
 def _culprits(values: Iterable[Any]) -> list[tuple[int, str]]:
@@ -195,10 +203,14 @@ def _culprits(values: Iterable[Any]) -> list[tuple[int, str]]:
     for position, value in enumerate(values):
         try:
             build([value])
-        except REFUSALS as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             found.append((position, f"a {type(value).__name__} cannot be stored in a table: {_words(error)}"))
     return found
 
 
 def _words(error: Exception) -> str:
-    return "it is too deep" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, RecursionError):
+        return "it is too deep"
+    return str(error) if isinstance(error, REFUSALS) else f"its own methods raise {type(error).__name__}: {error}"

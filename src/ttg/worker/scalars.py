@@ -89,12 +89,21 @@ def detached(value: Any) -> Any:
     """``value``, or a copy of it if it can change: a function may return the same list or array from each call."""
     if type(value) in _FIXED:
         return value
+    try:
+        return _copied(value)
+    except Exception:  # of a value that contains itself, or has a will of its own: its encoding is refused
+        return value
+
+
+def _copied(value: Any) -> Any:
+    if type(value) in _FIXED:
+        return value
     if isinstance(value, list):
-        return value.copy() if value and type(value[0]) in _FIXED else list(map(detached, value))
+        return value.copy() if value and type(value[0]) in _FIXED else list(map(_copied, value))
     if type(value) is dict:
-        return {name: item if type(item) in _FIXED else detached(item) for name, item in value.items()}
+        return {name: item if type(item) in _FIXED else _copied(item) for name, item in value.items()}
     if type(value) is tuple:
-        items = tuple(map(detached, value))
+        items = tuple(map(_copied, value))
         return items if any(map(is_not, items, value)) else value
     if type(value).__name__ in _BUFFERS:
         return value.copy()
@@ -103,10 +112,17 @@ def detached(value: Any) -> Any:
 
 def rough_bytes(value: Any) -> int:
     """Roughly what ``value`` takes in a payload; looks at no more than the ends of a sequence."""
+    try:
+        return _bytes_of(value)
+    except Exception:  # as above
+        return 8
+
+
+def _bytes_of(value: Any) -> int:
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, dict):
-        return sum(map(rough_bytes, value.values()))
+        return sum(map(_bytes_of, value.values()))
     if isinstance(value, (list, tuple)):
-        return len(value) * max(map(rough_bytes, value[:2]), default=0)
+        return len(value) * max(map(_bytes_of, value[:2]), default=0)
     return int(getattr(value, "nbytes", 8))
