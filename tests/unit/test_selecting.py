@@ -160,6 +160,14 @@ def test_sql_reads_parts_that_still_disagree(tmp_path: Path) -> None:
     assert sql(run.folder, "select sum(result) from results").fetchall() == [(5.0,)]
 
 
+def test_columns_that_sql_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", 2)
+    run.add(((0, 2),), values=[{"A": 1, "a": 2}, {"A": 3, "a": 4}])
+    run.flush()
+    with pytest.raises(InputError, match="'A' and 'a'"):
+        sql(run.folder, "select a from results")
+
+
 def test_arrow_export_is_a_stream(run: Run) -> None:
     file = io.BytesIO()
     assert reading.export(run.folder, "arrow", file, indices=range(5, 15)) == 10
@@ -236,6 +244,9 @@ def test_a_table_of_dead_letters_only_says_so(tmp_path: Path, capfd: pytest.Capt
 def test_sql_on_the_command_line(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     assert command(run, "--sql", "select count(*) n from results", "--format", "jsonl") == 0
     assert capfd.readouterr().out == '{"n":30}\n'
+    twice = "select x, x from results where x = 3"
+    assert command(run, "--sql", twice, "--format", "jsonl") == 0
+    assert capfd.readouterr().out == '{"x":3,"x_1":3}\n'
     assert command(run, "--sql", "select 1", "--limit", "3") == 2
     assert "--limit does not go with --sql" in capfd.readouterr().err
 
