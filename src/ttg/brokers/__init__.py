@@ -15,7 +15,7 @@ def connect(config: BrokerConfig, consumer: str) -> Broker:
     Raises :class:`~ttg.errors.SettingsError` when no broker speaks the URL's scheme.
     """
     scheme = config.url.partition("://")[0]
-    if scheme.startswith("redis") or scheme == "unix":
+    if scheme in ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix"):
         from ttg.brokers.redis import RedisBroker
 
         return RedisBroker(config, consumer)

@@ -17,7 +17,7 @@ from ttg.errors import BrokerUnavailable
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ServerAddress:
     """A server: ``host`` is the name that a certificate has to fit, ``ip`` where to connect to."""
 
     host: str
@@ -41,17 +41,17 @@ class Addresses:
 
     def __init__(self, url: str, default_port: int) -> None:
         self.hosts = hosts_of(url, default_port)
-        self._waiting: list[Address] = []
+        self._waiting: list[ServerAddress] = []
 
-    async def next(self) -> Address:
+    async def next(self) -> ServerAddress:
         """The next to try; names are looked up again in each round. ``BrokerUnavailable`` when none can be."""
         if not self._waiting:
             self._waiting = await self._look_up()
             random.shuffle(self._waiting)
         return self._waiting.pop()
 
-    async def _look_up(self) -> list[Address]:
-        found: dict[Address, None] = {}
+    async def _look_up(self) -> list[ServerAddress]:
+        found: dict[ServerAddress, None] = {}
         failure = ""
         for host, port in self.hosts:
             try:
@@ -59,7 +59,7 @@ class Addresses:
             except OSError as error:
                 failure = f"{host} cannot be looked up: {error.strerror or error}"
                 continue
-            found |= {Address(host, str(info[4][0]), port): None for info in infos}
+            found |= {ServerAddress(host, str(info[4][0]), port): None for info in infos}
         if not found:
             raise BrokerUnavailable(f"{failure}: is the name right?")
         return list(found)

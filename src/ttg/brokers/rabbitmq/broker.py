@@ -8,7 +8,7 @@ from typing import TypeVar
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
 from ttg.brokers.rabbitmq import checks, encoding
 from ttg.brokers.rabbitmq.cleaning import Cleaner
-from ttg.brokers.rabbitmq.connection import AmqpConnection, is_single_node
+from ttg.brokers.rabbitmq.connection import AmqpConnection
 from ttg.brokers.rabbitmq.figures import Figures
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.run_log import RunRegistry
@@ -33,7 +33,7 @@ class RabbitMQBroker(Broker):
         self._topology = Topology(config)
         self._names = self._topology.names
         self._connections = Connections(config, consumer, self._on_trouble)
-        self._sender = Sender(self._connections, self._topology, self._on_trouble, single_node=is_single_node(config))
+        self._sender = Sender(self._connections, self._topology, self._on_trouble)
         self._runs = RunRegistry(lambda: self._names.runs, self._reading, self._sender.publish)
         self._readers = Readers(self._reading)
         self._cleaner = Cleaner(self._connections, self._topology, self._sender, self._runs)

@@ -19,7 +19,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils import connection_workflow
 from pika.channel import Channel as PikaChannel
 
-from ttg.brokers.addresses import Address, Addresses
+from ttg.brokers.addresses import Addresses, ServerAddress
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.tls import ADVICE, asks_for_certificate, tls_context
 from ttg.errors import AccessRefused, BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
@@ -65,7 +65,7 @@ def is_single_node(config: BrokerConfig) -> bool:
 
 
 def connection_parameters(
-    config: BrokerConfig, purpose: str, client: str, address: Address
+    config: BrokerConfig, purpose: str, client: str, address: ServerAddress
 ) -> pika.ConnectionParameters:
     """What pika needs to connect; ``purpose`` and ``client`` name the connection in the management UI."""
     parts = urlsplit(config.url)

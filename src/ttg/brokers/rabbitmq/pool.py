@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from ttg.brokers.addresses import Address
+from ttg.brokers.addresses import ServerAddress
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.rabbitmq.connection import AmqpConnection, addresses_of, connection_parameters
 from ttg.clock import loop_time
@@ -74,7 +74,7 @@ class Connections:
         self._note_connected()
         return connection
 
-    def _where(self, address: Address) -> str:
+    def _where(self, address: ServerAddress) -> str:
         """The URL, and which of its servers."""
         several = len(self._addresses.hosts) > 1 or address.host != address.ip
         return self._config.masked_url + (f" ({address.ip}:{address.port})" if several else "")

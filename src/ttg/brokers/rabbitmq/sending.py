@@ -22,18 +22,9 @@ T = TypeVar("T")
 
 
 class Sender:
-    """The publishing half of a client. ``on_trouble`` is told ``(text, recovered)`` of queues made again.
-    ``single_node``: queues that confirm nothing may be replaced."""
+    """The publishing half of a client. ``on_trouble`` is told ``(text, recovered)`` of queues made again."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        topology: Topology,
-        on_trouble: Callable[[str, bool], None],
-        *,
-        single_node: bool,
-    ) -> None:
-        self._single_node = single_node
+    def __init__(self, connections: Connections, topology: Topology, on_trouble: Callable[[str, bool], None]) -> None:
         self._declared = False
         self._connections = connections
         self._topology = topology
@@ -65,7 +56,7 @@ class Sender:
             try:
                 waiting = await (await self.publisher()).publish(waiting)
             except Stalled as stalled:
-                if self._single_node:
+                if self._topology.is_single_node:
                     await self._recreate(stalled.queues)
                 raise
             if waiting:
@@ -86,15 +77,12 @@ class Sender:
         """``attempt``, once more if a queue turned out to be missing: somebody deleted it."""
         try:
             return await attempt()
-        except QueueDown as error:
-            if not self._single_node:
+        except (QueueGone, QueueDown) as error:
+            if isinstance(error, QueueDown) and not self._topology.is_single_node:
                 raise
-            missing: BrokerUnavailable = error
-        except QueueGone as error:
-            missing = error
-        self._on_trouble(f"{missing}: declared again", False)
-        await self._topology.declare(await self._connections.get("publish"))
-        return await attempt()
+            self._on_trouble(f"{error}: declared again", False)
+            await self._topology.declare(await self._connections.get("publish"))
+            return await attempt()
 
     async def _recreate(self, queues: Iterable[str]) -> None:
         """Delete and declare queues that confirm nothing: a quorum queue whose disk state a crash destroyed."""

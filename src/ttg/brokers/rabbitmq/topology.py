@@ -80,10 +80,12 @@ class Names:
 
 
 class Topology:
-    """Declares our queues, and knows which retry queue has which delay."""
+    """Declares our queues, and knows which retry queue has which delay. ``is_single_node``: a queue that serves nobody
+    may be replaced."""
 
     def __init__(self, config: BrokerConfig) -> None:
         self.names = Names.within(config.namespace)
+        self.is_single_node = is_single_node(config)
         self._config = config
         self._retry_queues: dict[int, str] = {}
 
@@ -199,7 +201,7 @@ class Topology:
                 await self._declare(connection, name, arguments)
                 return name
             except QueueDown as error:
-                if not is_single_node(self._config):
+                if not self.is_single_node:
                     raise
                 if loop_time() > deadline:
                     log.warning("%s: going on with %s", error, _successor(name))
