@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -172,3 +174,22 @@ def test_the_rules_see_a_violation() -> None:
     assert our_module("numpy.random") is None
     assert "errors" in our_imports("messages.codec")
     assert "msgspec" in libraries("messages.codec")
+
+
+HEAVY = {"numpy", "pyarrow", "pandas", "pyroaring", "cloudpickle", "pika", "rich", "starlette", "uvicorn", "yaml"}
+HEAVY |= {"http.client", "email", "importlib.metadata", "multiprocessing", "unittest"}
+NOT_AT_START = {  # what a process must not have imported before it knows that it needs it
+    "import ttg": HEAVY | {"msgspec", "asyncio", "dataclasses", "argparse"},
+    "from ttg.cli import build_parser; build_parser('worker')": HEAVY | {"msgspec", "asyncio", "ttg.cli.run", "json"},
+    "from ttg.cli import build_parser; build_parser('run')": HEAVY | {"msgspec", "asyncio", "ttg.cli.worker", "json"},
+    "import asyncio, ttg.brokers.redis, ttg.worker.supervisor": HEAVY | {"ttg.space", "ttg.results"},
+    "import ttg.worker.child": HEAVY | {"asyncio", "ssl", "argparse", "logging", "random", "secrets", "hiredis"},
+    "import ttg.run.launch": HEAVY | {"ttg.results.collector", "ttg.run.coordinator"},
+}
+
+
+@pytest.mark.parametrize("code", NOT_AT_START)
+def test_a_process_starts_without_what_it_may_never_need(code: str) -> None:
+    said = subprocess.check_output([sys.executable, "-P", "-c", f"{code}\nimport sys\nprint(*sys.modules)"], text=True)
+    early = NOT_AT_START[code] & set(said.split())
+    assert not early, f"{sorted(early)}: import them where they are used (python -X importtime shows who did)"
