@@ -15,6 +15,7 @@ from typing import Any
 from tools import need_broker, need_program
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.embedded import find_server
+from ttg.brokers.redis.keys import Keys
 from ttg.brokers.redis.pool import Pool
 from waiting import until
 
@@ -88,7 +89,7 @@ def ask(url: str, *words: str | bytes) -> Any:
     """A server's raw reply to one command of another program."""
 
     async def command() -> Any:
-        pool = Pool(BrokerConfig(url))
+        pool = Pool(BrokerConfig(url), Keys("test"))
         try:
             return await pool.command(*words)
         finally:

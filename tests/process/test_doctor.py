@@ -12,11 +12,7 @@ import pytest
 
 from rabbitmq_server import RabbitMQServer
 from servers import RedisServer, ask, valkey_program
-from ttg.brokers import connect
-from ttg.brokers.base import BrokerConfig
 from ttg.cli import main
-from ttg.errors import BrokerRefused
-from ttg.messages import RunRecord, RunStatus
 from ttg.run.doctor import Finding, examine
 from ttg.settings import read_settings
 from waiting import until
@@ -100,25 +96,16 @@ def test_a_user_who_may_not_do_what_is_needed_is_told_exactly_what(redis: RedisS
     assert ask(redis.url, "KEYS", "*") == [], "asking has changed nothing"
 
 
-async def record_a_run(url: str) -> None:
-    broker = connect(BrokerConfig(url), "c")
-    try:
-        await broker.swap_run(None, RunRecord(run="r", status=RunStatus.ACTIVE, identity="i"))
-    finally:
-        await broker.close()
-
-
 @pytest.mark.parametrize("redis", [("--cluster-enabled", "yes")], indirect=True)
-def test_a_cluster_needs_a_namespace_that_keeps_keys_together(
-    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_is_named_and_permissions_are_asked_for_its_keys(redis: RedisServer) -> None:
     ask(redis.url, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
     until(lambda: b"cluster_state:ok" in ask(redis.url, "CLUSTER", "INFO"))
-    assert findings(redis.url)["cluster"].advice == "TTG_NAMESPACE='{ttg}' keeps them together"
-    with pytest.raises(BrokerRefused, match=r"TTG_NAMESPACE='\{ttg\}'"):
-        asyncio.run(record_a_run(redis.url))
-    monkeypatch.setenv("TTG_NAMESPACE", "{ttg}")
-    assert levels(redis.url)["cluster"] == "good"
+    found = findings(redis.url)
+    assert (found["cluster"].level, found["permissions"].level) == ("good", "good")
+    assert "{ttg}" in found["cluster"].text
+    ask(redis.url, "ACL", "SETUSER", "stranger", "on", "nopass", "resetchannels", "~ttg.*", "allcommands")
+    stranger = findings(redis.url.replace("unix://", "unix://stranger:x@"))["permissions"]
+    assert stranger.advice == "ACL SETUSER <user> ~{ttg}.*"
 
 
 def test_keys_of_another_program_are_a_problem(redis: RedisServer) -> None:

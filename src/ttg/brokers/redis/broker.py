@@ -54,7 +54,7 @@ class RedisBroker(Broker):
     def __init__(self, config: BrokerConfig, consumer: str) -> None:
         super().__init__(config, consumer)
         self._keys = Keys(config.namespace)
-        self._pool = Pool(config)
+        self._pool = Pool(config, self._keys)
         self._membership = Membership(config, self._keys, consumer)
         self._maintaining: asyncio.Task[None] | None = None
         self._denied: AccessRefused | None = None
@@ -292,7 +292,7 @@ class RedisBroker(Broker):
             await self.publish_events(events)
 
     def _quarantined(self, queue: str, error: MessageError) -> MessageQuarantined:
-        return MessageQuarantined(at=unix_time(), source=self.consumer, queue=queue, reason=str(error))
+        return MessageQuarantined(at=unix_time(), source=self.consumer, queue=str(queue), reason=str(error))
 
     # -- dead letters, looking and cleaning
 
@@ -300,15 +300,18 @@ class RedisBroker(Broker):
         return await cleaning.take_dead_letters(self._pool, self._keys, identity, set(indices))
 
     async def stats(self) -> BrokerStats:
+        await self._pool.ready()
         queues = await cleaning.stats(self._pool, self._keys, self.config.lease_seconds)
         return BrokerStats(self.backend, self._version, queues)
 
     async def purge(self, record: RunRecord | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        await self._pool.ready()
         if record is None:
             return await cleaning.purge_namespace(self._pool, self._keys, dry_run=dry_run)
         return await cleaning.purge_run(self._pool, self._keys, record, dry_run=dry_run)
 
     async def diagnose(self) -> list[checks.Finding]:
+        await self._pool.ready()
         return [("good", "version", await self._find_version(), ""), *await checks.diagnose(self._pool, self._keys)]
 
 

@@ -48,7 +48,7 @@ async def _permissions(pool: Pool) -> Words:
 async def _cluster(pool: Pool, keys: Keys) -> Words:
     if (await _info(pool, "cluster")).get("cluster_enabled") != "1":
         return
-    if "{" in keys.namespace:
+    if keys.are_together:
         yield "good", f"the keys of {keys.namespace} are together on one node of this Redis Cluster", ""
     else:
         yield (

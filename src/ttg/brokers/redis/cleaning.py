@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 
 from ttg.brokers.base import QueueStats
-from ttg.brokers.redis.keys import GROUP, Keys
+from ttg.brokers.redis.keys import GROUP, Key, Keys
 from ttg.brokers.redis.pool import Pool
 from ttg.errors import BrokerRefused, MessageError
 from ttg.messages import DeadLetter, RunRecord, decode
@@ -25,8 +25,8 @@ async def stats(pool: Pool, keys: Keys, silent_seconds: float) -> tuple[QueueSta
     *sizes, leased, consumers = reply
     # An entry that a stranger deleted from the stream can still be in the pending list.
     leased = min(leased, sizes[0])
-    tasks = QueueStats(keys.tasks, sizes[0], sizes[0] - leased, leased, consumers)
-    return (tasks, *(QueueStats(name, size, size, 0) for name, size in zip(names[1:], sizes[1:], strict=True)))
+    tasks = QueueStats(str(keys.tasks), sizes[0], sizes[0] - leased, leased, consumers)
+    return (tasks, *(QueueStats(str(name), size, size, 0) for name, size in zip(names[1:], sizes[1:], strict=True)))
 
 
 async def take_dead_letters(pool: Pool, keys: Keys, identity: str, indices: set[int]) -> int:
@@ -98,7 +98,7 @@ async def _mean_entry_bytes(pool: Pool, key: str) -> int:
     return max(1, used // max(1, length))
 
 
-def _told(keys: Keys, counts: dict[str, int]) -> dict[str, int]:
+def _told(keys: Keys, counts: Mapping[Key, int]) -> dict[str, int]:
     """What people are told: the queues and the runs, not our bookkeeping."""
     bookkeeping = {keys.specs, keys.workers, keys.workers_seen, keys.maintenance}
     return {key: count for key, count in counts.items() if key not in bookkeeping}

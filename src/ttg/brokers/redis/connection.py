@@ -98,8 +98,7 @@ async def connect(address: Address, *, any_role: bool = False) -> Connection:
         )
     try:
         await connection.log_in(address)
-        if not any_role:
-            await connection.check_role()
+        await connection.introduce(any_role=any_role)
     except BaseException:
         connection.close()
         raise
@@ -125,6 +124,7 @@ class Connection(asyncio.Protocol):
         self._lost: OSError | None = None
         self._received = 0
         self.id: int | None = None
+        self.is_in_cluster = False
         self.on_lost: Callable[[], None] | None = None
 
     @property
@@ -153,23 +153,34 @@ class Connection(asyncio.Protocol):
         return reply
 
     async def log_in(self, address: Address) -> None:
-        """Say who we are, where that is asked for, and choose the database. ``id`` is then what the server calls us,
-        unless it does not say."""
+        """Say who we are, where that is asked for, and choose the database."""
         if address.password:
             await self.ask("AUTH", *([address.user] if address.user else []), address.password)
         if address.database:
             await self.ask("SELECT", address.database)
-        with suppress(ServerError):
-            self.id = await self.ask("CLIENT", "ID")
 
-    async def check_role(self) -> None:
-        """Raise ``READONLY`` when this is a replica: it would take no task, and show old results. Not every account may
-        ask; it hears of it with the first write then."""
+    async def introduce(self, *, any_role: bool = False) -> None:
+        """Learn what the server is: whether it is one of a cluster, and what it calls us (``id``), unless it does not
+        say. Without ``any_role``, raise ``READONLY`` when it is a replica: it would take no task, and show old results.
+        Not every account may ask; it hears of it with the first write then."""
+        about = await self._about_server()
+        self.id, self.is_in_cluster = about.get(b"id"), about.get(b"mode") == b"cluster"
+        if any_role or about.get(b"role") == b"master":
+            return
         role: list[Any] = [b""]
         with suppress(ServerError):
             role = await self.ask("ROLE")
         if role[0] == b"slave":
             raise ServerError(f"READONLY replica-of {role[1].decode()}:{role[2]}")
+
+    async def _about_server(self) -> dict[bytes, Any]:
+        """What HELLO says; where that is forbidden or unknown, our id at least."""
+        with suppress(ServerError):
+            flat = await self.ask("HELLO")
+            return dict(zip(flat[::2], flat[1::2], strict=True))
+        with suppress(ServerError):
+            return {b"id": await self.ask("CLIENT", "ID")}
+        return {}
 
     def close(self) -> None:
         """Hang up."""

@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.redis.connection import Connection, ServerError
-from ttg.brokers.redis.keys import GROUP, Keys
-from ttg.brokers.redis.pool import Pool, Words
+from ttg.brokers.redis.keys import GROUP, Keys, Words
+from ttg.brokers.redis.pool import Pool
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerRefused
 from ttg.messages import WorkerLost
@@ -71,7 +71,7 @@ class Membership:
         self.pace_seconds = MAINTENANCE_SECONDS
         self._is_member = False
         self._coming_back: asyncio.Task[None] | None = None
-        self.own = Pool(config, on_connect=self._on_connect)
+        self.own = Pool(config, keys, on_connect=self._on_connect)
 
     async def join(self) -> None:
         """Be registered, if it is not so already: before anything is held."""

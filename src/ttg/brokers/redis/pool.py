@@ -15,7 +15,7 @@ from typing import Any
 
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.redis.connection import Connection, ServerError, connect
-from ttg.brokers.redis.keys import Keys
+from ttg.brokers.redis.keys import Keys, Words
 from ttg.brokers.redis.permissions import forbidden
 from ttg.brokers.redis.servers import Servers
 from ttg.brokers.tls import ADVICE, asks_for_certificate
@@ -26,7 +26,6 @@ BLOCK_SECONDS = 1.0
 
 LOOK_SECONDS = 1.0
 
-Words = Sequence[str | bytes | int]
 OnConnect = Callable[[Connection], Awaitable[None]]
 
 
@@ -41,24 +40,32 @@ class Forbidden(AccessRefused):
 
 
 class Pool:
-    """Commands and scripts over a pool of connections; with ``on_connect``: over a single one, which it introduces."""
+    """Commands and scripts over a pool of connections; with ``on_connect``: over a single one, which it introduces.
+    ``keys`` learn from the first connection whether the server is one of a cluster."""
 
-    def __init__(self, config: BrokerConfig, on_connect: OnConnect | None = None) -> None:
+    def __init__(self, config: BrokerConfig, keys: Keys, on_connect: OnConnect | None = None) -> None:
         self._config = config
-        self._servers = _servers(config)
+        self._keys = keys
+        self._servers = _servers(config, keys)
         self._on_connect = on_connect
         self._turn = asyncio.Lock() if on_connect else nullcontext()
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
 
+    async def ready(self) -> None:
+        """Be connected: the names of the keys are final then."""
+        with translated(self._config, self._keys):
+            if not self._idle:
+                self._idle.append(await self._connection())
+
     async def command(self, *words: str | bytes | int) -> Any:
         """The raw reply to one command."""
-        with translated(self._config):
+        with translated(self._config, self._keys):
             return await self._ask(*words)
 
     async def script(self, name: str, keys: Sequence[str], arguments: Words) -> Any:
         """The raw reply of ``lua/<name>.lua``."""
-        with translated(self._config):
+        with translated(self._config, self._keys):
             try:
                 return await self._ask_script(name, (len(keys), *keys, *arguments))
             except ServerError as error:
@@ -77,11 +84,11 @@ class Pool:
 
     async def forbidden(self) -> list[str]:
         """What of what TTG needs the user may not do; see :func:`ttg.brokers.redis.permissions.forbidden`."""
-        with translated(self._config):
+        with translated(self._config, self._keys):
             async with _within(self._config.connect_timeout_seconds):
-                connection = await connect(await self._servers.next())
+                connection = await self._open()
                 try:
-                    return await forbidden(connection, Keys(self._config.namespace).tasks)
+                    return await forbidden(connection, self._keys.tasks)
                 finally:
                     connection.close()
 
@@ -115,7 +122,7 @@ class Pool:
         connection = await self._connection()
         self._busy.add(connection)
         try:
-            return await self._reply(connection, words)
+            return await self._reply(connection, self._keys.current(words))
         finally:
             self._busy.discard(connection)
 
@@ -161,7 +168,7 @@ class Pool:
         """A connection to the server whose turn it is."""
         async with _within(self._config.connect_timeout_seconds):
             try:
-                connection = await connect(await self._servers.next())
+                connection = await self._open()
             except ServerError as error:
                 self._servers.redirect(error)
                 raise
@@ -172,6 +179,12 @@ class Pool:
                     connection.close()
                     raise
             return connection
+
+    async def _open(self) -> Connection:
+        connection = await connect(await self._servers.next())
+        if connection.is_in_cluster:
+            self._keys.keep_together()
+        return connection
 
     def _close_idle(self) -> None:
         for connection in self._idle:
@@ -200,9 +213,9 @@ class _ProgressWatch:
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
 
-def _servers(config: BrokerConfig) -> Servers:
+def _servers(config: BrokerConfig, keys: Keys) -> Servers:
     try:
-        return Servers(config)
+        return Servers(config, keys)
     except ValueError as error:
         raise SettingsError(
             f"expected redis://[user:password@]host[:port][/db], got {config.masked_url}: {error}"
@@ -220,7 +233,7 @@ async def _within(seconds: float) -> AsyncIterator[asyncio.Timeout]:
 
 
 @contextmanager
-def translated(config: BrokerConfig) -> Iterator[None]:
+def translated(config: BrokerConfig, keys: Keys) -> Iterator[None]:
     """Raise what the server or the network says as :class:`~ttg.errors.BrokerError`."""
     try:
         yield
@@ -233,7 +246,7 @@ def translated(config: BrokerConfig) -> Iterator[None]:
             f"{config.masked_url} cannot be reached ({_reason(error)}): is the address right, and does the server run?"
         ) from error
     except ServerError as error:
-        raise _translate(str(error), config) from error
+        raise _translate(str(error), config, keys) from error
 
 
 def _reason(error: OSError) -> str:
@@ -243,15 +256,15 @@ def _reason(error: OSError) -> str:
     return str(error) or type(error).__name__
 
 
-def _translate(text: str, config: BrokerConfig) -> BrokerError:
+def _translate(text: str, config: BrokerConfig, keys: Keys) -> BrokerError:
     url = config.masked_url
     if text.startswith(("NOAUTH", "WRONGPASS", "ERR invalid password")):
         return AccessRefused(f"{url} refused the user or password ({text}): set them in the URL or the environment")
     if _is_denial(text):
         return denial(url, [], text)
-    outside = text.startswith("CROSSSLOT") or (text.startswith("MOVED") and "{" not in config.namespace)
+    outside = text.startswith("CROSSSLOT") or (text.startswith("MOVED") and not keys.are_together)
     if outside or "SELECT is not allowed in cluster mode" in text:
-        return BrokerRefused(_in_a_cluster(text, config))
+        return BrokerRefused(_in_a_cluster(text, config.masked_url, keys))
     if text.startswith(("OOM", "MISCONF")):
         return BrokerFull(f"{url} takes no more data ({text}): waiting until there is room")
     if text.startswith(PASSING):
@@ -281,9 +294,9 @@ def acl_advice(missing: Sequence[str]) -> str:
     return f"ACL SETUSER <user> {rules}"
 
 
-def _in_a_cluster(text: str, config: BrokerConfig) -> str:
-    url, space = config.masked_url, config.namespace
-    if "{" not in space:
+def _in_a_cluster(text: str, url: str, keys: Keys) -> str:
+    space = keys.namespace
+    if not keys.are_together:
         return f"{url} is of a Redis Cluster ({text}): keep TTG's keys on one node, by TTG_NAMESPACE='{{{space}}}'"
     return f"{url} is of a Redis Cluster, which has database 0 only: leave the number out of the URL"
 

@@ -12,6 +12,7 @@ import dataclasses
 from ttg.brokers.addresses import Addresses
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.redis.connection import DEFAULT_PORT, Address, ServerError, connect
+from ttg.brokers.redis.keys import Keys
 from ttg.errors import BrokerUnavailable
 
 SENTINEL_PORT = 26379
@@ -20,8 +21,8 @@ SENTINEL_PORT = 26379
 class Servers:
     """Where to connect to next. Raises ``ValueError`` for a URL that names no server."""
 
-    def __init__(self, config: BrokerConfig) -> None:
-        self._one_slot = "{" in config.namespace
+    def __init__(self, config: BrokerConfig, keys: Keys) -> None:
+        self._keys = keys
         self._address = Address.of(config.url, config.tls)
         self._listed = None
         if not self._address.path:
@@ -53,7 +54,7 @@ class Servers:
         """Follow ``MOVED slot host:port`` (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/),
         or what a replica says of its primary."""
         words = str(error).split()
-        if words[0] == "MOVED" and not self._one_slot:
+        if words[0] == "MOVED" and not self._keys.are_together:
             return  # the keys are spread over the cluster: no server will do
         if words[0] in ("MOVED", "READONLY") and len(words) > 2:
             host, _, port = words[2].rpartition(":")
