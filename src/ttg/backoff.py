@@ -40,7 +40,7 @@ class Backoff:
         self._recover_first = recover
         self._failing: dict[object, type[TTGError]] = {}
         self._since: dict[type[TTGError], float] = {}
-        self._was_well = False
+        self.was_well = False
         self.exhausted = False
         self.last_contact = loop_time()
 
@@ -70,7 +70,7 @@ class Backoff:
 
     def _note(self, call: object, error: TTGError) -> None:
         now, kind = loop_time(), type(error)
-        if self.exhausted or self._is_final(error):
+        if self.exhausted or self.is_final(error):
             raise error
         self._failing[call] = kind
         if kind not in self._since:
@@ -80,13 +80,14 @@ class Backoff:
         elif self._give_up_seconds is not None and now - self._since[kind] > self._give_up_seconds:
             raise error
 
-    def _is_final(self, error: TTGError) -> bool:
-        return isinstance(error, BrokerRefused) and (isinstance(error, AccessRefused) or not self._was_well)
+    def is_final(self, error: TTGError) -> bool:
+        """Whether waiting is no use: a login or permission, and before the first success whatever is refused."""
+        return isinstance(error, BrokerRefused) and (isinstance(error, AccessRefused) or not self.was_well)
 
     def _note_well(self) -> None:
         """A call succeeded. A kind of trouble is over when no call has it any more: that one verb works says nothing
         of others, which may be refused, or need another connection."""
-        self._was_well = True
+        self.was_well = True
         self.last_contact = loop_time()
         for kind in self._since.keys() - set(self._failing.values()):
             text = f"well again after {self.last_contact - self._since.pop(kind):.1f} s"

@@ -36,6 +36,12 @@ LEASE_KINDS: set[Kind | Poison] = {
     Kind.LOSE_EVERYTHING,
     Kind.LOSSY,
     Kind.SLOW,
+    Kind.STALL,
+    Kind.REPLACE_LOG,
+    Kind.FAILOVER,
+    Kind.READ_ONLY,
+    Kind.REFUSED,
+    Kind.REDELIVER,
 }
 EXPLAINED_BY: dict[Fate, set[Kind | Poison]] = {
     # A worker that is told to leave while the broker takes nothing cannot settle.
@@ -46,7 +52,12 @@ EXPLAINED_BY: dict[Fate, set[Kind | Poison]] = {
     # What a worker executes a second time, because it had lost the lease, may be given back under the same name.
     Fate.GIVEN_BACK: {Kind.STOP_COORDINATOR, *LEASE_KINDS},
 }
-RESUBMITTING = {Kind.LOSE_EVERYTHING}
+# What it had settled is as it was, and nobody knows that it was done.
+EXPLAINED_BY[Fate.SETTLED] = {Kind.FAILOVER}
+RESUBMITTING = {Kind.LOSE_EVERYTHING, Kind.REPLACE_LOG, Kind.FAILOVER, Kind.STALL}
+MOST_RESUBMISSIONS = 2
+"""For one fault: one for the run record, one for what else is missing then."""
+MOST_EXECUTIONS = 30
 
 
 @dataclass(eq=False, slots=True)
@@ -68,6 +79,7 @@ class Accounts:
     struck: set[Kind] = field(default_factory=set)
     coordinators: int = 0
     resubmissions: int = 0
+    _gave_up: list[str] = field(default_factory=list)
     _submitted: Counter[int] = field(default_factory=Counter)
     _excused: Counter[int] = field(default_factory=Counter)
     _charged: Counter[int] = field(default_factory=Counter)
@@ -146,16 +158,22 @@ class Accounts:
         if excused:
             self._excused.update(_indices(tasks))
 
+    def gave_up(self, name: str, error: object) -> None:
+        """Somebody who had been let in by the broker ended by an error."""
+        self._gave_up.append(f"{name} gave up: {error}")
+
     # -- the verdict
 
     def complaints(self) -> list[str]:
         """Every repetition that no fault explains, as a line of text."""
         causes = {*self.struck, *self.scenario.poisons.values()}
-        return [*self._resubmitted(causes), *self._executed_again(causes)]
+        gave_up = [] if Kind.STOP_COORDINATOR in causes else self._gave_up
+        return [*gave_up, *self._resubmitted(causes), *self._executed_again(causes)]
 
     def _resubmitted(self, causes: set[Kind | Poison]) -> Iterator[str]:
-        if self.resubmissions and not causes & RESUBMITTING:
-            yield f"missing tasks were submitted again {self.resubmissions} times, but nothing was lost"
+        losing = sum(fault.kind in RESUBMITTING for fault in self.scenario.faults)
+        if self.resubmissions > MOST_RESUBMISSIONS * losing:
+            yield f"missing tasks were submitted again {self.resubmissions} times, but {losing} faults lost any"
         most = self.coordinators + self.resubmissions
         for index, times in sorted(self._submitted.items()):
             if times > most + self._excused[index]:
@@ -164,6 +182,8 @@ class Accounts:
     def _executed_again(self, causes: set[Kind | Poison]) -> Iterator[str]:
         for index, executions in sorted(self._executions.items()):
             fates = Counter(execution.fate for execution in executions)
+            if len(executions) > MOST_EXECUTIONS + self.resubmissions + self.coordinators:
+                yield f"parameter {index} was executed {len(executions)} times"
             wasted = sum(fates[fate] for fate, kinds in EXPLAINED_BY.items() if causes & kinds)
             if len(executions) - wasted > self._submitted[index] + self._charged[index]:
                 told = ", ".join(f"{count} {fate.value}" for fate, count in fates.items())

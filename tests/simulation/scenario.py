@@ -30,7 +30,16 @@ class Kind(enum.Enum):
     GARBAGE = "strangers' messages arrive on every queue"
     REPLAY = "old messages arrive again"
     CLOCK_JUMP = "the wall clock jumps"
+    STALL = "a queue confirms or delivers nothing"
+    REPLACE_LOG = "a queue is deleted and made again"
+    FAILOVER = "a failover loses the last seconds"
+    READ_ONLY = "the broker takes no writes"
+    REFUSED = "the broker refuses what it took before"
+    REDELIVER = "tasks are delivered again although their worker lives"
 
+
+QUEUES = ("tasks", "results", "events", "runs")
+OF_A_QUEUE = {Kind.STALL, Kind.REPLACE_LOG, Kind.FAILOVER}
 
 # At these moments the actor that lives through them is killed; those with "!" are just after the broker acted.
 WORKER_MOMENTS = (
@@ -62,7 +71,8 @@ COORDINATOR_MOMENTS = (
 
 @dataclass(frozen=True)
 class Fault:
-    """``kind`` happens at ``at`` seconds and lasts ``seconds``; ``pick`` (0 to 1) chooses the victim.
+    """``kind`` happens at ``at`` seconds and lasts ``seconds``; ``pick`` (0 to 1) chooses the victim, or ``queue``
+    names it.
 
     With a ``moment``: it happens to whoever lives through that moment for the ``count``-th time.
     """
@@ -73,11 +83,12 @@ class Fault:
     pick: float = 0.0
     moment: str = ""
     count: int = 0
+    queue: str = ""
 
     def __str__(self) -> str:
         when = f"at moment {self.moment!r} number {self.count}" if self.moment else f"at {self.at:.3f} s"
         lasting = f" for {self.seconds:.2f} s" if self.seconds else ""
-        return f"{when}: {self.kind.value}{lasting} (pick {self.pick:.3f})"
+        return f"{when}: {self.kind.value}{lasting} (pick {self.pick:.3f}{self.queue and ', '}{self.queue})"
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,10 @@ def _fault(draw: random.Random) -> Fault:
     if draw.random() < 0.4:
         return _fault_at_a_moment(draw)
     kind = draw.choice(list(Kind))
-    return Fault(kind, draw.uniform(0.0, FAULTY_SECONDS), draw.choice((0.3, 1.0, 4.0)), draw.random())
+    at, seconds, pick = draw.uniform(0.0, FAULTY_SECONDS), draw.choice((0.3, 1.0, 4.0)), draw.random()
+    if kind is Kind.STALL:
+        seconds *= 3
+    return Fault(kind, at, seconds, pick, queue=draw.choice(QUEUES) if kind in OF_A_QUEUE else "")
 
 
 def _fault_at_a_moment(draw: random.Random) -> Fault:

@@ -10,11 +10,12 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from simulation.oracle import Broken, play
-from simulation.scenario import Kind, Scenario
+from simulation.scenario import QUEUES, Fault, Kind, Scenario
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
@@ -50,6 +51,32 @@ def test_equal_seeds_are_equal_stories(seed: int) -> None:
     first, second = (play(Scenario.drawn(seed)) for _ in range(2))
     assert first.trace == second.trace
     assert first.loop.time() == second.loop.time()
+
+
+PLAIN = replace(Scenario.drawn(0), size=60, chunk_size=5, workers=2, call_seconds=0.05, loss=0.0, poisons={}, faults=())
+RESUMED = Fault(Kind.KILL_COORDINATOR, at=1.2)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        *[(Fault(Kind.REPLACE_LOG, at=1.0, queue=queue),) for queue in QUEUES],
+        *[
+            (Fault(Kind.STALL, at=0.5, seconds=6.0, pick=how, queue=queue),)
+            for queue in QUEUES
+            for how in (0, 0.4, 0.8)
+        ],
+        *[(Fault(Kind.FAILOVER, at=0.8, seconds=1.0, pick=0.9, queue=queue),) for queue in QUEUES],
+        (Fault(Kind.FAILOVER, at=0.8, seconds=1.0),),
+        (Fault(Kind.FAILOVER, at=0.5, seconds=1.0, pick=0.9, queue="runs"), RESUMED),
+        (Fault(Kind.READ_ONLY, at=0.8, seconds=3.0),),
+        (Fault(Kind.REFUSED, at=0.8, seconds=3.0),),
+        (Fault(Kind.REDELIVER, at=0.5, seconds=3.0),),
+    ],
+    ids=lambda faults: " and ".join(f"{fault.kind.name} {fault.queue} {fault.pick}" for fault in faults),
+)
+def test_one_trouble_of_the_broker_alone(faults: tuple[Fault, ...]) -> None:
+    play(replace(PLAIN, faults=faults))
 
 
 def test_the_seeds_cover_every_misfortune() -> None:

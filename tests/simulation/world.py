@@ -18,6 +18,7 @@ from simulation.accounts import Accounts
 from simulation.child import Poison, SimulatedChild
 from simulation.clients import SimulatedBroker
 from simulation.scenario import FAULTY_SECONDS, Fault, Kind, Scenario
+from simulation.troubles import NEED_ROOM, Troubles
 from simulation.virtual_time import VirtualLoop
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.memory import MemoryServer
@@ -33,7 +34,7 @@ from ttg.run.config import CoordinatorConfig
 from ttg.run.coordinator import Coordinator
 from ttg.space import grid, range_, space_to_json
 from ttg.spec import FunctionRef, Limits, RetryPolicy, RunSpec
-from ttg.worker.config import WorkerConfig
+from ttg.worker.config import Reason, WorkerConfig
 from ttg.worker.process import ChildOwner
 from ttg.worker.supervisor import Worker
 
@@ -41,8 +42,8 @@ LEASE_SECONDS = 2.0
 REPLACED_AFTER_SECONDS = 0.2
 GIVE_UP_SECONDS = 120.0
 EPOCH = 1_700_000_000.0
-WRITES = {"submit", "settle", "swap_run", "publish_events"}
 RUN = "simulated"
+TROUBLES = {Kind.STALL, Kind.REPLACE_LOG, Kind.FAILOVER, Kind.READ_ONLY, Kind.REFUSED, Kind.REDELIVER}
 
 
 @dataclass(eq=False)
@@ -67,6 +68,7 @@ class World:
         self.server = MemoryServer()
         self.server.travel, self.server.fate = self._travel, self._decide
         self.config = BrokerConfig("memory://simulation", lease_seconds=LEASE_SECONDS)
+        self._troubles = Troubles(self.server, self.config.namespace)
         self.members: dict[str, Member] = {}
         self.coordinator: Coordinator | None = None
         self.coordinators = 0
@@ -171,6 +173,10 @@ class World:
                 collector.ledger.check()
                 collector.finalise()
                 return status
+            except TTGError as error:
+                if self.coordinator.leadership.record.revision and name not in self._killed:
+                    self.accounts.gave_up(name, error)
+                raise
             finally:
                 self.coordinator = None
 
@@ -245,7 +251,14 @@ class World:
 
         member.worker = Worker(member.broker, config, spawn=spawn, observer=observe)
         member.task = self.loop.create_task(member.worker.run(), name=name)
-        member.task.add_done_callback(lambda task: self.members.pop(name, None))
+        member.task.add_done_callback(lambda task: self._on_left(member))
+
+    def _on_left(self, member: Member) -> None:
+        self.members.pop(member.name, None)
+        assert member.worker is not None
+        gave_up = member.worker.summary.status == Reason.GAVE_UP.value and member.name not in self._killed
+        if gave_up and member.worker.backoff.was_well:
+            self.accounts.gave_up(member.name, "see its log")
 
     def kill_worker(self, name: str) -> None:
         """SIGKILL to a worker; its children die with it."""
@@ -295,8 +308,10 @@ class World:
         self._live_through(verb, consumer)
         if consumer in self._killed:
             return Fate.REQUEST_LOST
-        if self._is(Kind.FULL) and verb in WRITES:
+        if self._is(Kind.FULL) and verb in NEED_ROOM:
             return Fate.FULL
+        if (trouble := self._troubles.fate(verb, self.loop.time())) is not Fate.DONE:
+            return trouble
         self._live_through(f"{verb}!", consumer)
         if consumer in self._killed or self._is_lost():
             self.losses += 1
@@ -354,6 +369,9 @@ class World:
             self._replay(self.server.namespace(self.config.namespace))
         elif kind is Kind.CLOCK_JUMP:
             self._clock_error += 3600.0 if fault.pick < 0.5 else -3600.0
+        elif kind in TROUBLES:
+            self.losses += kind is Kind.FAILOVER
+            await self._troubles.strike(fault, member.name if member else "", self.loop.time())
         elif member is not None:
             await self._strike_worker(kind, member, fault.seconds)
 

@@ -324,7 +324,9 @@ class Coordinator:
                 self.submission.begin((await self.leadership.claim()).epoch)
                 self.consumer.cursor = None
                 await self._submit_again("the broker had lost the run")
-        except (BrokerUnavailable, BrokerFull):
+        except BrokerError as error:
+            if self._backoff.is_final(error):
+                raise
             return
         if standing is Standing.CANCELLED:
             self.stop(RunStatus.CANCELLED)

@@ -31,7 +31,7 @@ class Standing(enum.Enum):
     """How a coordinator stands with its run."""
 
     LEADS = "leads"
-    FORGOTTEN = "the broker has lost the record"
+    FORGOTTEN = "the broker has lost the record, or has an earlier one again"
     CANCELLED = "somebody cancelled the run"
     SUPERSEDED = "another coordinator has taken the run over"
 
@@ -82,8 +82,11 @@ class Leadership:
         return record
 
     async def look(self) -> tuple[Standing, RunRecord | None]:
-        """How we stand, and with whom. Cheap."""
-        return self._standing(await self._broker.find_run(self.record.run))
+        """How we stand, and with whom. Cheap, unless the record is missing or older than ours."""
+        current = await self._broker.find_run(self.record.run)
+        if self._is_forgotten(current):
+            current = await self._broker.find_run(self.record.run, fresh=True)
+        return self._standing(current)
 
     async def renew(self) -> Standing:
         """Confirm that we live."""
@@ -96,13 +99,18 @@ class Leadership:
         await self._broker.change_run(self.record.run, change)
 
     def _standing(self, current: RunRecord | None) -> tuple[Standing, RunRecord | None]:
-        if current is None:
+        if self._is_forgotten(current):
             return Standing.FORGOTTEN, None
+        assert current is not None
         if not current.is_led_by(self.record):
             return Standing.SUPERSEDED, current
         if current.status is RunStatus.CANCELLED:
             return Standing.CANCELLED, current
         return Standing.LEADS, current
+
+    def _is_forgotten(self, current: RunRecord | None) -> bool:
+        """A failover that loses the last seconds brings an earlier record back, of whoever led then."""
+        return current is None or current.revision < self.record.revision
 
     async def _take_id(self, current: RunRecord) -> None:
         """Another run has the id. If nobody leads it, it leaves first: nobody could name afterwards what it left.

@@ -53,6 +53,7 @@ class Submission:
         self._heard_at = loop_time()
         self._quiet_since = self._heard_at
         self._empty_at: float | None = None
+        self._patience = 1
 
     def begin(self, epoch: int) -> None:
         """Tasks are those of this epoch from now on."""
@@ -79,7 +80,7 @@ class Submission:
         self.window.saw(header)
         if header.epoch == self._epoch:  # retries of an earlier epoch are dropped: what they hold was submitted again
             self.retries.saw(header.attempt, header.count + len(header.dead), header.failed)
-        self._heard_at = loop_time()
+        self._heard_at, self._patience = loop_time(), 1
         self.wake()
 
     async def find_lost(self, silent_seconds: float, up_to_date_at: float, *, in_trouble: bool) -> bool:
@@ -88,7 +89,7 @@ class Submission:
 
         While somebody is ``in_trouble`` with the broker, tasks may be with a node that is away, and counts are none; so
         the silence counts from the end of the trouble, if that does not take too long."""
-        now = loop_time()
+        now, silent_seconds = loop_time(), self._patience * silent_seconds
         if in_trouble and now - self._heard_at < MOST_PATIENCE * silent_seconds:
             self._quiet_since = now
         if now - max(self._heard_at, self._quiet_since) < silent_seconds:
@@ -105,10 +106,12 @@ class Submission:
         return not any(stats.queue(name).messages for name in ("tasks", "tasks.retry"))
 
     def start_over(self) -> int:
-        """Submit again what is missing, from the beginning; returns how many parameters that is."""
+        """Submit again what is missing, from the beginning; returns how many parameters that is. Where that brings
+        nothing either, because results do not arrive, say, it is done less and less often."""
         self.window.start_over()
         self.retries.waiting = 0
         self._heard_at = loop_time()
+        self._patience = min(2 * self._patience, MOST_PATIENCE)
         self.wake()
         return self._missing
 

@@ -6,6 +6,7 @@ loop's, so an event loop with virtual time makes leases and delays virtual too.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, QueueS
 from ttg.brokers.memory.server import Bell, Bells, Fate, MemoryServer
 from ttg.brokers.memory.state import Leased, Log, LogEntry, Namespace, Takeover
 from ttg.clock import loop_time, unix_time
-from ttg.errors import BrokerFull, BrokerUnavailable, MessageError
+from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, MessageError
 from ttg.messages import (
     AnyEvent,
     DeadLetter,
@@ -31,6 +32,13 @@ from ttg.messages import (
 )
 
 MAINTENANCE_SECONDS = 1.0
+STALL_SECONDS = 1.0
+REFUSALS: dict[Fate, type[BrokerError]] = {
+    Fate.FULL: BrokerFull,
+    Fate.READ_ONLY: BrokerUnavailable,
+    Fate.REFUSED: BrokerRefused,
+    Fate.STALLED: BrokerUnavailable,
+}
 
 E = TypeVar("E")
 
@@ -59,9 +67,11 @@ class MemoryBroker(Broker):
         fate = Fate.REQUEST_LOST if self.server.down else self.server.fate(self.consumer, verb)
         if fate is Fate.REQUEST_LOST:
             self._break(verb)
-        if fate is Fate.FULL:
-            raise BrokerFull(f"memory broker: no room ({verb})")
-        yield self._here
+        if fate is Fate.STALLED:
+            await asyncio.sleep(STALL_SECONDS)
+        if fate in REFUSALS:
+            raise REFUSALS[fate](f"memory broker: {fate.value} ({verb})")
+        yield Namespace() if fate is Fate.SILENT else self._here
         await self.server.travel(self.consumer)
         if fate is Fate.REPLY_LOST:
             self._break(verb)
@@ -217,25 +227,25 @@ class MemoryBroker(Broker):
         self, after: str | None, limit: int, wait_seconds: float, identity: str | None = None
     ) -> list[ResultMessage]:
         def read(here: Namespace) -> list[ResultMessage]:
-            entries = (entry for entry in here.results.after(_position(after)) if identity in (None, entry.identity))
+            entries = (entry for entry in here.results.after(after) if identity in (None, entry.identity))
             return list(islice(filter(None, map(self._result, entries)), limit))
 
         return await self._read("read_results", read, self._bells.results, wait_seconds)
 
     def _result(self, entry: LogEntry) -> ResultMessage | None:
         try:
-            return ResultMessage(str(entry.position), decode(entry.body, ResultHeader), entry.payload)
+            return ResultMessage(entry.cursor, decode(entry.body, ResultHeader), entry.payload)
         except MessageError as error:
             self._quarantine("results", error)
             return None
 
     async def results_end(self) -> str:
         async with self._call("results_end") as here:
-            return str(here.results.end) if here.results.end else ""
+            return here.results.end
 
     async def trim_results(self, identity: str, up_to: str, keep_bytes: int) -> int:
         async with self._call("trim_results") as here:
-            return here.results.trim(identity, _position(up_to), keep_bytes)
+            return here.results.trim(identity, up_to, keep_bytes)
 
     async def publish_events(self, events: Iterable[AnyEvent]) -> None:
         async with self._call("publish_events"):
@@ -243,7 +253,7 @@ class MemoryBroker(Broker):
                 self._log(event)
 
     async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
-        start = self._here.events.end if after == "$" else _position(after)
+        start = self._here.events.end if after == "$" else after
 
         def read(here: Namespace) -> list[tuple[str, AnyEvent]]:
             return list(islice(_decoded_events(here.events, start), limit))
@@ -296,13 +306,9 @@ class MemoryBroker(Broker):
         return {f"{self.config.namespace}.{name}": count for name, count in counts.items() if count}
 
 
-def _position(cursor: str | None) -> int:
-    return int(cursor) if cursor else 0
-
-
-def _decoded_events(log: Log, after: int) -> Iterator[tuple[str, AnyEvent]]:
+def _decoded_events(log: Log, after: str | None) -> Iterator[tuple[str, AnyEvent]]:
     for entry in log.after(after):
         try:
-            yield str(entry.position), decode_event(entry.body)
+            yield entry.cursor, decode_event(entry.body)
         except MessageError:
             continue

@@ -7,8 +7,9 @@ delays requests and replies, the methods under "faults" do what their names say.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from weakref import WeakValueDictionary
@@ -24,6 +25,10 @@ class Fate(Enum):
     REQUEST_LOST = "request lost: not executed, the connection breaks"
     REPLY_LOST = "reply lost: executed, the connection breaks"
     FULL = "the server takes no more data: not executed"
+    READ_ONLY = "the server takes no writes: not executed, the connection stays"
+    REFUSED = "the server refuses what it took before: not executed, the connection stays"
+    STALLED = "the queue does not confirm: not executed, which is noticed after a while"
+    SILENT = "the queue delivers nothing, as if it were empty"
 
 
 class Bell:
@@ -130,6 +135,20 @@ class MemoryServer:
         for name, (_, bells) in self._namespaces.items():
             self._namespaces[name] = (Namespace(), bells)
         self._ring_all()
+
+    def snapshot(self, name: str) -> Namespace:
+        """A namespace as it is now, for :meth:`restore`."""
+        return copy.deepcopy(self.namespace(name))
+
+    def restore(self, name: str, old: Namespace, queues: Iterable[str]) -> None:
+        """Queues (``tasks``, ``results``, ``events``, ``runs``) hold what they held in ``old``: a failover that loses
+        the last seconds; with an empty ``Namespace``: they were deleted and made again. Connections stay."""
+        self.namespace(name).restore(old, queues)
+        self._ring_all()
+
+    def redeliver(self, name: str, consumer: str) -> None:
+        """Deliver again what ``consumer`` holds, although it lives."""
+        self.bells(name).tasks.ring(self.namespace(name).redeliver(consumer))
 
     def stop(self) -> None:
         """Refuse every call until :meth:`start`; data stay."""

@@ -7,7 +7,7 @@ so that a malformed message behaves here as it does there.
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ttg.brokers.base import LETTERS_KEPT
+from ttg.brokers.cursors import cursor_of, is_of_another_log, offset_of
 from ttg.messages import Outcome, RunRecord, decode, encode
 
 
@@ -62,33 +63,43 @@ class LogEntry:
     payload: bytes = b""
     run_bytes: int = 0
 
+    @property
+    def cursor(self) -> str:
+        """Where to read on from, and of which log that is."""
+        return cursor_of(self.position, self.body)
+
 
 class Log:
     """Append-only entries with ascending positions."""
 
     def __init__(self) -> None:
         self.entries: list[LogEntry] = []
+        self.end = ""
+        """Cursor of the newest entry there ever was; empty before the first."""
         self._next = 1
         self._run_bytes: dict[str | None, int] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    @property
-    def end(self) -> int:
-        """Position of the newest entry there ever was."""
-        return self._next - 1
-
     def append(self, body: bytes, identity: str | None = None, payload: bytes = b"") -> None:
         """Add an entry at the end."""
         self._run_bytes[identity] = size = self._run_bytes.get(identity, 0) + len(body) + len(payload)
         self.entries.append(LogEntry(self._next, identity, body, payload, size))
+        self.end = self.entries[-1].cursor
         self._next += 1
 
-    def after(self, position: int) -> Iterator[LogEntry]:
-        """Entries behind ``position``, oldest first."""
-        start = bisect_right(self.entries, position, key=lambda entry: entry.position)
+    def after(self, cursor: str | None) -> Iterator[LogEntry]:
+        """Entries behind ``cursor``, oldest first; all of them if that is of another log, which this one replaced."""
+        start = 0
+        if cursor and not self._is_not_of(cursor):
+            start = bisect_right(self.entries, offset_of(cursor), key=lambda entry: entry.position)
         return (self.entries[index] for index in range(start, len(self.entries)))
+
+    def _is_not_of(self, cursor: str) -> bool:
+        place = bisect_left(self.entries, offset_of(cursor), key=lambda entry: entry.position)
+        found = self.entries[place].cursor if place < len(self.entries) else self.end
+        return is_of_another_log(cursor, found)
 
     def remove(self, doomed: Callable[[LogEntry], bool]) -> int:
         """Remove the entries that ``doomed`` is true for; returns how many."""
@@ -96,16 +107,26 @@ class Log:
         self.entries = [entry for entry in self.entries if not doomed(entry)]
         return before - len(self.entries)
 
-    def trim(self, identity: str, up_to: int, keep_bytes: int) -> int:
+    def trim(self, identity: str, up_to: str, keep_bytes: int) -> int:
         """Drop the oldest entries of a run up to ``up_to``, except for the newest ``keep_bytes`` of them; returns how
         many bytes of them are left."""
-        own = [entry for entry in self.entries if entry.identity == identity and entry.position <= up_to]
-        if not own:
+        last = offset_of(up_to)
+        own = [entry for entry in self.entries if entry.identity == identity and entry.position <= last]
+        if not own or self._is_not_of(up_to):
             return 0
         collected = own[-1].run_bytes
         doomed = {entry.position for entry in own if entry.run_bytes <= collected - keep_bytes}
         self.remove(lambda entry: entry.position in doomed)
         return sum(len(entry.body) + len(entry.payload) for entry in own if entry.position not in doomed)
+
+
+PARTS = {
+    "tasks": ("tasks", "retries", "_ready", "_deadlines"),
+    "results": ("results", "letters"),
+    "events": ("events",),
+    "runs": ("runs", "specs"),
+}
+"""What of a namespace is lost together."""
 
 
 @dataclass(slots=True)
@@ -123,6 +144,12 @@ class Namespace:
     _ready: deque[int] = field(default_factory=deque)
     _deadlines: list[tuple[float, int]] = field(default_factory=list)
     _counter: int = 0
+
+    def restore(self, old: Namespace, queues: Iterable[str]) -> None:
+        """What ``queues`` hold is from now on what they hold in ``old``, which must not be used again."""
+        for queue in queues:
+            for part in PARTS[queue]:
+                setattr(self, part, getattr(old, part))
 
     def record(self, run: str) -> RunRecord | None:
         """The record of a run."""
@@ -178,6 +205,14 @@ class Namespace:
         """Put a leased task back to the front of the queue."""
         self.tasks[number].owner = None
         self._ready.appendleft(number)
+
+    def redeliver(self, owner: str) -> int:
+        """Put everything ``owner`` holds back although it lives: nobody was lost. Returns how many."""
+        held = [number for number, task in self.tasks.items() if task.owner == owner]
+        for number in held:
+            task = self.tasks.pop(number)
+            self.add_task(task.body, task.deliveries - 1)
+        return len(held)
 
     def free_all(self, owner: str) -> int:
         """Put everything ``owner`` holds back; returns how many."""

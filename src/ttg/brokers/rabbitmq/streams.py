@@ -1,9 +1,8 @@
 """Reading stream queues: without consuming, from any offset, by any number of readers.
 
-A cursor is the offset of an entry and the checksum of what it was: a log that was deleted and made again starts at 0,
-and an offset alone would pass over what is new in it. So whoever attaches begins with the entry that he read last, and
-reads the log from its start when that is not what he finds. A reader stays attached between two calls that continue one
-another, so that reading on costs no round trip; AMQP 0.9.1 demands acknowledgements, which here only mean "send more".
+Whoever attaches begins with the entry that he read last, and reads the log from its start when that is not what is
+there (:mod:`ttg.brokers.cursors`). A reader stays attached between two calls that continue one another, so that reading
+on costs no round trip; AMQP 0.9.1 demands acknowledgements, which here only mean "send more".
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar
-from zlib import crc32
 
+from ttg.brokers.cursors import cursor_of, is_of_another_log, offset_of
 from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel, QueueGone
 from ttg.errors import BrokerError, BrokerUnavailable
 
@@ -50,12 +49,7 @@ class StreamEntry:
 
     @property
     def cursor(self) -> str:
-        return f"{self.offset}-{crc32(self.body):x}"
-
-
-def offset_of(cursor: str) -> int:
-    """The offset in a cursor."""
-    return int(cursor.partition("-")[0])
+        return cursor_of(self.offset, self.body)
 
 
 Decoded = Callable[[list[StreamEntry]], Awaitable[list[T]]]
@@ -88,7 +82,7 @@ class StreamReader:
         if first is None and await last_offset(connection, stream) >= offset:
             reader.detach()
             raise BrokerUnavailable(f"RabbitMQ did not send entry {offset} of {stream} in {FIRST_ENTRY_SECONDS:.0f} s")
-        if first is None or (first.offset == offset and first.cursor != cursor):
+        if first is None or is_of_another_log(cursor, first.cursor):
             reader.detach()
             log.warning("RabbitMQ: the log %s is another than the one read so far: reading it from its start", stream)
             return await cls._attach(connection, stream, -1, "first", prefetch)
