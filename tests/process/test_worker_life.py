@@ -192,7 +192,7 @@ async def test_a_module_that_ends_the_process_on_import_is_refused(tmp_path: Pat
 
 
 async def test_a_task_of_an_unknown_run_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ttg.worker.supervisor.WATCH_RUNS_SECONDS", 0.02)
+    monkeypatch.setattr("ttg.worker.supervisor.BEAT_SECONDS", 0.02)
     stage = Stage(spec_for("fine", 5))
     await stage.open([Task("nobody", "c1", ((0, 5),))])
     worker = stage.worker()

@@ -112,10 +112,19 @@ def _marked(wanted: bytes) -> Iterator[int]:
 
 def reap_orphans(ours: Container[int]) -> None:
     """Take note of the end of adopted processes; whoever started those of ``ours`` waits for them."""
+    if not _somebody_ended():
+        return
     for pid in _children():
         if pid not in ours:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+
+
+def _somebody_ended() -> bool:
+    """Whether there is an end of a child to take note of: one call, where looking for all children is many."""
+    with suppress(ChildProcessError):
+        return sys.platform != "linux" or os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
 
 
 def _children() -> list[int]:

@@ -4,11 +4,13 @@ Six loops share one event loop; each is a few lines and says what it waits for. 
 
     settle     something completed             settle a batch, count it
     renew      a third of a lease passed       prolong what is held, drop what was lost
-    publish    a quarter of a second passed    events, heartbeat
+    publish    a quarter of a second passed *  events, heartbeat
 
     lease      there is room                   lease, decide, assign
-    watch runs a second passed                 runs cancelled or finished? what is undecided?
-    tick       a moment passed                 limits of children, tasks behind a slow one, idle?
+    watch runs a beat, a second, passed        runs cancelled or finished? what is undecided?
+    tick       a moment passed *               limits of children, tasks behind a slow one, idle?
+
+    * or, in an idle worker, the same beat: it wakes up once for all of them
 
 A stop is orderly: the second three end, so nothing is leased or started any more; what no child executes goes back,
 children are asked for what they have; the first three go on until it is settled; then everything is closed. A second
@@ -20,13 +22,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 from ttg.backoff import Backoff
-from ttg.brokers.base import Broker
+from ttg.brokers.base import Broker, Delivery
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError
 from ttg.messages import WorkerHeartbeat, WorkerStopped
@@ -44,17 +47,21 @@ from ttg.worker.slot import Slot
 
 log = logging.getLogger("ttg.worker")
 
-LEASE_WAIT_SECONDS = 1.0
+LEASE_WAIT_SECONDS = 5.0
+TROUBLED_LEASE_WAIT_SECONDS = 1.0
+"""After trouble a call that waits for tasks is what shows that the broker is well again."""
+
 PUBLISH_SECONDS = 0.25
 TICK_SECONDS = 0.05
-IDLE_TICK_SECONDS, IDLE_PUBLISH_SECONDS = 0.25, 1.0
-"""An idle worker costs next to nothing: a hundred of them are a tenth of a core."""
+BEAT_SECONDS = 1.0
+"""An idle worker does its regular work on this beat, all at once: a hundred of them are a tenth of a core."""
+
+IDLE_HEARTBEAT = 2
+"""Who holds nothing, and so can lose nothing, says only every so many times that it is alive."""
 
 LEAST_PAUSE_SECONDS = 0.002
-WATCH_RUNS_SECONDS = 1.0
 WAITING_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
-REAP_SECONDS = 1.0
 
 
 def _nobody(moment: str, **data: Any) -> None:
@@ -84,7 +91,7 @@ class Worker:
         self.summary = Summary(config.name, config.host, broker.backend, slots=config.slots)
         self.runs = RunCache(broker, config.allow)
         self.leases = Leases(config.slots)
-        self._changed, self._stop, self._abort, self._opened = (asyncio.Event() for _ in range(4))
+        self._changed, self._stop, self._abort, self._opened, self._busy = (asyncio.Event() for _ in range(5))
         self._events = events = EventBuffer(config.name)
         self.backoff = Backoff(config.name, events.on_trouble, config.give_up_seconds)
         self._settler = Settler(
@@ -185,6 +192,20 @@ class Worker:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
+    def seconds_to_beat(self) -> float:
+        """When the regular work of this worker is due next; what sleeps as long wakes the process once, together."""
+        return BEAT_SECONDS - (loop_time() - self._started) % BEAT_SECONDS
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep; an idle worker until its next beat, or until it has a task."""
+        if not self.leases.is_idle:
+            await asyncio.sleep(seconds)
+            return
+        self._busy.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.seconds_to_beat()):
+                await self._busy.wait()
+
     def _watch_parent_pipe(self) -> None:
         parent_pipe = self.config.parent_pipe_fd
         if parent_pipe is None:
@@ -208,8 +229,14 @@ class Worker:
         log.info("connected to %s, namespace %s: %s", about.masked_url, about.namespace, self.config.offer)
         while True:
             limit = await self._room()
-            deliveries = await self.backoff.call(partial(self.broker.lease, limit, LEASE_WAIT_SECONDS))
+            deliveries = await self.backoff.call(partial(self._lease_some, limit))
+            if deliveries:
+                self._busy.set()
             await self._dispatcher.take(deliveries)
+
+    async def _lease_some(self, limit: int) -> list[Delivery]:
+        wait_seconds = TROUBLED_LEASE_WAIT_SECONDS if self.backoff.in_trouble else LEASE_WAIT_SECONDS
+        return await self.broker.lease(limit, wait_seconds)
 
     def _check_waiting(self, now: float) -> None:
         """Say that there is nothing to do, once for each time."""
@@ -232,7 +259,7 @@ class Worker:
     async def _watch_runs(self) -> None:
         await self._opened.wait()
         while True:
-            await asyncio.sleep(WATCH_RUNS_SECONDS)
+            await asyncio.sleep(self.seconds_to_beat())
             for run in await self.backoff.call(self.runs.refresh):
                 self._dispatcher.forget(run)
             await self._dispatcher.redispatch()
@@ -245,7 +272,7 @@ class Worker:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(IDLE_TICK_SECONDS if self.leases.is_idle else TICK_SECONDS)
+            await self._pause(TICK_SECONDS)
             now = loop_time()
             self._dispatcher.tick(now)
             self._check_idle(now)
@@ -268,19 +295,23 @@ class Worker:
 
     async def _publish_events(self) -> None:
         await self._opened.wait()
-        beat_at = 0.0
+        said_at, promised = -math.inf, 0.0
         while True:
-            if loop_time() >= beat_at:
-                beat_at = loop_time() + self.config.heartbeat_seconds
+            if loop_time() - said_at > min(promised, self._heartbeat_seconds) - PUBLISH_SECONDS / 2:
+                said_at, promised = loop_time(), self._heartbeat_seconds
                 self._events.add(self.heartbeat())
             await self._publish()
-            await asyncio.sleep(IDLE_PUBLISH_SECONDS if self.leases.is_idle else PUBLISH_SECONDS)
+            await self._pause(PUBLISH_SECONDS)
 
     async def _publish(self) -> None:
         events = self._events.flush()
         if events:
             with contextlib.suppress(BrokerError):
                 await self.broker.publish_events(events)
+
+    @property
+    def _heartbeat_seconds(self) -> float:
+        return self.config.heartbeat_seconds * (IDLE_HEARTBEAT if self.leases.is_idle else 1)
 
     def heartbeat(self) -> WorkerHeartbeat:
         """How this worker is now; also what its ``/metrics`` and ``/healthz`` show."""
@@ -292,7 +323,7 @@ class Worker:
             host=self.config.host,
             pid=os.getpid(),
             state=state,
-            interval=self.config.heartbeat_seconds,
+            interval=self._heartbeat_seconds,
             slots=tuple(slot.state() for slot in self.slots),
             holding=tuple(delivery.task.key for delivery in self.leases.held()),
             done=self.summary.parameters_processed,
@@ -334,6 +365,6 @@ async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launc
 async def _reap(worker: Worker, waiting: Sequence[Launched]) -> None:
     """Adopted processes that have ended do not stay in the table of processes."""
     while True:
-        await asyncio.sleep(REAP_SECONDS)
+        await asyncio.sleep(worker.seconds_to_beat())
         slots = {slot.child.pid for slot in worker.slots if slot.child}
         reap_orphans(slots | {launched.process.pid for launched in waiting})

@@ -24,7 +24,8 @@ from ttg.errors import AccessRefused, BrokerError, BrokerFull, BrokerRefused, Br
 BLOCK_SECONDS = 1.0
 """Longest time a command may wait on the server; our backoff lies above it."""
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 2.0
+"""How often to look whether bytes move: not during the commands that just wait for a task."""
 
 OnConnect = Callable[[Connection], Awaitable[None]]
 
