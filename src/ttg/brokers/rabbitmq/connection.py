@@ -29,6 +29,9 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks 
 ANSWER_SECONDS = 20.0
 NOT_FOUND, PRECONDITION_FAILED, ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 404, 406, 403, 405, 530
 
+NO_STREAMS = "TTG keeps results, events and run records in stream queues, which this broker has not"
+STREAMS_ADVICE = "rabbitmqctl enable_feature_flag stream_queue, or name a Redis or Valkey where streams cannot be had"
+
 
 class QueueGone(BrokerUnavailable):
     """A queue of ours does not exist (any more); declaring it again helps."""
@@ -291,6 +294,8 @@ def translate(error: BaseException) -> BrokerError:
         return OtherArguments(f"RabbitMQ: {text}")
     if code == PRECONDITION_FAILED and "larger than configured max size" in text:
         return BrokerRefused(f"RabbitMQ: {text}: raise max_message_size in rabbitmq.conf, or use smaller chunks")
+    if "rabbit_stream_queue" in text and "feature flag is disabled" in text:
+        return BrokerRefused(f"{NO_STREAMS} (it says: {text}): {STREAMS_ADVICE}")
     if code == RESOURCE_LOCKED:
         return QueueBusy(f"RabbitMQ: {text}")
     if code in (ACCESS_REFUSED, NOT_ALLOWED):

@@ -35,6 +35,9 @@ from ttg.messages import (
 SCRIPT_BYTES = 8 << 20
 """Messages are sent in scripts of about this size, so that no script holds the server up."""
 
+MOST_ARGUMENTS = 3_000
+"""Serverless offers take up to 3,999 arguments in a command; one settlement alone may have some hundred."""
+
 READ_BYTES = 4 << 20
 """Results are read in pages of about this size."""
 
@@ -344,10 +347,13 @@ def _settlement_words(settlement: Settlement) -> list[str | bytes | int]:
 
 
 def _batches(items: Iterable[list[Any]]) -> Iterator[list[Any]]:
-    """The words of several messages, joined to batches of about ``SCRIPT_BYTES``."""
+    """The words of several messages, joined to batches of about ``SCRIPT_BYTES`` and up to ``MOST_ARGUMENTS``."""
     batch: list[Any] = []
     size = 0
     for words in items:
+        if batch and len(batch) + len(words) > MOST_ARGUMENTS:
+            yield batch
+            batch, size = [], 0
         batch += words
         size += sum(len(word) for word in words if isinstance(word, bytes)) + 100
         if size >= SCRIPT_BYTES:
