@@ -70,13 +70,15 @@ class TtgRun:
     folder: Path
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    inside: tuple[str, ...] = ()
+    """What runs the command somewhere else; see :meth:`network.Network.inside`."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> TtgRun:
         """Start ``ttg <arguments>`` in a session of its own."""
         log = (self.home / "coordinator.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ttg", *arguments],
+            [*self.inside, sys.executable, "-m", "ttg", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -21,12 +21,15 @@ from waiting import until
 
 
 class RedisServer:
-    """A Redis or Valkey server on a unix socket, appending to a file, that can be killed and started again."""
+    """A Redis or Valkey server on a unix socket, appending to a file, that can be killed and started again.
 
-    def __init__(self, program: str, *options: str) -> None:
+    ``inside``: what runs it on another host; see :meth:`network.Network.inside`.
+    """
+
+    def __init__(self, program: str, *options: str, inside: tuple[str, ...] = ()) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ttg-test-"))
         self.socket = self.folder / "socket"
-        self._command = [program, *self._settings(), *options]
+        self._command = [*inside, program, *self._settings(), *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     def _settings(self) -> list[str]:

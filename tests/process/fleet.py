@@ -73,12 +73,14 @@ class Fleet:
         self.coordinator.start("resume", folder, "--workers", "0", "--broker", self.site.url, *options)
         return self
 
-    def join(self, count: int = 1, *options: str, url: str = "") -> Fleet:
-        """Start workers."""
+    def join(self, count: int = 1, *options: str, url: str = "", inside: tuple[str, ...] = ()) -> Fleet:
+        """Start workers, ``inside`` another host's network."""
         for _ in range(count):
             name = f"w{len(self.workers)}"
             arguments = ("--name", name, "--allow", "*", "--until-run", "r", *options)
-            self.workers.append(self._process(name).start("worker", "--broker", url or self.site.url, *arguments))
+            worker = self._process(name)
+            worker.inside = inside
+            self.workers.append(worker.start("worker", "--broker", url or self.site.url, *arguments))
         return self
 
     # -- looking
