@@ -34,6 +34,7 @@ from typing import Any
 from benchmarks.brokers import answers, dying_with_us, free_port, redis_binary, running, wait_for
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.redis.connection import Address, connect
+from ttg.brokers.redis.keys import Keys
 from ttg.brokers.redis.pool import Pool
 
 Ask = Callable[..., Awaitable[Any]]
@@ -65,7 +66,7 @@ async def our_connection(url: str) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def our_pool(url: str) -> AsyncIterator[Ask]:
-    pool = Pool(BrokerConfig(url))
+    pool = Pool(BrokerConfig(url), Keys("ttg"))
     yield pool.command
     await pool.close()
 
