@@ -148,3 +148,34 @@ def test_rabbitmq_without_permissions_or_management(rabbitmq: RabbitMQServer) ->
     found = levels(f"{url}?management={rabbitmq.management_port}")
     assert (found["permissions"], found["management"]) == ("problem", "note")
     assert levels(f"{url}?management=1")["management"] == "note"
+
+
+class WithoutStreams(RabbitMQServer):
+    """A new node whose feature flag for streams was never enabled."""
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {"RABBITMQ_FEATURE_FLAGS": "quorum_queue,implicit_default_bindings"}
+
+
+@pytest.fixture
+def without_streams() -> Iterator[WithoutStreams]:
+    server = WithoutStreams()
+    asyncio.run(server.start())
+    yield server
+    server.close()
+
+
+def test_a_broker_without_streams_is_named_before_a_run_meets_it(
+    without_streams: WithoutStreams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = findings(without_streams.url)["streams"]
+    assert found.level == "problem"
+    assert "this broker has not" in found.text
+    assert "enable_feature_flag stream_queue" in found.advice
+    monkeypatch.chdir(tmp_path)
+    Path("sim.py").write_text("def f(i):\n    return i\n")
+    for command in (["run", "sim.py:f", "i=range(3)"], ["worker", "--exit-when-idle", "1s"]):
+        assert main([*command, "--broker", without_streams.url]) == 3
+    said = capsys.readouterr().err
+    assert "stream queues, which this broker has not" in said
+    assert "Traceback" not in said

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.rabbitmq.connection import AmqpConnection
+from ttg.brokers.rabbitmq.connection import NO_STREAMS, STREAMS_ADVICE, AmqpConnection
 from ttg.brokers.rabbitmq.management import TIMEOUT_SECONDS, endpoint
 from ttg.brokers.rabbitmq.topology import Topology
 from ttg.brokers.tls import tls_context
@@ -32,6 +32,7 @@ async def diagnose(
         _version(connection.server_version),
         await _queues(connection, topology),
         await _permissions(connection, config.namespace),
+        await _streams(connection, config.namespace),
         *await asyncio.to_thread(_nodes, config),
         _acknowledgements(),
     ]
@@ -76,6 +77,20 @@ async def _permissions(connection: AmqpConnection, namespace: str) -> Finding:
         return "problem", "permissions", str(error), advice
     await channel.close()
     return "good", "permissions", f"this account may create, write and read {namespace}.…", ""
+
+
+async def _streams(connection: AmqpConnection, namespace: str) -> Finding:
+    """Tried out on one that is deleted at once: not every broker that speaks AMQP has them."""
+    name = f"{namespace}.doctor.{os.getpid()}.stream"
+    try:
+        channel = await connection.channel()
+        await channel.call("queue_declare", name, durable=True, arguments={"x-queue-type": "stream"})
+        await channel.call("queue_delete", name)
+        await channel.close()
+    except BrokerError as error:
+        text = str(error) if NO_STREAMS in str(error) else f"{NO_STREAMS}, or not for this account: {error}"
+        return "problem", "streams", text.removesuffix(f": {STREAMS_ADVICE}"), STREAMS_ADVICE
+    return "good", "streams", "this broker has stream queues, for results, events and run records", ""
 
 
 def _nodes(config: BrokerConfig) -> list[Finding]:
