@@ -260,7 +260,7 @@ async def settled_at_last(broker: RabbitMQBroker, delivery: Delivery) -> Any:
 
 
 async def test_the_acknowledgement_timeout_loses_the_lease_and_nothing_else(
-    server: RabbitMQServer, config: BrokerConfig
+    server: RabbitMQServer, config: BrokerConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     await server.set("consumer_timeout", 1000)
     await server.set("channel_tick_interval", 500)
@@ -274,6 +274,7 @@ async def test_the_acknowledgement_timeout_loses_the_lease_and_nothing_else(
         await server.set("consumer_timeout", 1_800_000)
         await server.set("channel_tick_interval", 60_000)
     assert len(await work_off(broker, 2)) == 2
+    assert [record for record in caplog.messages if "raise consumer_timeout" in record]
     await broker.purge()
     await broker.close()
 

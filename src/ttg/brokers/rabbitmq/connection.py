@@ -45,6 +45,10 @@ class QueueBusy(BrokerUnavailable):
     """Somebody else has the queue for himself at the moment."""
 
 
+class AcknowledgementTimeout(BrokerUnavailable):
+    """A task was held for longer than the broker's ``consumer_timeout``: it closed the channel, with all that it held."""
+
+
 class OtherArguments(BrokerRefused):
     """A queue exists with other arguments than ours. ``text`` is what the broker says about it."""
 
@@ -292,6 +296,9 @@ def translate(error: BaseException) -> BrokerError:
         return QueueGone(f"RabbitMQ: {text}")
     if code == PRECONDITION_FAILED and "inequivalent arg" in text:
         return OtherArguments(f"RabbitMQ: {text}")
+    if code == PRECONDITION_FAILED and "acknowledgement" in text and "timed out" in text:
+        advice = "raise consumer_timeout in rabbitmq.conf above the longest call, which is executed again"
+        return AcknowledgementTimeout(f"a task was held for longer than RabbitMQ allows ({text}): {advice}")
     if code == PRECONDITION_FAILED and "larger than configured max size" in text:
         return BrokerRefused(f"RabbitMQ: {text}: raise max_message_size in rabbitmq.conf, or use smaller chunks")
     if "rabbit_stream_queue" in text and "feature flag is disabled" in text:

@@ -10,15 +10,18 @@ are ours like any other.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel
+from ttg.brokers.rabbitmq.connection import AcknowledgementTimeout, AmqpConnection, Channel
 from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.clock import loop_time
 from ttg.errors import BrokerError
+
+log = logging.getLogger("ttg.broker")
 
 CONSUMERS_OF_ONE = 16
 UNCLAIMED_SECONDS = 0.25
@@ -207,5 +210,7 @@ class Consumers:
         self.forget_everything()
         self.channel.abandon()
 
-    def _on_close(self, _error: BrokerError) -> None:
+    def _on_close(self, error: BrokerError) -> None:
+        if isinstance(error, AcknowledgementTimeout):
+            log.warning("%s", error)
         self.forget_everything()
