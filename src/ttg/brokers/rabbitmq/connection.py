@@ -46,7 +46,7 @@ class QueueBusy(BrokerUnavailable):
 
 
 class AcknowledgementTimeout(BrokerUnavailable):
-    """A task was held for longer than the broker's ``consumer_timeout``: it closed the channel, with all that it held."""
+    """A task was held for longer than the broker's ``consumer_timeout``: it closed the channel."""
 
 
 class OtherArguments(BrokerRefused):
