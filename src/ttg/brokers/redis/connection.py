@@ -25,6 +25,7 @@ from ttg.brokers.tls import tls_context
 
 DEFAULT_PORT = 6379
 PAYLOAD_BYTES = 1 << 16
+SLOWEST_BYTES_PER_SECOND = 1 << 16
 
 
 class ServerError(Exception):
@@ -122,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[Any] | None = None
         self._lost: OSError | None = None
-        self._received = 0
+        self._received = self._sent = self._size = 0
         self.id: int | None = None
         self.is_in_cluster = False
         self.on_lost: Callable[[], None] | None = None
@@ -133,12 +134,19 @@ class Connection(asyncio.Protocol):
         return self._lost is not None
 
     @property
-    def progress(self) -> tuple[int, int]:
-        """Changes as long as bytes come in or go out: how many wait to be sent, here or in the system, and how many
-        were received."""
+    def progress(self) -> tuple[int, int, int]:
+        """Changes as long as bytes come in or go out: how many wait to be sent, here or in the system, how many were
+        given to it altogether, and how many were received."""
         if self._transport is None or self._transport.is_closing():
-            return 0, self._received
-        return self._transport.get_write_buffer_size() + _unsent_bytes(self._transport), self._received
+            return 0, self._sent, self._received
+        unsent = self._transport.get_write_buffer_size() + _unsent_bytes(self._transport)
+        return unsent, self._sent, self._received
+
+    @property
+    def passing_seconds(self) -> float:
+        """How long what was sent last may be on its way unseen: proxies and networks take bytes much faster than they
+        pass them on."""
+        return self._size / SLOWEST_BYTES_PER_SECOND
 
     async def ask(self, *words: str | bytes | int) -> Any:
         """The raw reply: lists, numbers, bytes, ``None``. Raises :class:`ServerError` and ``OSError``."""
@@ -146,7 +154,10 @@ class Connection(asyncio.Protocol):
             raise self._lost
         assert self._transport is not None
         self._reply = asyncio.get_running_loop().create_future()
-        self._transport.writelines(_packed(words))
+        packed = _packed(words)
+        self._size = sum(map(len, packed))
+        self._sent += self._size
+        self._transport.writelines(packed)
         reply = await self._reply
         if isinstance(reply, ServerError):
             raise reply

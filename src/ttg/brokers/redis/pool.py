@@ -194,7 +194,8 @@ class Pool:
 
 
 class _ProgressWatch:
-    """Puts ``limit`` off, to ``seconds`` from now, whenever bytes have moved since it looked last."""
+    """Puts ``limit`` off, to ``seconds`` from now, whenever bytes have moved since it looked last; by more once all are
+    sent, for what is seen no more then."""
 
     def __init__(self, connection: Connection, limit: asyncio.Timeout, seconds: float) -> None:
         self._connection, self._limit, self._seconds = connection, limit, seconds
@@ -209,7 +210,8 @@ class _ProgressWatch:
     def _look(self) -> None:
         progress = self._connection.progress
         if progress != self._before:
-            self._limit.reschedule(self._loop.time() + self._seconds)
+            passing = 0.0 if progress[0] else self._connection.passing_seconds
+            self._limit.reschedule(self._loop.time() + self._seconds + passing)
         self._before = progress
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
