@@ -17,8 +17,8 @@ from ttg.function.helpers import is_own
 from ttg.function.source import search_path
 from ttg.spec import FunctionRef
 
-LIBRARIES = ("numpy", "pyarrow")
-"""What a child may import later, when it has results to encode."""
+LIBRARIES = ("numpy", "pyarrow", "random")
+"""What a child may import later, when it has results to encode or calls to reseed."""
 
 _shadows: list[Path] = []
 
