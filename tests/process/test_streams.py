@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import pty
 import subprocess
 import sys
@@ -101,6 +102,7 @@ class Terminal:
 
 def _lead_session() -> None:
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it
     os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session opens is the one it belongs to
 
 

@@ -18,7 +18,8 @@ from ttg.function.source import search_path
 from ttg.spec import FunctionRef
 
 LIBRARIES = ("numpy", "pyarrow", "random")
-"""What a child may import later, when it has results to encode or calls to reseed."""
+"""What a child may import later, when it has results to encode; and the one standard module whose name is commonly
+given to files of one's own, and wanted all the same."""
 
 _shadows: list[Path] = []
 
