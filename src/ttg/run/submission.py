@@ -89,10 +89,10 @@ class Submission:
 
         While somebody is ``in_trouble`` with the broker, tasks may be with a node that is away, and counts are none; so
         the silence counts from the end of the trouble, if that does not take too long."""
-        now, silent_seconds = loop_time(), self._patience * silent_seconds
+        now = loop_time()
         if in_trouble and now - self._heard_at < MOST_PATIENCE * silent_seconds:
             self._quiet_since = now
-        if now - max(self._heard_at, self._quiet_since) < silent_seconds:
+        if now - max(self._heard_at, self._quiet_since) < self._patience * silent_seconds:
             self._empty_at = None
         elif self._empty_at is None:
             self._empty_at = now if await self._queues_are_empty() else None
