@@ -69,6 +69,21 @@ async def test_on_rabbitmq_what_nobody_asked_for_goes_back_unblamed(rabbitmq: Ra
         await other.purge()
 
 
+async def test_on_rabbitmq_what_is_settled_while_its_channel_closes_is_lost_and_no_more(
+    rabbitmq: RabbitMQServer,
+) -> None:
+    """A frozen node does not answer that it closes: until then a channel is neither open nor closed."""
+    config = BrokerConfig(RabbitMQBackend(rabbitmq).url, f"t{uuid4().hex[:8]}")
+    async with open_broker(config, "one") as one, open_broker(config, "other") as other:
+        await one.submit([task()])
+        held = await leased(one)
+        held.token.consumers.channel.abandon()
+        assert await one.settle([done(held)]) == [False]
+        delivery = await leased(other)
+        assert await other.settle([done(delivery)]) == [True]
+        await other.purge()
+
+
 def farewell(worker: str) -> WorkerStopped:
     return WorkerStopped(at=unix_time(), source=worker, worker=worker, reason="drained", tasks=0, done=0)
 

@@ -220,9 +220,17 @@ class Channel:
 
     def __init__(self) -> None:
         self.raw: Any = None
-        self.closed: BrokerError | None = None
+        self._reason: BrokerError | None = None
         self.on_close: list[Callable[[BrokerError], None]] = []
         self._waiting: set[asyncio.Future[Any]] = set()
+
+    @property
+    def closed(self) -> BrokerError | None:
+        """Why nothing can be sent any more; ``None`` while something can. Who closes may not send either, while the
+        broker has not answered yet."""
+        if self._reason is None and self.raw is not None and self.raw.is_closing:
+            return BrokerUnavailable("lost the connection to RabbitMQ: the channel is closing")
+        return self._reason
 
     async def open(self, connection: AsyncioConnection) -> None:
         """Open on ``connection``."""
@@ -279,7 +287,7 @@ class Channel:
             future.set_result(value)
 
     def _on_close(self, reason: BaseException) -> None:
-        error = self.closed = translate(reason)
+        error = self._reason = translate(reason)
         for callback in self.on_close:
             callback(error)
         for future in list(self._waiting):

@@ -95,6 +95,7 @@ async def rotate(connection: AmqpConnection, queue: str, unwanted: Callable[[See
         while batch := await browser.next_batch(min(left, ROTATED_AT_ONCE)):
             kept = [seen.again(queue) for seen in batch if not unwanted(seen)]
             await publish(kept)
+            browser.channel.check()
             browser.channel.raw.basic_ack(batch[-1].tag, multiple=True)
             left -= len(batch)
             removed += len(batch) - len(kept)
