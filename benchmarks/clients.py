@@ -33,6 +33,7 @@ from typing import Any
 
 from benchmarks.brokers import answers, dying_with_us, free_port, redis_binary, running, wait_for
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.credentials import Login
 from ttg.brokers.redis.connection import Address, connect
 from ttg.brokers.redis.keys import Keys
 from ttg.brokers.redis.pool import Pool
@@ -59,7 +60,7 @@ PAYLOAD = b"p" * 10_000_000
 
 @asynccontextmanager
 async def our_connection(url: str) -> AsyncIterator[Ask]:
-    connection = await connect(Address.of(url, {}))
+    connection = await connect(Address.of(url, {}), Login())
     yield connection.ask
     connection.close()
 

@@ -82,6 +82,12 @@ def _url(value: Any) -> str:
     return check_url(units.text(value))
 
 
+def _command(value: Any) -> str:
+    from ttg.settings import check_command
+
+    return check_command(units.text(value))
+
+
 FLAG = Kind("", units.truth)
 FILE = Kind("FILE", units.path)
 RUN = Kind("RUN", units.text)
@@ -97,6 +103,7 @@ BOUND = Kind("N|%", units.bound)
 DIR = Kind("DIR", units.folder)
 ID = Kind("ID", units.run_id)
 URL = Kind("URL", _url)
+COMMAND = Kind("COMMAND", _command)
 ADDRESS = Kind("ADDRESS", units.text)
 INDICES = Kind("INDICES", units.indices)
 FUNCTIONS = Kind("FUNCTION", units.texts)
@@ -111,10 +118,15 @@ BROKER = (
     "redis://, rediss://, unix://, amqp:// or amqps:// (default: $TTG_BROKER, or QUEUE_BACKEND with "
     "REDIS_*/RABBITMQ_*; without any, a private embedded Valkey)"
 )
+CREDENTIALS = (
+    "prints the broker's password, or JSON with username, password, expires_in; run again before that expires and when "
+    "a login is refused; not for unix:// (default: $TTG_CREDENTIALS_COMMAND)"
+)
 POD_MEMORY = "memory of a pod (default: 192M and what its children may use; 1G without --memory)"
 ALLOWED = "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder); may be repeated"
 REPLACED = "Kubernetes replaces pods by itself"
 OWN_NAMESPACE = "the broker of a cluster is TTG's alone; --kube-namespace says where pods go"
+OWN_ACCOUNT = "a cluster has a broker of its own, whose account is in a Secret"
 ON_CLUSTER_ONLY = "it goes with --on kubernetes"
 PORT_IN_CLUSTER = "workers of a cluster serve metrics on port 9464"
 FORWARDED = "forward the port of the cluster's broker, and look with `ttg dashboard --broker`"
@@ -248,6 +260,7 @@ class Options:
     namespace: str | None = _broker(
         CONNECTED, NAME, "prefix of queues and keys (default: $TTG_NAMESPACE or ttg)", instead=OWN_NAMESPACE
     )
+    credentials_command: str | None = _broker(CONNECTED, COMMAND, CREDENTIALS, instead=OWN_ACCOUNT)
 
     quiet: bool = _output({*COMMANDS, *CLUSTER}, FLAG, "no progress", False, short="-q")
     json: bool = _output({*COMMANDS, *CLUSTER, EntryPoint.PLAN}, FLAG, "print the report as JSON", False)

@@ -15,6 +15,7 @@ variable                    default              meaning
 ``TTG_LEASE_SECONDS``       15                   how long a silent worker keeps its tasks
 ``TTG_CA_FILE``             –                    CA bundle for ``rediss://`` and ``amqps://``
 ``TTG_CERT_FILE``           –                    our certificate, for servers that ask for one; also ``TTG_KEY_FILE``
+``TTG_CREDENTIALS_COMMAND`` –                    what prints user and password, see :mod:`ttg.brokers.credentials`
 ``TTG_SECRET``              –                    shared secret that signs functions sent through a broker
 ``TTG_HOME``                ``~/.local/state/ttg`` where runs are registered
 ``TTG_RUN_IDENTITY``        – (made up)          identity of a new run, for whoever starts one and may start it again
@@ -50,6 +51,7 @@ class Settings:
     queue_type: str
     retry: RetryPolicy
     tls_files: dict[str, str]
+    credentials_command: str
     secret: str | None
     home: Path
     run_identity: str | None
@@ -66,6 +68,7 @@ class Settings:
             retry_delay_ms=self.retry.delay_ms if retry_delay_ms is None else retry_delay_ms,
             queue_type=self.queue_type,
             tls=self.tls_files,
+            credentials_command=self.credentials_command,
         )
 
 
@@ -79,6 +82,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         queue_type=_choice(env, "RABBITMQ_QUEUE_TYPE", ("quorum", "classic")),
         retry=_retry(env),
         tls_files=_tls_files(env),
+        credentials_command=_credentials_command(env),
         secret=env.get("TTG_SECRET") or None,
         home=_home(env),
         run_identity=env.get("TTG_RUN_IDENTITY") or None,
@@ -99,6 +103,15 @@ def check_url(url: str) -> str:
             f"expected a broker URL that starts with {expected}, got {BrokerConfig(url).masked_url!r}{meant}"
         )
     return url
+
+
+def check_command(text: str) -> str:
+    """``text`` itself if it can be split into words as a shell would. ``ValueError`` otherwise."""
+    import shlex
+
+    if not shlex.split(text):
+        raise ValueError("expected a command, got nothing")
+    return text
 
 
 def named_brokers(env: Mapping[str, str]) -> dict[str, str]:
@@ -135,10 +148,11 @@ def _redis_url(env: Mapping[str, str]) -> str:
 
 
 def _rabbitmq_url(env: Mapping[str, str]) -> str:
-    user, password = env.get("RABBITMQ_USER"), env.get("RABBITMQ_PASSWORD")
-    if not user or not password:
+    user, password = env.get("RABBITMQ_USER", ""), env.get("RABBITMQ_PASSWORD", "")
+    if not (user and password) and not env.get("TTG_CREDENTIALS_COMMAND"):
         raise SettingsError(
-            "QUEUE_BACKEND=rabbitmq needs RABBITMQ_USER and RABBITMQ_PASSWORD: set both to an account of your broker"
+            "QUEUE_BACKEND=rabbitmq needs RABBITMQ_USER and RABBITMQ_PASSWORD: set both to an account of your broker, "
+            "or TTG_CREDENTIALS_COMMAND to what prints them"
         )
     port = int(_number(env, "RABBITMQ_PORT", 5672, least=1))
     login = f"{quote(user, safe='')}:{quote(password, safe='')}"
@@ -150,6 +164,14 @@ def _retry(env: Mapping[str, str]) -> RetryPolicy:
     retries = "TTG_MAX_RETRIES" if env.get("TTG_MAX_RETRIES") else "RABBITMQ_MAX_RETRIES"
     delay = "TTG_RETRY_DELAY_MS" if env.get("TTG_RETRY_DELAY_MS") else "RABBITMQ_RETRY_DELAY_MS"
     return RetryPolicy(int(_number(env, retries, 3, least=0)), int(_number(env, delay, 5000, least=0)))
+
+
+def _credentials_command(env: Mapping[str, str]) -> str:
+    command = env.get("TTG_CREDENTIALS_COMMAND") or ""
+    try:
+        return check_command(command) if command else ""
+    except ValueError as error:
+        raise SettingsError(f"TTG_CREDENTIALS_COMMAND: {error}") from None
 
 
 def _tls_files(env: Mapping[str, str]) -> dict[str, str]:

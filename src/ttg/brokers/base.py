@@ -45,9 +45,10 @@ class BrokerConfig:
     ``url`` may hold credentials: print ``masked_url`` only. ``namespace`` prefixes every queue, stream and key.
     ``lease_seconds``: how long a silent consumer keeps its tasks. ``retry_delay_ms`` names the RabbitMQ retry queue's
     fixed delay. ``queue_type``: ``quorum`` or ``classic`` (RabbitMQ). ``events_kept`` bounds the events log.
+    ``credentials_command``: see :mod:`ttg.brokers.credentials`.
     """
 
-    url: str
+    url: str = field(repr=False)
     namespace: str = "ttg"
     lease_seconds: float = 15.0
     heartbeat_seconds: float = 5.0
@@ -56,6 +57,7 @@ class BrokerConfig:
     events_kept: int = 20_000
     connect_timeout_seconds: float = 5.0
     tls: dict[str, str] = field(default_factory=dict)
+    credentials_command: str = field(default="", repr=False)
 
     @property
     def masked_url(self) -> str:
@@ -126,6 +128,7 @@ class Broker(ABC):
     """See the module's text for the promises; each verb says only what is its own.
 
     ``consumer`` identifies this client in leases, logs and events (a worker's name; unique per process).
+    ``processes`` are those that this client has started and waits for itself.
     """
 
     backend: str
@@ -133,6 +136,7 @@ class Broker(ABC):
     def __init__(self, config: BrokerConfig, consumer: str) -> None:
         self.config = config
         self.consumer = consumer
+        self.processes: set[int] = set()
 
     # -- lifecycle
 

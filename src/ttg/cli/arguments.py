@@ -240,7 +240,8 @@ def read_settings(options: Options | None = None) -> Settings:
 
     settings = from_environment()
     configure_logging(settings.log_level, settings.log_format)
-    return replace(settings, namespace=options.namespace) if options and options.namespace else settings
+    names = ("namespace", "credentials_command")
+    return replace(settings, **{name: value for name in names if (value := getattr(options, name, None))})
 
 
 def broker_of_run(run: str, settings: Settings) -> tuple[RunFolder, str]:

@@ -221,6 +221,8 @@ def _local_workers(
     }
     if request.python_path:
         environment[CALLER_PATH] = os.pathsep.join(request.python_path)
+    if request.settings.credentials_command:
+        environment["TTG_CREDENTIALS_COMMAND"] = request.settings.credentials_command
     if request.settings.secret:
         environment["TTG_SECRET"] = request.settings.secret
     keep_open = (server.parent_pipe_fd,) if server else ()

@@ -133,7 +133,11 @@ def _request(
     return RunRequest(
         spec=spec,
         space=space,
-        settings=replace(settings, namespace=chosen.namespace or settings.namespace),
+        settings=replace(
+            settings,
+            namespace=chosen.namespace or settings.namespace,
+            credentials_command=chosen.credentials_command or settings.credentials_command,
+        ),
         out=out,
         broker_url=url,
         workers=usable_cores() if chosen.workers is None else chosen.workers,

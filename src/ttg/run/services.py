@@ -81,4 +81,5 @@ def _broker_for_retries(config: BrokerConfig) -> dict[str, str]:
     """A broker on this machine's file system may belong to the run and be gone by then: a retry gets one of its own."""
     if config.url.startswith("unix://"):
         return {}
-    return {"TTG_BROKER": config.url, "TTG_NAMESPACE": config.namespace}
+    command = {"TTG_CREDENTIALS_COMMAND": config.credentials_command} if config.credentials_command else {}
+    return {"TTG_BROKER": config.url, "TTG_NAMESPACE": config.namespace, **command}

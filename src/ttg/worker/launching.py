@@ -62,7 +62,10 @@ def launch() -> Launched:
 def _environment() -> dict[str, str]:
     """The slots are the parallelism: linear algebra in a child has one thread, unless the environment says otherwise.
 
-    A thread per core in every child fights over the cores, and NumPy's spin from the moment it is imported.
+    A thread per core in every child fights over the cores, and NumPy's spin from the moment it is imported. The
+    broker's password is no business of user code.
     """
     said = any(name in os.environ for name in THREAD_COUNTS)
-    return dict(os.environ) if said else {**os.environ, **dict.fromkeys(THREAD_COUNTS, "1")}
+    environment = {**os.environ} if said else {**os.environ, **dict.fromkeys(THREAD_COUNTS, "1")}
+    environment.pop("TTG_CREDENTIALS_COMMAND", None)
+    return environment

@@ -367,4 +367,4 @@ async def _reap(worker: Worker, waiting: Sequence[Launched]) -> None:
     while True:
         await asyncio.sleep(worker.seconds_to_beat())
         slots = {slot.child.pid for slot in worker.slots if slot.child}
-        reap_orphans(slots | {launched.process.pid for launched in waiting})
+        reap_orphans(slots | {launched.process.pid for launched in waiting} | worker.broker.processes)

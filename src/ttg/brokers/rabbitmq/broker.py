@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
+from ttg.brokers.credentials import Credentials
 from ttg.brokers.rabbitmq import checks, encoding
 from ttg.brokers.rabbitmq.cleaning import Cleaner
 from ttg.brokers.rabbitmq.connection import AmqpConnection
@@ -32,7 +33,8 @@ class RabbitMQBroker(Broker):
         super().__init__(config, consumer)
         self._topology = Topology(config)
         self._names = self._topology.names
-        self._connections = Connections(config, consumer, self._on_trouble)
+        self._credentials = Credentials(config, self.processes)
+        self._connections = Connections(config, consumer, self._on_trouble, self._credentials)
         self._sender = Sender(self._connections, self._topology, self._on_trouble)
         self._runs = RunRegistry(lambda: self._names.runs, self._reading, self._sender.publish)
         self._readers = Readers(self._reading)
@@ -48,7 +50,7 @@ class RabbitMQBroker(Broker):
             self._chores,
             self.publish_events,
         )
-        self._figures = Figures(config, self._topology, lambda: self._queue.held)
+        self._figures = Figures(config, self._topology, self._credentials, lambda: self._queue.held)
 
     # -- lifecycle
 
@@ -67,6 +69,7 @@ class RabbitMQBroker(Broker):
             self._sender.reset()
             self._runs.detach()
             await self._connections.close()
+            self._credentials.close()
 
     async def _reading(self) -> AmqpConnection:
         return await self._connections.get("read")
@@ -175,7 +178,7 @@ class RabbitMQBroker(Broker):
         return counts
 
     async def diagnose(self) -> list[checks.Finding]:
-        return await checks.diagnose(self.config, self._topology, self._reading)
+        return await checks.diagnose(self.config, self._topology, self._reading, self._credentials)
 
     def _on_trouble(self, text: str, recovered: bool) -> None:
         event = BrokerTrouble(at=unix_time(), source=self.consumer, text=text, recovered=recovered)

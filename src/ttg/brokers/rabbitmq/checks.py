@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import urllib.error
-import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.credentials import Credentials, Login
 from ttg.brokers.rabbitmq.connection import NO_STREAMS, STREAMS_ADVICE, AmqpConnection
-from ttg.brokers.rabbitmq.management import TIMEOUT_SECONDS, endpoint
+from ttg.brokers.rabbitmq.management import ask, endpoint
 from ttg.brokers.rabbitmq.topology import Topology
-from ttg.brokers.tls import tls_context
 from ttg.errors import BrokerError, BrokerRefused
 
 Finding = tuple[str, str, str, str]
@@ -24,7 +23,10 @@ GIB = 1 << 30
 
 
 async def diagnose(
-    config: BrokerConfig, topology: Topology, connect: Callable[[], Awaitable[AmqpConnection]]
+    config: BrokerConfig,
+    topology: Topology,
+    connect: Callable[[], Awaitable[AmqpConnection]],
+    credentials: Credentials,
 ) -> list[Finding]:
     """Findings ``(level, subject, text, advice)``. Raises ``BrokerError`` when the broker lets nobody in."""
     connection = await connect()
@@ -33,7 +35,7 @@ async def diagnose(
         await _queues(connection, topology),
         await _permissions(connection, config.namespace),
         await _streams(connection, config.namespace),
-        *await asyncio.to_thread(_nodes, config),
+        *await asyncio.to_thread(_nodes, config, await credentials.current()),
         _acknowledgements(),
     ]
 
@@ -93,10 +95,11 @@ async def _streams(connection: AmqpConnection, namespace: str) -> Finding:
     return "good", "streams", "this broker has stream queues, for results, events and run records", ""
 
 
-def _nodes(config: BrokerConfig) -> list[Finding]:
+def _nodes(config: BrokerConfig, login: Login) -> list[Finding]:
     """Alarms, from the management API."""
     try:
-        nodes = _ask(config, "/api/nodes")
+        there = endpoint(config, login)
+        nodes = ask(replace(there, url=there.url.partition("/api/")[0] + "/api/nodes"), config)
     except urllib.error.HTTPError as error:
         advice = "rabbitmqctl set_user_tags USER monitoring"
         return [("note", "management", f"this account may not see alarms (HTTP {error.code})", advice)]
@@ -132,12 +135,3 @@ def _alarms(node: dict[str, Any]) -> Iterator[Finding]:
 def _acknowledgements() -> Finding:
     text = "consumer_timeout cannot be read from here (default: 30 minutes); TTG acknowledges every few seconds"
     return "note", "acknowledgements", text, "raise consumer_timeout only if a single parameter takes longer than that"
-
-
-def _ask(config: BrokerConfig, path: str) -> Any:
-    there = endpoint(config)
-    url = there.url.partition("/api/")[0] + path
-    request = urllib.request.Request(url, headers={"Authorization": there.authorization})
-    context = tls_context(config.tls) if url.startswith("https") else None
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as answer:
-        return json.load(answer)

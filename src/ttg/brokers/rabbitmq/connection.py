@@ -21,6 +21,7 @@ from pika.channel import Channel as PikaChannel
 
 from ttg.brokers.addresses import Addresses, ServerAddress
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.credentials import Login
 from ttg.brokers.tls import ADVICE, asks_for_certificate, tls_context
 from ttg.errors import AccessRefused, BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, SettingsError
 
@@ -72,7 +73,7 @@ def is_single_node(config: BrokerConfig) -> bool:
 
 
 def connection_parameters(
-    config: BrokerConfig, purpose: str, client: str, address: ServerAddress
+    config: BrokerConfig, purpose: str, client: str, address: ServerAddress, login: Login
 ) -> pika.ConnectionParameters:
     """What pika needs to connect; ``purpose`` and ``client`` name the connection in the management UI."""
     parts = urlsplit(config.url)
@@ -80,7 +81,7 @@ def connection_parameters(
         host=address.ip,
         port=address.port,
         virtual_host=unquote(parts.path[1:]) or "/",
-        credentials=pika.PlainCredentials(unquote(parts.username or ""), unquote(parts.password or "")),
+        credentials=pika.PlainCredentials(login.user, login.password),
         ssl_options=pika.SSLOptions(tls_context(config.tls), address.host) if parts.scheme == "amqps" else None,
         heartbeat=round(min(max(config.heartbeat_seconds, 5), 20)),
         socket_timeout=config.connect_timeout_seconds,
@@ -180,6 +181,11 @@ class AmqpConnection:
         """Raise why this connection is closed, if it is."""
         if self.closed:
             raise type(self.closed)(str(self.closed))
+
+    def renew(self, login: Login) -> None:
+        """Go on with another login (an extension of RabbitMQ). One that is refused ends the connection."""
+        if self._connection.is_open:
+            self._connection.update_secret(login.password, "renewed")
 
     def abandon(self) -> None:
         """Begin to close, without waiting."""

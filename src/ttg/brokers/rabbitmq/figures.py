@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ttg.brokers.base import BrokerConfig, BrokerStats, QueueStats
+from ttg.brokers.credentials import Credentials
 from ttg.brokers.rabbitmq.connection import AmqpConnection
 from ttg.brokers.rabbitmq.management import Management
 from ttg.brokers.rabbitmq.topology import Lengths, Names, Topology
@@ -16,10 +17,12 @@ MOST_LOOKS = 10
 class Figures:
     """``held`` says how many tasks this client holds: the broker's own count of them is seconds behind."""
 
-    def __init__(self, config: BrokerConfig, topology: Topology, held: Callable[[], int]) -> None:
+    def __init__(
+        self, config: BrokerConfig, topology: Topology, credentials: Credentials, held: Callable[[], int]
+    ) -> None:
         self._namespace = config.namespace
         self._topology = topology
-        self._management = Management(config)
+        self._management = Management(config, credentials)
         self._held = held
 
     async def look(self, connection: AmqpConnection) -> BrokerStats:

@@ -7,14 +7,16 @@ import base64
 import json
 import re
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from ttg.brokers.addresses import hosts_of
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.credentials import Credentials, Login
 from ttg.brokers.tls import tls_context
 from ttg.clock import loop_time
+from ttg.errors import BrokerError
 
 TIMEOUT_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
@@ -26,10 +28,10 @@ class Endpoint:
     """Where the management API answers for our virtual host, and as whom."""
 
     url: str
-    authorization: str
+    authorization: str = field(repr=False)
 
 
-def endpoint(config: BrokerConfig) -> Endpoint:
+def endpoint(config: BrokerConfig, login: Login) -> Endpoint:
     """The broker's host, port 15672 (15671 with TLS) or the port named by ``?management=PORT`` in the URL."""
     parts = urlsplit(config.url)
     secure = parts.scheme == "amqps"
@@ -38,17 +40,16 @@ def endpoint(config: BrokerConfig) -> Endpoint:
     vhost = quote(unquote(parts.path[1:]) or "/", safe="")
     pattern = f"^{re.escape(config.namespace)}\\."
     ours = urlencode({"columns": COLUMNS, "page": 1, "page_size": 100, "name": pattern, "use_regex": "true"})
-    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     url = f"http{'s' * secure}://{host}:{port}/api/queues/{vhost}?{ours}"
-    return Endpoint(url, "Basic " + base64.b64encode(login.encode()).decode())
+    return Endpoint(url, "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode())
 
 
 class Management:
     """Asks the management API; after a failure it is left alone for a while."""
 
-    def __init__(self, config: BrokerConfig) -> None:
-        self._endpoint = endpoint(config)
-        self._tls = config.tls
+    def __init__(self, config: BrokerConfig, credentials: Credentials) -> None:
+        self._config = config
+        self._credentials = credentials
         self._silent_until = float("-inf")
 
     async def unacknowledged(self) -> dict[str, int]:
@@ -56,15 +57,17 @@ class Management:
         if loop_time() < self._silent_until:
             return {}
         try:
-            rows = await asyncio.to_thread(self._fetch)
+            there = endpoint(self._config, await self._credentials.current())
+            rows = (await asyncio.to_thread(ask, there, self._config))["items"]
             return {row["name"]: row["messages_unacknowledged"] for row in rows if "messages_unacknowledged" in row}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (BrokerError, OSError, ValueError, KeyError, TypeError):
             self._silent_until = loop_time() + SILENCE_SECONDS
             return {}
 
-    def _fetch(self) -> list[dict[str, Any]]:
-        request = urllib.request.Request(self._endpoint.url, headers={"Authorization": self._endpoint.authorization})
-        context = tls_context(self._tls) if self._endpoint.url.startswith("https") else None
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as answer:
-            rows: list[dict[str, Any]] = json.load(answer)["items"]
-        return rows
+
+def ask(there: Endpoint, config: BrokerConfig) -> Any:
+    """What the API answers, decoded. Raises ``OSError`` and ``ValueError``; blocking."""
+    request = urllib.request.Request(there.url, headers={"Authorization": there.authorization})
+    context = tls_context(config.tls) if there.url.startswith("https") else None
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=context) as answer:
+        return json.load(answer)

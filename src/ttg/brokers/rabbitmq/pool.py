@@ -6,12 +6,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 
 from ttg.brokers.addresses import ServerAddress
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.credentials import Credentials, Login
 from ttg.brokers.rabbitmq.connection import AmqpConnection, addresses_of, connection_parameters
 from ttg.clock import loop_time
-from ttg.errors import BrokerUnavailable
+from ttg.errors import AccessRefused, BrokerUnavailable
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
@@ -26,8 +28,12 @@ class Connections:
     ``on_trouble`` is told once when the broker is lost or blocks, and once when it is back: ``(text, recovered)``.
     """
 
-    def __init__(self, config: BrokerConfig, consumer: str, on_trouble: Callable[[str, bool], None]) -> None:
+    def __init__(
+        self, config: BrokerConfig, consumer: str, on_trouble: Callable[[str, bool], None], credentials: Credentials
+    ) -> None:
         self._config = config
+        self._credentials = credentials
+        credentials.on_renewed = self._renew
         self._consumer = consumer
         self._addresses = addresses_of(config)
         self._on_trouble = on_trouble
@@ -60,9 +66,7 @@ class Connections:
             self._note_lost(str(self._connections[purpose].closed))
         while True:
             try:
-                address = await self._addresses.next()
-                parameters = connection_parameters(self._config, purpose, self._consumer, address)
-                connection = await AmqpConnection.connect(parameters, self._where(address))
+                connection = await self._credentials.logged_in(partial(self._open, purpose), AccessRefused)
                 break
             except BrokerUnavailable as error:
                 self._note_lost(str(error))
@@ -73,6 +77,15 @@ class Connections:
         connection.on_blocked = self._note_blocked
         self._note_connected()
         return connection
+
+    async def _open(self, purpose: str, login: Login) -> AmqpConnection:
+        address = await self._addresses.next()
+        parameters = connection_parameters(self._config, purpose, self._consumer, address, login)
+        return await AmqpConnection.connect(parameters, self._where(address))
+
+    def _renew(self, login: Login) -> None:
+        for connection in self._connections.values():
+            connection.renew(login)
 
     def _where(self, address: ServerAddress) -> str:
         """The URL, and which of its servers."""

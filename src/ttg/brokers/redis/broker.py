@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from ttg.brokers.base import LETTERS_KEPT, Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
+from ttg.brokers.credentials import Credentials
 from ttg.brokers.redis import checks, cleaning
 from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.membership import Membership, uninterrupted
@@ -57,8 +58,9 @@ class RedisBroker(Broker):
     def __init__(self, config: BrokerConfig, consumer: str) -> None:
         super().__init__(config, consumer)
         self._keys = Keys(config.namespace)
-        self._pool = Pool(config, self._keys)
-        self._membership = Membership(config, self._keys, consumer)
+        self._credentials = Credentials(config, self.processes)
+        self._pool = Pool(config, self._keys, credentials=self._credentials)
+        self._membership = Membership(config, self._keys, consumer, self._credentials)
         self._maintaining: asyncio.Task[None] | None = None
         self._denied: AccessRefused | None = None
         self._idle = True
@@ -99,6 +101,7 @@ class RedisBroker(Broker):
                 await self._membership.leave()
         await self._membership.own.close()
         await self._pool.close()
+        self._credentials.close()
 
     # -- runs
 

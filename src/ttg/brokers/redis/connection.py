@@ -14,27 +14,35 @@ import sys
 import termios
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
 
 from ttg.brokers.addresses import hosts_of
+from ttg.brokers.credentials import Login
 from ttg.brokers.tls import tls_context
 
 DEFAULT_PORT = 6379
 PAYLOAD_BYTES = 1 << 16
 SLOWEST_BYTES_PER_SECOND = 1 << 16
 
+REFUSALS = ("NOAUTH", "WRONGPASS", "ERR invalid password")
+"""How a server begins that wants another login."""
+
 
 class ServerError(Exception):
     """The server answered with an error; the text is its own, code first (``WRONGTYPE Operation against …``)."""
 
 
+class LoginRefused(ServerError):
+    """The answer to a user and a password."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is and who asks. ``path`` is that of a unix socket, else ``host`` and ``port`` count; ``name`` is
+    """Where a server is. ``path`` is that of a unix socket, else ``host`` and ``port`` count; ``name`` is
     what its certificate is for. With ``primary`` it is a sentinel, to be asked for the server of that name."""
 
     host: str = ""
@@ -42,8 +50,6 @@ class Address:
     primary: str = ""
     port: int = DEFAULT_PORT
     path: str = ""
-    user: str = ""
-    password: str = field(default="", repr=False)
     database: int = 0
     tls: Mapping[str, str] | None = None
 
@@ -53,10 +59,9 @@ class Address:
         ``unix://[user:password@]/path[?db=n]``, the first host of several; ``tls`` may name a ``ca_file``,
         ``cert_file`` and ``key_file``. Raises ``ValueError``."""
         parts = urlsplit(url)
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
         if parts.scheme == "unix":
             database = parse_qs(parts.query).get("db", ["0"])[-1]
-            return cls(path=unquote(parts.path), user=user, password=password, database=int(database))
+            return cls(path=unquote(parts.path), database=int(database))
         primary, database = "", parts.path.strip("/")
         if parts.scheme.endswith("+sentinel"):
             primary, _, database = database.partition("/")
@@ -68,8 +73,6 @@ class Address:
             port=port,
             name=unquote(host),
             primary=unquote(primary),
-            user=user,
-            password=password,
             database=int(database or 0),
             tls=tls if parts.scheme.startswith("rediss") else None,
         )
@@ -86,7 +89,7 @@ def _packed(words: tuple[str | bytes | int, ...]) -> list[bytes]:
     return parts
 
 
-async def connect(address: Address, *, any_role: bool = False) -> Connection:
+async def connect(address: Address, login: Login, *, any_role: bool = False) -> Connection:
     """A connection, logged in: to a primary, or with ``any_role`` to any. Raises ``OSError``, :class:`ServerError`."""
     loop = asyncio.get_running_loop()
     if address.path:
@@ -98,7 +101,9 @@ async def connect(address: Address, *, any_role: bool = False) -> Connection:
             Connection, address.host, address.port, ssl=secure, server_hostname=name
         )
     try:
-        await connection.log_in(address)
+        await connection.log_in(login)
+        if address.database:
+            await connection.ask("SELECT", address.database)
         await connection.introduce(any_role=any_role)
     except BaseException:
         connection.close()
@@ -125,6 +130,7 @@ class Connection(asyncio.Protocol):
         self._lost: OSError | None = None
         self._received = self._sent = self._size = 0
         self.id: int | None = None
+        self.login: Login | None = None
         self.is_in_cluster = False
         self.on_lost: Callable[[], None] | None = None
 
@@ -163,12 +169,16 @@ class Connection(asyncio.Protocol):
             raise reply
         return reply
 
-    async def log_in(self, address: Address) -> None:
-        """Say who we are, where that is asked for, and choose the database."""
-        if address.password:
-            await self.ask("AUTH", *([address.user] if address.user else []), address.password)
-        if address.database:
-            await self.ask("SELECT", address.database)
+    async def log_in(self, login: Login) -> None:
+        """Say who we are, where that is asked for: at first, and again before the login expires."""
+        try:
+            if login.password:
+                await self.ask("AUTH", *([login.user] if login.user else []), login.password)
+        except ServerError as error:
+            if str(error).startswith(REFUSALS):
+                raise LoginRefused(str(error)) from None
+            raise
+        self.login = login
 
     async def introduce(self, *, any_role: bool = False) -> None:
         """Learn what the server is: whether it is one of a cluster, and what it calls us (``id``), unless it does not

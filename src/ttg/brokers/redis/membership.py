@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.credentials import Credentials
 from ttg.brokers.redis.connection import Connection, ServerError
 from ttg.brokers.redis.keys import GROUP, Keys, Words
-from ttg.brokers.redis.pool import Pool
+from ttg.brokers.redis.pool import Forbidden, Pool
 from ttg.clock import loop_time, unix_time
-from ttg.errors import BrokerError, BrokerRefused
+from ttg.errors import AccessRefused, BrokerError, BrokerRefused
 from ttg.messages import WorkerLost
 
 MAINTENANCE_SECONDS = 0.25
@@ -60,7 +61,7 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
 class Membership:
     """This consumer's place among the others: registered while its connection lives, and looking after theirs."""
 
-    def __init__(self, config: BrokerConfig, keys: Keys, consumer: str) -> None:
+    def __init__(self, config: BrokerConfig, keys: Keys, consumer: str, credentials: Credentials | None = None) -> None:
         self._config = config
         self._keys = keys
         self._consumer = consumer
@@ -71,7 +72,7 @@ class Membership:
         self.pace_seconds = MAINTENANCE_SECONDS
         self._is_member = False
         self._coming_back: asyncio.Task[None] | None = None
-        self.own = Pool(config, keys, on_connect=self._on_connect)
+        self.own = Pool(config, keys, self._on_connect, credentials)
 
     async def join(self) -> None:
         """Be registered, if it is not so already: before anything is held."""
@@ -194,7 +195,9 @@ class Membership:
             return None
         try:
             reply = await uninterrupted(self.own.command("CLIENT", "LIST", "ID", *ids))
-        except BrokerRefused:
+        except BrokerRefused as error:
+            if isinstance(error, AccessRefused) and not isinstance(error, Forbidden):
+                raise  # a refused login says nothing of the command
             self._may_list_clients = False
             return None
         return set(_LISTED.findall(reply))

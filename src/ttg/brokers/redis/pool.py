@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.redis.connection import Connection, ServerError, connect
+from ttg.brokers.credentials import Credentials, Login
+from ttg.brokers.redis.connection import REFUSALS, Connection, LoginRefused, ServerError, connect
 from ttg.brokers.redis.keys import Keys, Words
 from ttg.brokers.redis.permissions import forbidden
 from ttg.brokers.redis.servers import Servers
@@ -44,8 +45,15 @@ class Pool:
     """Commands and scripts over a pool of connections; with ``on_connect``: over a single one, which it introduces.
     ``keys`` learn from the first connection whether the server is one of a cluster."""
 
-    def __init__(self, config: BrokerConfig, keys: Keys, on_connect: OnConnect | None = None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        keys: Keys,
+        on_connect: OnConnect | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._config = config
+        self._credentials = credentials or Credentials(config)
         self._keys = keys
         self._servers = _servers(config, keys)
         self._on_connect = on_connect
@@ -87,7 +95,7 @@ class Pool:
         """What of what TTG needs the user may not do; see :func:`ttg.brokers.redis.permissions.forbidden`."""
         with translated(self._config, self._keys):
             async with _within(self._config.connect_timeout_seconds):
-                connection = await self._open()
+                connection = await self._credentials.logged_in(self._open, LoginRefused)
                 try:
                     return await forbidden(connection, self._keys.tasks)
                 finally:
@@ -158,18 +166,37 @@ class Pool:
     async def _connection(self) -> Connection:
         while self._idle:
             connection = self._idle.pop()
-            if not connection.is_lost:
+            if not connection.is_lost and await self._is_logged_in(connection):
                 return connection
         for _ in range(self._servers.count):
             with suppress(OSError, ServerError):
                 return await self._connect()
         return await self._connect()
 
+    async def _is_logged_in(self, connection: Connection) -> bool:
+        """With the newest login, that is: a server may hang up on those whose login expires. One that does not take it
+        is closed, for a new connection finds out why."""
+        if not self._credentials.is_old(connection.login):
+            return True
+        try:
+            async with _within(self._config.connect_timeout_seconds):
+                await connection.log_in(await self._credentials.current())
+                return True
+        except (OSError, ServerError, BrokerError):
+            connection.close()
+            return False
+        except BaseException:
+            connection.close()
+            raise
+
     async def _connect(self) -> Connection:
+        return await self._credentials.logged_in(self._connect_as, LoginRefused)
+
+    async def _connect_as(self, login: Login) -> Connection:
         """A connection to the server whose turn it is."""
         async with _within(self._config.connect_timeout_seconds):
             try:
-                connection = await self._open()
+                connection = await self._open(login)
             except ServerError as error:
                 self._servers.redirect(error)
                 raise
@@ -181,8 +208,8 @@ class Pool:
                     raise
             return connection
 
-    async def _open(self) -> Connection:
-        connection = await connect(await self._servers.next())
+    async def _open(self, login: Login) -> Connection:
+        connection = await connect(await self._servers.next(), login)
         if connection.is_in_cluster:
             self._keys.keep_together()
         return connection
@@ -261,7 +288,7 @@ def _reason(error: OSError) -> str:
 
 def _translate(text: str, config: BrokerConfig, keys: Keys) -> BrokerError:
     url = config.masked_url
-    if text.startswith(("NOAUTH", "WRONGPASS", "ERR invalid password")):
+    if text.startswith(REFUSALS):
         return AccessRefused(f"{url} refused the user or password ({text}): set them in the URL or the environment")
     if _is_denial(text):
         return denial(url, [], text)

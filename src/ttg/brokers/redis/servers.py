@@ -11,6 +11,7 @@ import dataclasses
 
 from ttg.brokers.addresses import Addresses
 from ttg.brokers.base import BrokerConfig
+from ttg.brokers.credentials import Login
 from ttg.brokers.redis.connection import DEFAULT_PORT, Address, ServerError, connect
 from ttg.brokers.redis.keys import Keys
 from ttg.errors import BrokerUnavailable
@@ -62,8 +63,8 @@ class Servers:
                 self._redirection = dataclasses.replace(self._address, host=host, port=int(port), name=host)
 
     async def _ask_sentinel(self, sentinel: Address) -> Address:
-        asked = dataclasses.replace(sentinel, user="", password="", database=0, primary="")
-        connection = await connect(asked, any_role=True)
+        asked = dataclasses.replace(sentinel, database=0, primary="")
+        connection = await connect(asked, Login(), any_role=True)
         try:
             reply = await connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._address.primary)
         finally:
