@@ -118,10 +118,29 @@ class SecureRabbitMQ(RabbitMQServer):
         self.certificates = Certificates.make(self.folder) if certificates.can_be_made() else None
 
     def _configure(self) -> None:
+        """With the plugin for tokens, which checks none before :meth:`set_token_key`."""
         super()._configure()
+        plugins = (self.folder / "enabled_plugins").read_text(encoding="ascii").strip("[].\n").split(",")
+        self._write("enabled_plugins", f"[{','.join([*filter(None, plugins), 'rabbitmq_auth_backend_oauth2'])}].\n")
         if self.certificates is not None:
             with (self.folder / "rabbitmq.conf").open("a") as file:
                 file.write(TLS.format(port=self.tls_port, files=self.certificates))
+
+    async def set_token_key(self, key: str) -> None:
+        """Let in who has a token that is signed (HS256) with ``key``, besides those with a password."""
+        jwk = f'#{{<<"kty">> => <<"oct">>, <<"k">> => <<"{key}">>, <<"alg">> => <<"HS256">>}}'
+        keys = f'[{{default_key, <<"k">>}}, {{signing_keys, #{{<<"k">> => {{map, {jwk}}}}}}}]'
+        oauth2 = "application:set_env(rabbitmq_auth_backend_oauth2,"
+        backends = "[rabbit_auth_backend_oauth2, rabbit_auth_backend_internal]"
+        await self.control(
+            "eval",
+            f'{oauth2} resource_server_id, <<"rabbitmq">>), {oauth2} key_config, {keys}), '
+            f"application:set_env(rabbit, auth_backends, {backends}).",
+        )
+
+    @property
+    def log_text(self) -> str:
+        return "".join(file.read_text(errors="replace") for file in (self.folder / "log").glob("*.log"))
 
     @property
     def tls_url(self) -> str:

@@ -30,6 +30,9 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks 
 ANSWER_SECONDS = 20.0
 NOT_FOUND, PRECONDITION_FAILED, ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 404, 406, 403, 405, 530
 
+EXPIRED = ("has expired", "New secret was refused")
+"""What RabbitMQ says of a token that was good when the connection was opened."""
+
 NO_STREAMS = "TTG keeps results, events and run records in stream queues, which this broker has not"
 STREAMS_ADVICE = "rabbitmqctl enable_feature_flag stream_queue, or name a Redis or Valkey where streams cannot be had"
 
@@ -48,6 +51,10 @@ class QueueBusy(BrokerUnavailable):
 
 class AcknowledgementTimeout(BrokerUnavailable):
     """A task was held for longer than the broker's ``consumer_timeout``: it closed the channel."""
+
+
+class LoginExpired(BrokerUnavailable):
+    """The connection's login is good no more; whether another one is, a new connection finds out."""
 
 
 class OtherArguments(BrokerRefused):
@@ -246,6 +253,7 @@ class Channel:
         except exceptions.AMQPError as error:
             raise translate(error) from error
         self.raw.add_on_close_callback(lambda _raw, reason: self._on_close(reason))
+        self.on_close.append(lambda error: connection.close() if _ends(connection, error) else None)
         await opened
 
     async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -301,6 +309,11 @@ class Channel:
                 future.set_exception(type(error)(str(error)))
 
 
+def _ends(connection: AsyncioConnection, error: BrokerError) -> bool:
+    """Whether nothing will go well on a connection that is still open."""
+    return isinstance(error, LoginExpired) and bool(connection.is_open)
+
+
 def translate(error: BaseException) -> BrokerError:
     """Our error for one of pika's about an open connection or channel."""
     code, text = getattr(error, "reply_code", 0), getattr(error, "reply_text", str(error) or type(error).__name__)
@@ -319,6 +332,8 @@ def translate(error: BaseException) -> BrokerError:
         return BrokerRefused(f"{NO_STREAMS} (it says: {text}): {STREAMS_ADVICE}")
     if code == RESOURCE_LOCKED:
         return QueueBusy(f"RabbitMQ: {text}")
+    if code in (ACCESS_REFUSED, NOT_ALLOWED) and any(words in text for words in EXPIRED):
+        return LoginExpired(f"RabbitMQ ended the login: {text}")
     if code in (ACCESS_REFUSED, NOT_ALLOWED):
         return AccessRefused(f"RabbitMQ refused: {text}: give the account configure, write and read permission")
     if isinstance(error, exceptions.ConnectionBlockedTimeout):
