@@ -31,13 +31,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from ttg.brokers.base import BrokerConfig
+from ttg.brokers.base import BrokerConfig, backend_of
 from ttg.errors import SettingsError
 from ttg.spec import RetryPolicy
 
-SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix", "amqp", "amqps", "memory")
 BACKENDS = ("redis", "rabbitmq")
 
 
@@ -94,14 +93,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 def check_url(url: str) -> str:
     """``url`` itself if its scheme is one of ours."""
-    scheme = urlsplit(url).scheme
-    if scheme not in SCHEMES:
-        expected = "redis://, rediss://, unix://, amqp:// or amqps://"
-        scheme = "amqp" if url.endswith(("5672", "5671")) else "redis"
-        meant = "" if "://" in url else f": did you mean {scheme}://{BrokerConfig(url).masked_url}?"
-        raise SettingsError(
-            f"expected a broker URL that starts with {expected}, got {BrokerConfig(url).masked_url!r}{meant}"
-        )
+    backend_of(url)
     return url
 
 
@@ -122,7 +114,7 @@ def named_brokers(env: Mapping[str, str]) -> dict[str, str]:
     if env.get("RABBITMQ_HOST"):
         named["rabbitmq"] = _rabbitmq_url(env)
     if url := env.get("TTG_BROKER"):
-        named["rabbitmq" if check_url(url).startswith("amqp") else "redis"] = url
+        named[backend_of(url)] = url
     return named
 
 

@@ -124,3 +124,6 @@ def test_a_coordinator_cut_off_goes_on_with_its_run(fleet: Fleet, network: Netwo
     finally:
         network.mend("coordinator")
     fleet.finish().note("the coordinator's link cut", began)
+    said = fleet.coordinator.said()
+    assert said.count("waiting: ") == said.count("well again after"), said
+    assert "waiting: " not in said.splitlines()[-1], said

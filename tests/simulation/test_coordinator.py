@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from simulation.child import Poison
-from simulation.scenario import Scenario
+from simulation.scenario import Fault, Kind, Scenario
 from simulation.virtual_time import VirtualLoop, run_virtually
 from simulation.world import World
 from ttg.errors import RunStopped
+from ttg.messages import BrokerTrouble, decode_event
 from ttg.run.config import CoordinatorConfig
+from ttg.run.progress import Progress
 
 PLAIN = Scenario(
     seed=0, size=60, chunk_size=5, workers=2, slots=1, call_seconds=0.01, slice_size=4, start_seconds=0.05,
@@ -28,6 +30,12 @@ class OneCoordinator(World):
     """A world whose coordinator is not started again when it gives up."""
 
     max_failures: int | None = None
+    report: Callable[[Progress], None] | None = None
+
+    async def keep_staff(self) -> None:
+        if self.coordinator is not None and self.report is not None:
+            self.coordinator.report = self.report
+        await super().keep_staff()
 
     def _options(self) -> CoordinatorConfig:
         return replace(super()._options(), max_failures=self.max_failures)
@@ -95,3 +103,22 @@ def test_a_worker_that_vanished_is_no_longer_counted(tmp_path: Path) -> None:
     counted = run_virtually(story)
     assert counted[0] == 2
     assert counted[-1] == 1
+
+
+def test_trouble_is_told_to_be_over_although_the_run_ends_before_the_next_try(tmp_path: Path) -> None:
+    """A call that waits for its next try is given up when all is settled, and the last line is about the end."""
+    stall = Fault(Kind.STALL, at=0.5, seconds=1.5, queue="runs")
+    shown: list[Progress] = []
+
+    async def story(loop: VirtualLoop) -> World:
+        world = OneCoordinator(replace(PLAIN, size=240, call_seconds=0.02, faults=(stall,)), tmp_path / "run", loop)
+        world.report = shown.append
+        await world.run()
+        return world
+
+    world = run_virtually(story)
+    events = [decode_event(entry.body) for entry in world.server.namespace(world.config.namespace).events.entries]
+    told = [event.recovered for event in events if isinstance(event, BrokerTrouble)]
+    assert any(progress.note for progress in shown)
+    assert not shown[-1].note
+    assert told.count(False) == told.count(True) > 0

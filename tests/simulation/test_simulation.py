@@ -16,6 +16,7 @@ import pytest
 
 from simulation.oracle import Broken, play
 from simulation.scenario import QUEUES, Fault, Kind, Scenario
+from ttg.brokers.memory import state
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
@@ -77,6 +78,20 @@ RESUMED = Fault(Kind.KILL_COORDINATOR, at=1.2)
 )
 def test_one_trouble_of_the_broker_alone(faults: tuple[Fault, ...]) -> None:
     play(replace(PLAIN, faults=faults))
+
+
+def test_nobody_is_blamed_for_being_delivered_again_and_again() -> None:
+    """Each call takes longer than the time between two redeliveries."""
+    play(replace(PLAIN, size=4, chunk_size=1, call_seconds=0.6, faults=(Fault(Kind.REDELIVER, at=0.2, seconds=6.0),)))
+
+
+def test_a_log_whose_cursors_say_nothing_is_read_from_its_start_once_the_run_was_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new log is shorter than what was read of the old one, or it is by another server's clock."""
+    monkeypatch.setattr(state, "is_of_another_log", lambda cursor, found: False)
+    world = play(replace(PLAIN, size=200, faults=(Fault(Kind.LOSE_EVERYTHING, at=1.5),)))
+    assert world.accounts.resubmissions == 1
 
 
 def test_the_seeds_cover_every_misfortune() -> None:

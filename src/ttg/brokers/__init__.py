@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from ttg.brokers.base import Broker, BrokerConfig
-from ttg.errors import SettingsError
+from ttg.brokers.base import Broker, BrokerConfig, backend_of
 
 
 def connect(config: BrokerConfig, consumer: str) -> Broker:
@@ -14,20 +13,15 @@ def connect(config: BrokerConfig, consumer: str) -> Broker:
 
     Raises :class:`~ttg.errors.SettingsError` when no broker speaks the URL's scheme.
     """
-    scheme = config.url.partition("://")[0]
-    if scheme in ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix"):
+    backend = backend_of(config.url)
+    if backend == "redis":
         from ttg.brokers.redis import RedisBroker
 
         return RedisBroker(config, consumer)
-    if scheme in ("amqp", "amqps"):
+    if backend == "rabbitmq":
         from ttg.brokers.rabbitmq import RabbitMQBroker
 
         return RabbitMQBroker(config, consumer)
-    if scheme == "memory":
-        from ttg.brokers.memory import MemoryBroker, MemoryServer
+    from ttg.brokers.memory import MemoryBroker, MemoryServer
 
-        return MemoryBroker(config, consumer, MemoryServer.named(config.url))
-    raise SettingsError(
-        f"expected a broker URL that starts with redis://, rediss://, unix://, amqp:// or amqps://, "
-        f"got {config.masked_url!r}"
-    )
+    return MemoryBroker(config, consumer, MemoryServer.named(config.url))

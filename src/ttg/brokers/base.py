@@ -24,11 +24,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from ttg.clock import unix_time
-from ttg.errors import BrokerUnavailable
+from ttg.errors import BrokerUnavailable, SettingsError
 from ttg.messages import AnyEvent, Outcome, ResultHeader, RunRecord, RunStatus, Task
 
 MOST_RACES = 20
@@ -36,6 +37,13 @@ RUNS_KEPT = 50
 RESULTS_KEPT_BYTES = 64 << 20
 LETTERS_KEPT = 10_000
 LETTERS_KEPT_SECONDS = 7 * 86_400.0
+
+SCHEMES = {
+    **dict.fromkeys(("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix"), "redis"),
+    **dict.fromkeys(("amqp", "amqps"), "rabbitmq"),
+    "memory": "memory",
+}
+"""Who speaks which scheme of a broker URL: a folder beside this module each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,19 @@ class BrokerConfig:
         scheme, _, credentials = head.partition("://")
         user, colon, _ = credentials.partition(":")
         return f"{scheme}://{user}{':***' if colon else ''}@{tail}"
+
+
+def backend_of(url: str) -> str:
+    """Who speaks the scheme of ``url``. Raises :class:`~ttg.errors.SettingsError` when nobody does."""
+    scheme = urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        expected = "redis://, rediss://, unix://, amqp:// or amqps://"
+        scheme = "amqp" if url.endswith(("5672", "5671")) else "redis"
+        meant = "" if "://" in url else f": did you mean {scheme}://{BrokerConfig(url).masked_url}?"
+        raise SettingsError(
+            f"expected a broker URL that starts with {expected}, got {BrokerConfig(url).masked_url!r}{meant}"
+        )
+    return SCHEMES[scheme]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

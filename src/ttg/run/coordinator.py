@@ -230,9 +230,9 @@ class Coordinator:
             seconds=loop_time() - self._started,
         )
         try:
-            await self.leadership.end(self.status, self.consumer.kept_bytes)
+            await self._backoff.call(partial(self.leadership.end, self.status, self.consumer.kept_bytes))
             await self._publish_progress(self.progress())
-            await self.broker.publish_events([ended])
+            await self.broker.publish_events([*self._news, ended])
             await self.broker.retire_runs(self.options.keep_seconds)
         except BrokerError as error:
             log.debug("the broker did not hear of the end: %s", error)
