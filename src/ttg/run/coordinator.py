@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,12 +24,10 @@ from typing import Any
 from ttg.backoff import Backoff
 from ttg.brokers.base import Broker, ResultMessage
 from ttg.clock import loop_time, unix_time
-from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable, FunctionError, RunConflictError, RunStopped
+from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable, RunConflictError, RunStopped
 from ttg.messages import (
     AnyEvent,
     BrokerTrouble,
-    FunctionLoading,
-    FunctionRefused,
     RunEnded,
     RunProgress,
     RunRecord,
@@ -95,8 +93,7 @@ class Coordinator:
     status: RunStatus = RunStatus.ACTIVE
     note: str = ""
     chunks_settled: int = 0
-    refusals: RefusingWorkers = field(default_factory=RefusingWorkers)
-    _refused: str = ""
+    refusals: RefusingWorkers = field(init=False)
     _news: list[AnyEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -104,6 +101,9 @@ class Coordinator:
         self._backoff = Backoff(self.broker.consumer, self._on_trouble, recover=self.restart_broker)
         self.failing = Failing(self.spec, self.options, self.collector.done_count, self.collector.dead_count)
         self.fleet = Fleet(self.options.expected_slots)
+        heard_of = 0.0 if self.restart_broker else HEARD_OF_SECONDS  # of a private broker there are no others
+        patience = EXPECTED_SECONDS if self.workers is None else heard_of
+        self.refusals = RefusingWorkers(self.spec.identity, patience)
         self.leadership = Leadership(self.broker, self.spec, epoch=self.epoch, force=self.force)
         self.submission = Submission(
             self.spec,
@@ -271,24 +271,7 @@ class Coordinator:
                 if self.fleet.saw(event, loop_time()):
                     self.submission.wake()
                 self.failing.on_event(event)
-                if isinstance(event, FunctionLoading) and event.identity == self.spec.identity:
-                    log.warning("worker %s: %s", event.worker, event.text)
-                if isinstance(event, FunctionRefused) and event.identity == self.spec.identity:
-                    self._on_refusal(event)
-
-    def _on_refusal(self, event: FunctionRefused) -> None:
-        if self.refusals.saw(event):
-            log.warning("worker %s does not work on this run: %s", event.worker, event.text)
-
-    def _check_refusals(self) -> None:
-        """A worker that refuses is its own trouble, until nobody is left who could."""
-        own, patience = dict[str, int](), EXPECTED_SECONDS
-        if self.workers is not None:
-            own, patience = self.workers.pids, 0.0 if self.restart_broker else HEARD_OF_SECONDS
-        refusal = self.refusals.nobody_left(self.fleet.beats.keys() | own.keys())
-        self._refused = refusal.text if refusal else ""
-        if self.refusals.is_final(refusal, loop_time(), patience):
-            raise FunctionError(f"no worker is left that could run this: {self._refused}")
+                self.refusals.on_event(event)
 
     # ------------------------------------------------------------------------------------------ leading
 
@@ -307,7 +290,7 @@ class Coordinator:
             progress = self.progress()
             self.report(progress)
             self._look_after_workers()
-            self._check_refusals()
+            self.refusals.check(self.fleet.beats.keys() | self._own_workers, loop_time())
             await self._publish_progress(progress)
             await self._publish(*self._news)
             self._news.clear()
@@ -368,6 +351,10 @@ class Coordinator:
     def _is_rival(self, record: RunRecord, now: float) -> bool:
         return record.identity != self.spec.identity and record.status_at(now) is RunStatus.ACTIVE
 
+    @property
+    def _own_workers(self) -> Set[str]:
+        return frozenset() if self.workers is None else self.workers.pids.keys()
+
     def _look_after_workers(self) -> None:
         if self.workers is None:
             return
@@ -393,7 +380,7 @@ class Coordinator:
             rate=self.throughput.rate,
             workers=len(self.fleet),
             elapsed_seconds=loop_time() - self._started,
-            note=self.note or self._refused,
+            note=self.note or self.refusals.note,
             cause=self.failing.cause,
         )
 

@@ -334,8 +334,10 @@ def translate(error: BaseException) -> BrokerError:
         return QueueBusy(f"RabbitMQ: {text}")
     if code in (ACCESS_REFUSED, NOT_ALLOWED) and any(words in text for words in EXPIRED):
         return LoginExpired(f"RabbitMQ ended the login: {text}")
-    if code in (ACCESS_REFUSED, NOT_ALLOWED):
+    if code == ACCESS_REFUSED:
         return AccessRefused(f"RabbitMQ refused: {text}: give the account configure, write and read permission")
+    if code == NOT_ALLOWED:
+        return BrokerRefused(f"RabbitMQ refused: {text}")  # limits of channels and the like, which may pass
     if isinstance(error, exceptions.ConnectionBlockedTimeout):
         return BrokerFull("RabbitMQ blocks publishers: memory or disk alarm")
     return BrokerUnavailable(f"lost the connection to RabbitMQ: {text}")
@@ -364,7 +366,7 @@ def _refusal(cause: BaseException, where: str) -> BrokerRefused | None:
     code = _refusal_code(cause)
     if isinstance(cause, exceptions.AuthenticationError) or code == ACCESS_REFUSED:
         return AccessRefused(f"RabbitMQ at {where} refused the user or the password: check both in the URL")
-    if code == NOT_ALLOWED:
+    if code == NOT_ALLOWED and "limit" not in str(cause):
         return BrokerRefused(
             f"RabbitMQ at {where} refused the virtual host: create it, or give the account permissions on it"
         )
@@ -388,5 +390,6 @@ def _hang_up(cause: BaseException) -> str:
     if isinstance(cause, exceptions.IncompatibleProtocolError):
         return "it hung up before it said what it is: check host, port and amqp(s)://, if that stays so"
     if isinstance(cause, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
-        return "it hung up during the login: check user, password and virtual host, if that stays so"
+        said = f" ({cause})" if "ClosedByBroker" in str(cause) else ""
+        return f"it hung up during the login{said}: check user, password and virtual host, if that stays so"
     return str(cause) or type(cause).__name__
