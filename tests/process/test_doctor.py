@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from front import front
 from rabbitmq_server import RabbitMQServer
 from servers import RedisServer, ask, valkey_program
+from ttg.brokers.base import BrokerConfig
+from ttg.brokers.rabbitmq import checks
 from ttg.cli import main
 from ttg.run.doctor import Finding, examine
 from ttg.settings import read_settings
@@ -48,6 +51,7 @@ def test_a_good_server_has_only_good_findings(redis: RedisServer) -> None:
     assert {subject: found[subject] for subject in subjects} == dict.fromkeys(subjects, "good")
 
 
+ALLOWED = ("on", "nopass", "resetchannels", "allkeys", "allcommands")
 BAD = ("--maxmemory-policy", "allkeys-lru", "--maxmemory", "1mb", "--appendonly", "no")
 
 
@@ -61,10 +65,44 @@ def test_bad_settings_are_found(redis: RedisServer, capsys: pytest.CaptureFixtur
     assert "→ CONFIG SET maxmemory-policy noeviction" in said
 
 
-@pytest.mark.parametrize("redis", [("--rename-command", "CONFIG", "")], indirect=True)
+MANAGED = ("--rename-command", "CONFIG", "", "--maxmemory-policy")
+
+
+@pytest.mark.parametrize(
+    "redis", [(*MANAGED, "allkeys-lfu"), (*MANAGED, "volatile-lru")], indirect=True, ids=["allkeys", "volatile"]
+)
+def test_where_config_is_forbidden_info_says_it(redis: RedisServer, request: pytest.FixtureRequest) -> None:
+    found = findings(redis.url)
+    policy, level = ("allkeys-lfu", "problem") if "allkeys" in request.node.name else ("volatile-lru", "good")
+    assert (found["eviction"].level, policy in found["eviction"].text) == (level, True), found["eviction"]
+    assert found["persistence"].level == "good"
+
+
 def test_what_may_not_be_read_is_a_note(redis: RedisServer) -> None:
-    found = levels(redis.url)
+    ask(redis.url, "ACL", "SETUSER", "modest", *ALLOWED, "-info", "-config")
+    found = levels(redis.url.replace("unix://", "unix://modest:x@"))
     assert (found["eviction"], found["persistence"], found["recovery"]) == ("note", "note", "good")
+
+
+def test_one_address_that_leads_to_two_servers_is_a_problem(redis: RedisServer) -> None:
+    other = RedisServer(valkey_program()).start()
+    try:
+        finding = asyncio.run(_through_front(str(redis.socket), str(other.socket)))["servers"]
+    finally:
+        other.close()
+    assert (finding.level, "led to 2 servers" in finding.text) == ("problem", True), finding
+    assert levels(redis.url)["servers"] == "good"
+
+
+def test_a_limit_of_arguments_is_named(redis: RedisServer) -> None:
+    finding = asyncio.run(_through_front(str(redis.socket), most_arguments=2_000))["arguments"]
+    assert (finding.level, "max number of arguments" in finding.text) == ("problem", True), finding
+    assert levels(redis.url)["arguments"] == "good"
+
+
+async def _through_front(*targets: str, most_arguments: int = 1 << 20) -> dict[str, Finding]:
+    async with front(*targets, most_arguments=most_arguments) as url:
+        return {finding.subject: finding for finding in await examine(read_settings(), url)}
 
 
 def test_a_forbidden_client_list_says_that_recovery_is_slower(redis: RedisServer) -> None:
@@ -72,9 +110,6 @@ def test_a_forbidden_client_list_says_that_recovery_is_slower(redis: RedisServer
     finding = findings(redis.url)["recovery"]
     assert finding.level == "note"
     assert "lease" in finding.text
-
-
-ALLOWED = ("on", "nopass", "resetchannels", "allkeys", "allcommands")
 
 
 def test_a_user_without_info_and_client_can_work(redis: RedisServer, tmp_path: Path) -> None:
@@ -139,6 +174,21 @@ def test_rabbitmq(rabbitmq: RabbitMQServer, monkeypatch: pytest.MonkeyPatch) -> 
     rabbitmq.create("checkup.tasks", **{"x-queue-type": "classic"})
     assert levels(rabbitmq.url)["queues"] == "problem"
     rabbitmq.delete("checkup.tasks")
+    asyncio.run(rabbitmq.set("max_message_size", 1 << 20))
+    finding = findings(rabbitmq.url)["messages"]
+    asyncio.run(rabbitmq.set("max_message_size", 128 << 20))
+    assert (finding.level, "max_message_size is 1.0 MiB" in finding.text) == ("problem", True), finding
+    assert levels(rabbitmq.url)["messages"] == "good"
+
+
+def test_what_other_servers_and_fronts_of_rabbitmq_are_told() -> None:
+    assert [checks.version("RabbitMQ", number)[0] for number in ("3.9.1", "4.1.0-rc.1")] == ["problem", "good"]
+    level, _, text, _ = checks.version("LavinMQ", "2.1.0")
+    assert (level, text) == ("note", "LavinMQ 2.1.0: TTG was never tried with it")
+    assert [checks.one_broker(names)[0] for names in ({"a"}, {"a", "b"})] == ["good", "problem"]
+    urls = ("amqp://h/%2F?nodes=1", "amqp://h/%2F")
+    assert [len(checks.single_node(BrokerConfig(url), 3)) for url in urls] == [1, 0]
+    assert not checks.single_node(BrokerConfig(urls[0]), 1)
 
 
 def test_rabbitmq_without_permissions_or_management(rabbitmq: RabbitMQServer) -> None:

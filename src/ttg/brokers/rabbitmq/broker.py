@@ -178,7 +178,7 @@ class RabbitMQBroker(Broker):
         return counts
 
     async def diagnose(self) -> list[checks.Finding]:
-        return await checks.diagnose(self.config, self._topology, self._reading, self._credentials)
+        return await checks.diagnose(self.config, self._topology, self._connections, self._credentials)
 
     def _on_trouble(self, text: str, recovered: bool) -> None:
         event = BrokerTrouble(at=unix_time(), source=self.consumer, text=text, recovered=recovered)

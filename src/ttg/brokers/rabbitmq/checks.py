@@ -4,47 +4,75 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import urllib.error
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.credentials import Credentials, Login
-from ttg.brokers.rabbitmq.connection import NO_STREAMS, STREAMS_ADVICE, AmqpConnection
+from ttg.brokers.rabbitmq.connection import NO_STREAMS, STREAMS_ADVICE, AmqpConnection, is_single_node
 from ttg.brokers.rabbitmq.management import ask, endpoint
+from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.topology import Topology
 from ttg.errors import BrokerError, BrokerRefused
 
 Finding = tuple[str, str, str, str]
 
 OLDEST_VERSION = (3, 10)
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
+LOOKS = 6
+LARGEST_MESSAGE = 16 * MIB
+"""A payload has up to 15 MiB; its header is the rest."""
 
 
 async def diagnose(
     config: BrokerConfig,
     topology: Topology,
-    connect: Callable[[], Awaitable[AmqpConnection]],
+    connections: Connections,
     credentials: Credentials,
 ) -> list[Finding]:
     """Findings ``(level, subject, text, advice)``. Raises ``BrokerError`` when the broker lets nobody in."""
-    connection = await connect()
+    connection = await connections.get("read")
     return [
-        _version(connection.server_version),
+        version(connection.about("product"), connection.about("version")),
+        one_broker(await _cluster_names(connections)),
         await _queues(connection, topology),
         await _permissions(connection, config.namespace),
-        await _streams(connection, config.namespace),
+        await _message_size(connection, config.namespace),
+        await _streams(connection, config.namespace),  # the last: one without them ends the connection
         *await asyncio.to_thread(_nodes, config, await credentials.current()),
         _acknowledgements(),
     ]
 
 
-def _version(version: str) -> Finding:
-    numbers = tuple(int(part) for part in version.split(".")[:2])
-    if numbers >= OLDEST_VERSION:
-        return "good", "version", f"RabbitMQ {version}", ""
-    return "problem", "version", f"RabbitMQ {version} has no stream queues", "upgrade to RabbitMQ 3.10 or newer, or 4.x"
+def version(product: str, number: str) -> Finding:
+    """What server it is, of which version."""
+    if product != "RabbitMQ":
+        advice = "try a small run before a large one, or use RabbitMQ, Redis or Valkey"
+        return "note", "version", f"{product or 'not RabbitMQ'} {number}: TTG was never tried with it", advice
+    if tuple(map(int, re.findall(r"\d+", number)[:2])) >= OLDEST_VERSION:
+        return "good", "version", f"RabbitMQ {number}", ""
+    return "problem", "version", f"RabbitMQ {number} has no stream queues", "upgrade to RabbitMQ 3.10 or newer, or 4.x"
+
+
+async def _cluster_names(connections: Connections) -> set[str]:
+    names = set()
+    for _ in range(LOOKS):
+        connection = await connections.another()
+        names.add(connection.about("cluster_name"))
+        await connection.close()
+    return names
+
+
+def one_broker(cluster_names: set[str]) -> Finding:
+    """One address may lead to several, through a proxy or a load balancer: nodes of one cluster have its name."""
+    if len(cluster_names) == 1:
+        return "good", "cluster", f"{LOOKS} connections led to one broker, {next(iter(cluster_names)) or 'unnamed'}", ""
+    names = ", ".join(sorted(cluster_names))
+    advice = "name the address of one broker: tasks and results would be spread over them"
+    return "problem", "cluster", f"{LOOKS} connections led to brokers that know nothing of each other: {names}", advice
 
 
 async def _queues(connection: AmqpConnection, topology: Topology) -> Finding:
@@ -108,7 +136,16 @@ def _nodes(config: BrokerConfig, login: Login) -> list[Finding]:
         return [
             ("note", "management", f"not reachable, so alarms and unacknowledged counts stay unknown: {error}", advice)
         ]
-    return [("good", "management", "the management API answers", ""), *(f for node in nodes for f in _alarms(node))]
+    answers = ("good", "management", "the management API answers", "")
+    return [answers, *single_node(config, len(nodes)), *(f for node in nodes for f in _alarms(node))]
+
+
+def single_node(config: BrokerConfig, nodes: int) -> list[Finding]:
+    """What ``?nodes=1`` promises, and others suffer from where it is not true."""
+    if nodes < 2 or not is_single_node(config):
+        return []
+    text = f"?nodes=1 in the URL says that this is one node, but they are {nodes}: TTG might replace queues of theirs"
+    return [("problem", "nodes", text, "take nodes=1 out of the URL")]
 
 
 def _alarms(node: dict[str, Any]) -> Iterator[Finding]:
@@ -130,6 +167,23 @@ def _alarms(node: dict[str, Any]) -> Iterator[Finding]:
         )
     elif not node.get("mem_alarm"):
         yield "good", "alarms", f"none on {name}", ""
+
+
+async def _message_size(connection: AmqpConnection, namespace: str) -> Finding:
+    """Tried out with a message to nobody, which goes no further than the node: the setting cannot be read from here."""
+    channel = await connection.channel()
+    try:
+        channel.raw.basic_publish("", f"{namespace}.doctor.{os.getpid()}", bytes(LARGEST_MESSAGE))
+        await channel.call("basic_qos", prefetch_count=1)
+    except BrokerRefused as error:
+        if limit := re.search(r"configured max size (\d+)", str(error)):
+            text = f"max_message_size is {int(limit[1]) / MIB:.1f} MiB; a task may return {LARGEST_MESSAGE // MIB} MiB"
+            return "problem", "messages", text, "raise max_message_size in rabbitmq.conf, or use smaller chunks"
+        return "note", "messages", f"could not be tried: {error}", "give the account write permission on amq.default"
+    except BrokerError as error:
+        return "note", "messages", f"could not be tried: {error}", "look at the network, if that stays so"
+    await channel.close()
+    return "good", "messages", f"messages of {LARGEST_MESSAGE // MIB} MiB are taken", ""
 
 
 def _acknowledgements() -> Finding:

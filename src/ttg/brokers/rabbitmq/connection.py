@@ -167,10 +167,10 @@ class AmqpConnection:
             raise BrokerUnavailable(f"RabbitMQ at {where} {silent}") from error
         return ours
 
-    @property
-    def server_version(self) -> str:
-        """Version of the server, as it introduced itself."""
-        return str((self._connection.server_properties or {}).get("version", ""))
+    def about(self, what: str) -> str:
+        """How the server introduced itself: its ``product``, ``version``, ``cluster_name``."""
+        said = (self._connection.server_properties or {}).get(what, "")
+        return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
 
     async def channel(self) -> Channel:
         """A new channel."""

@@ -40,7 +40,7 @@ class Figures:
             known.events: (actual.events,),
         }
         rows = tuple(_row(name, names, work | streams, unacknowledged) for name, names in queues.items())
-        return BrokerStats("rabbitmq", connection.server_version, rows)
+        return BrokerStats("rabbitmq", connection.about("version"), rows)
 
     async def _work(self, connection: AmqpConnection) -> tuple[Lengths, int]:
         """The work queues' lengths and how many tasks we hold: seen twice alike, lest one on its way is missed."""

@@ -54,6 +54,10 @@ class Connections:
                 connection = self._connections[purpose] = await self._connect(purpose, timeout_seconds)
         return connection
 
+    async def another(self) -> AmqpConnection:
+        """A new connection, which is the caller's to close."""
+        return await self._connect("look", None)
+
     async def close(self) -> None:
         """Close all; never raises."""
         links, self._connections = list(self._connections.values()), {}

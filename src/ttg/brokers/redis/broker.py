@@ -15,6 +15,7 @@ from typing import Any
 from ttg.brokers.base import LETTERS_KEPT, Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
 from ttg.brokers.credentials import Credentials
 from ttg.brokers.redis import checks, cleaning
+from ttg.brokers.redis.batches import batches
 from ttg.brokers.redis.keys import GROUP, Keys
 from ttg.brokers.redis.membership import Membership, uninterrupted
 from ttg.brokers.redis.pool import BLOCK_SECONDS, Forbidden, Pool
@@ -32,12 +33,6 @@ from ttg.messages import (
     decode_event,
     encode,
 )
-
-SCRIPT_BYTES = 8 << 20
-"""Messages are sent in scripts of about this size, so that no script holds the server up."""
-
-MOST_ARGUMENTS = 3_000
-"""Serverless offers take up to 3,999 arguments in a command; one settlement alone may have some hundred."""
 
 READ_BYTES = 4 << 20
 """Results are read in pages of about this size."""
@@ -130,7 +125,7 @@ class RedisBroker(Broker):
     # -- tasks
 
     async def submit(self, tasks: Sequence[Task]) -> None:
-        for batch in _batches([[task.run, task.identity, encode(task)] for task in tasks]):
+        for batch in batches([[task.run, task.identity, encode(task)] for task in tasks]):
             await self._pool.script("submit", (self._keys.tasks,), batch)
 
     async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
@@ -218,7 +213,7 @@ class RedisBroker(Broker):
         keys = self._keys
         touched = (keys.tasks, keys.retry, keys.letters, keys.results)
         settled: list[bool] = []
-        for batch in _batches([_settlement_words(settlement) for settlement in settlements]):
+        for batch in batches([_settlement_words(settlement) for settlement in settlements]):
             reply = await self._pool.script("settle", touched, (GROUP, self.consumer, LETTERS_KEPT, *batch))
             settled.extend(map(bool, reply))
         return settled
@@ -269,8 +264,7 @@ class RedisBroker(Broker):
         return retention.kept_bytes
 
     async def publish_events(self, events: Iterable[AnyEvent]) -> None:
-        bodies = [encode(event) for event in events]
-        if bodies:
+        for bodies in batches([encode(event)] for event in events):
             await self._pool.script("publish_events", (self._keys.events,), (self.config.events_kept, *bodies))
 
     async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
@@ -347,23 +341,6 @@ def _settlement_words(settlement: Settlement) -> list[str | bytes | int]:
         *map(len, pieces),
         *(encode(message) for piece in pieces for message in piece),
     ]
-
-
-def _batches(items: Iterable[list[Any]]) -> Iterator[list[Any]]:
-    """The words of several messages, joined to batches of about ``SCRIPT_BYTES`` and up to ``MOST_ARGUMENTS``."""
-    batch: list[Any] = []
-    size = 0
-    for words in items:
-        if batch and len(batch) + len(words) > MOST_ARGUMENTS:
-            yield batch
-            batch, size = [], 0
-        batch += words
-        size += sum(len(word) for word in words if isinstance(word, bytes)) + 100
-        if size >= SCRIPT_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _block(seconds: float) -> tuple[str | int, ...]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+from ttg.brokers.redis.batches import MOST_ARGUMENTS
 from ttg.brokers.redis.keys import Keys
-from ttg.brokers.redis.pool import Pool, acl_advice
+from ttg.brokers.redis.pool import Forbidden, Pool, acl_advice
 from ttg.clock import unix_time
-from ttg.errors import BrokerRefused
+from ttg.errors import BrokerError, BrokerRefused
 
 Finding = tuple[str, str, str, str]
 
 LEAST_FREE_SHARE = 0.2
 MOST_CLOCK_SECONDS = 5.0
 MIB = 1 << 20
+LOOKS = 6
+ROOM_FOR_KEYS = 20
 
 
 async def diagnose(pool: Pool, keys: Keys) -> list[Finding]:
@@ -22,6 +26,8 @@ async def diagnose(pool: Pool, keys: Keys) -> list[Finding]:
     checks = {
         "permissions": _permissions(pool),
         "cluster": _cluster(pool, keys),
+        "servers": _servers(pool),
+        "arguments": _arguments(pool),
         "eviction": _eviction(pool),
         "persistence": _persistence(pool),
         "memory": _memory(pool),
@@ -58,14 +64,47 @@ async def _cluster(pool: Pool, keys: Keys) -> Words:
         )
 
 
+async def _servers(pool: Pool) -> Words:
+    """One address may lead to several, through a proxy or a load balancer. In a cluster it does, and we are sent on."""
+    if (await _info(pool, "cluster")).get("cluster_enabled") == "1":
+        return
+    found = await pool.servers(LOOKS)
+    if len(found) == 1:
+        yield "good", f"{LOOKS} connections led to one server", ""
+    else:
+        yield (
+            "problem",
+            f"{LOOKS} connections led to {len(found)} servers that know nothing of each other: "
+            "tasks and results would be spread over them",
+            "name the address of one server, or of the primary",
+        )
+
+
+async def _arguments(pool: Pool) -> Words:
+    words = [""] * (MOST_ARGUMENTS + ROOM_FOR_KEYS)
+    try:
+        await pool.command("EVAL", "return #ARGV", 0, *words)
+        yield "good", f"commands with {len(words):,} arguments are taken", ""
+    except Forbidden:
+        raise
+    except BrokerError as error:
+        yield (
+            "problem",
+            f"a command with {len(words):,} arguments is refused, and TTG sends such: {error.__cause__ or error}",
+            "ask whoever runs the service, or the proxy before it, for a higher limit, or use another one",
+        )
+
+
 _OPERATOR = "ask whoever runs the server, or allow this user the command"
 Words = AsyncIterator[tuple[str, str, str]]
 
 
 async def _eviction(pool: Pool) -> Words:
-    policy = await _setting(pool, "maxmemory-policy")
+    policy = await _setting(pool, "maxmemory-policy", "memory", "maxmemory_policy")
     if policy == "noeviction":
         yield "good", "noeviction: the server deletes nothing by itself", ""
+    elif policy.startswith("volatile-"):
+        yield "good", f"{policy}: the server deletes only what is to expire, and no task or result is", ""
     else:
         yield (
             "problem",
@@ -75,9 +114,8 @@ async def _eviction(pool: Pool) -> Words:
 
 
 async def _persistence(pool: Pool) -> Words:
-    if await _setting(pool, "appendonly") == "yes":
-        fsync = await _setting(pool, "appendfsync")
-        yield "good", f"appendonly yes, appendfsync {fsync}: tasks and results survive a restart", ""
+    if await _setting(pool, "appendonly", "persistence", "aof_enabled") in ("yes", "1"):
+        yield "good", "appendonly yes: tasks and results survive a restart", ""
     else:
         yield (
             "note",
@@ -143,7 +181,11 @@ async def _keys(pool: Pool, keys: Keys) -> Words:
         yield "good", f"no foreign keys under TTG's names ({keys.namespace}.…)", ""
 
 
-async def _setting(pool: Pool, name: str) -> str:
+async def _setting(pool: Pool, name: str, section: str, field: str) -> str:
+    """From ``INFO``, which managed services allow; where that does not tell it, from ``CONFIG``."""
+    with suppress(BrokerRefused):
+        if told := (await _info(pool, section)).get(field):
+            return told
     reply = await pool.command("CONFIG", "GET", name)
     if not reply:
         raise BrokerRefused(f"the server does not tell {name}")

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.credentials import Credentials
+from ttg.brokers.redis.batches import batches
 from ttg.brokers.redis.connection import Connection, ServerError
 from ttg.brokers.redis.keys import GROUP, Keys, Words
 from ttg.brokers.redis.pool import Forbidden, Pool
@@ -193,14 +194,16 @@ class Membership:
             return set()
         if not self._may_list_clients:
             return None
+        listed: set[tuple[bytes, bytes]] = set()
         try:
-            reply = await uninterrupted(self.own.command("CLIENT", "LIST", "ID", *ids))
+            for some in batches([client_id] for client_id in ids):
+                listed.update(_LISTED.findall(await uninterrupted(self.own.command("CLIENT", "LIST", "ID", *some))))
         except BrokerRefused as error:
             if isinstance(error, AccessRefused) and not isinstance(error, Forbidden):
                 raise  # a refused login says nothing of the command
             self._may_list_clients = False
             return None
-        return set(_LISTED.findall(reply))
+        return listed
 
     def _lost(self, owner: str, taken: tuple[int, int], how: str) -> WorkerLost:
         return WorkerLost(

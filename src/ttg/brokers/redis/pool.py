@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
@@ -100,6 +101,24 @@ class Pool:
                     return await forbidden(connection, self._keys.tasks)
                 finally:
                     connection.close()
+
+    async def servers(self, looks: int) -> set[str]:
+        """The run ids of the primaries that so many new connections lead to: one, unless something is wrong."""
+        with translated(self._config, self._keys):
+            return {found async for found in self._run_ids(looks)}
+
+    async def _run_ids(self, looks: int) -> AsyncIterator[str]:
+        for _ in range(looks):
+            try:
+                connection = await self._connect()
+            except ServerError:
+                if self._servers.is_redirected:
+                    continue  # a replica, which says where the primary is
+                raise
+            try:
+                yield re.findall(rb"^run_id:(\w+)", await connection.ask("INFO", "server"), re.MULTILINE)[0].decode()
+            finally:
+                connection.close()
 
     async def _denial(self, text: str) -> Forbidden:
         """Of a script: the server does not say which of its commands it is."""
