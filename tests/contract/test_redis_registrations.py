@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import redis
 from making import done, task
 
+from front import front
 from servers import RedisServer, valkey_program
 from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig, Delivery
@@ -19,7 +21,7 @@ from ttg.brokers.redis.keys import Keys
 from ttg.brokers.redis.membership import Membership
 from ttg.clock import loop_time
 from ttg.errors import BrokerUnavailable
-from ttg.messages import WorkerLost
+from ttg.messages import BrokerTrouble, WorkerLost
 from waiting import eventually
 
 LEASE_SECONDS = 60.0
@@ -78,6 +80,30 @@ async def test_one_of_an_earlier_life_that_never_comes_back_is_forgotten(other: 
             return not stranger.hexists("ttg.workers", "gone")
 
         await eventually(is_forgotten)
+
+
+async def test_of_thousands_of_workers_and_events_is_asked_in_commands_that_every_service_takes(
+    owner: Broker, config: BrokerConfig, server: RedisServer
+) -> None:
+    await owner.lease(1, 0.0)
+    async with front(str(server.socket), most_arguments=3_100) as url:
+        other = connect(replace(config, url=url), "other")
+        await other.open()
+        with redis.Redis.from_url(server.url) as stranger:
+            living = stranger.hget("ttg.workers", "owner")
+            assert isinstance(living, bytes)
+            stranger.hset("ttg.workers", mapping={f"w{number}": living for number in range(3_500)})
+            stranger.hset("ttg.workers", "gone", b"1" + living)
+
+            async def is_noticed() -> bool:
+                await other.lease(1, 0.3)
+                return not stranger.hexists("ttg.workers", "gone")
+
+            await eventually(is_noticed)
+            assert stranger.hlen("ttg.workers") > 3_500
+            await other.publish_events([BrokerTrouble(at=0.0, source="s", text="t")] * 4_000)
+            assert stranger.xlen("ttg.events") >= 4_000
+        await other.close()
 
 
 async def _settled(owner: Broker, delivery: object) -> list[bool]:
