@@ -24,6 +24,9 @@ MAX_CHUNK = 1 << 18
 together is about a hundredth of the calls."""
 WINDOW_SECONDS = 4.0
 MIN_WINDOW_PER_SLOT = 3
+CHUNK_BYTES = 4 << 20
+WINDOW_BYTES = 64 << 20
+"""Where tasks carry their parameters, a chunk and what waits or runs at once are bounded by their bytes, too."""
 PRIORITY_STEP = 4
 
 
@@ -46,7 +49,8 @@ class Speed:
 
 @dataclass
 class Planner:
-    """Sizes for a run of ``size`` parameters. ``chunk_size`` fixes them; ``None`` is automatic.
+    """Sizes for a run of ``size`` parameters. ``chunk_size`` fixes them; ``None`` is automatic. ``parameter_bytes`` is
+    what a parameter takes in a task, where tasks carry them.
 
     The caller feeds :meth:`saw` with each settled piece and asks :meth:`next_size` before it cuts a chunk.
     """
@@ -54,6 +58,7 @@ class Planner:
     size: int
     chunk_size: int | None = None
     speed: Speed = Speed()
+    parameter_bytes: float = 0.0
 
     def saw(self, count: int, seconds: float) -> None:
         """``count`` parameters kept one slot busy for ``seconds``."""
@@ -69,13 +74,17 @@ class Planner:
             return PILOT_SIZE
         fair_share = int(left / (TAIL_FRACTION * max(1, slots)))
         useful = max(fair_share, self._lasting(TAIL_SECONDS), 1)
-        return min(left, self._lasting(TARGET_SECONDS), useful, PILOT_GROWTH * self.speed.count)
+        return min(left, self._lasting(TARGET_SECONDS), useful, PILOT_GROWTH * self.speed.count, self._in(CHUNK_BYTES))
 
     def _lasting(self, seconds: float) -> int:
         """Parameters that keep one slot busy for ``seconds``, as far as is known."""
         if self.speed.call_seconds * MAX_CHUNK <= seconds:
             return MAX_CHUNK
         return max(1, int(seconds / self.speed.call_seconds))
+
+    def _in(self, size: int) -> int:
+        """Parameters that a task or several can carry in ``size`` bytes."""
+        return max(1, int(size / self.parameter_bytes)) if self.parameter_bytes else MAX_CHUNK
 
     def window(self, slots: int, weight: float | None = None) -> int:
         """How many tasks may wait or run at once: enough that nobody waits for the coordinator, never O(N).
@@ -91,7 +100,10 @@ class Planner:
             return max(MIN_WINDOW_PER_SLOT * slots, 0 if self.speed.count else PILOTS)
         seconds = self.speed.call_seconds * self.chunk_size
         wanted = int(WINDOW_SECONDS * slots / seconds) if seconds > 0 else 1000 * slots
-        return max(MIN_WINDOW_PER_SLOT * slots, 1000, min(wanted, 10_000))
+        most = max(1000, min(wanted, 10_000))
+        if self.parameter_bytes:
+            most = min(most, self._in(WINDOW_BYTES) // self.chunk_size)
+        return max(MIN_WINDOW_PER_SLOT * slots, most)
 
 
 def weight_among(priority: int, rivals: Sequence[int]) -> float | None:

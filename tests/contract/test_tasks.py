@@ -11,6 +11,7 @@ from making import done, header, task, tasks
 from ttg.brokers.base import Broker, BrokerConfig, Delivery, Settlement
 from ttg.clock import loop_time
 from ttg.messages import Outcome, Task, WorkerLost
+from ttg.messages.rows import packed
 from waiting import eventually
 
 
@@ -35,7 +36,7 @@ def ids(found: list[Delivery]) -> list[str]:
 
 
 async def test_a_task_arrives_as_it_was_sent(broker: Broker) -> None:
-    sent = Task("r", "c1.2", ((0, 2), (7, 8)), attempt=2, bisect_depth=1, rows=({"x": "ä"}, {"x": None}, {"x": 1.5}))
+    sent = Task("r", "c1.2", ((0, 2), (7, 8)), attempt=2, bisect_depth=1, rows=packed({"x": ["ä", None, 1.5]}))
     await broker.submit([sent])
     (delivery,) = await broker.lease(1, 5.0)
     assert delivery.task == sent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ttg.planner import MAX_CHUNK, MIN_WINDOW_PER_SLOT, PILOTS, Planner, Speed, weight_among
+from ttg.planner import CHUNK_BYTES, MAX_CHUNK, MIN_WINDOW_PER_SLOT, PILOTS, WINDOW_BYTES, Planner, Speed, weight_among
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,18 @@ def test_the_window_of_fixed_chunks_covers_four_seconds_within_bounds() -> None:
     assert planner.window(10) == 4_000
     assert planner.window(1) == 1_000
     assert planner.window(1_000) == 10_000
+
+
+def test_where_tasks_carry_their_parameters_chunk_and_window_are_bounded_by_their_bytes() -> None:
+    planner = Planner(10**9, parameter_bytes=1 << 10)
+    planner.saw(10**6, 0.0)
+    assert planner.next_size(10**9, 1) == CHUNK_BYTES >> 10
+    fixed = Planner(10**9, chunk_size=1 << 10, parameter_bytes=1 << 10)
+    assert fixed.window(1) == WINDOW_BYTES >> 20
+    fixed.parameter_bytes = 1 << 20
+    assert fixed.window(1) == MIN_WINDOW_PER_SLOT
+    fixed.parameter_bytes = 1.0
+    assert fixed.window(1) == 1_000
 
 
 def test_calls_too_fast_to_be_timed_get_the_largest_chunk() -> None:

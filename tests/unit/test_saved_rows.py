@@ -12,8 +12,13 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from ttg.errors import StorageError
 from ttg.function.members import loaded_member
+from ttg.results import row_file
 from ttg.results.folder import RunFolder
 from ttg.results.rows import save_rows, space_of
 from ttg.space import Space, from_file, grid, rows, space_to_json
@@ -47,6 +52,41 @@ def test_any_sources_come_back_in_their_places(tmp_path: Path) -> None:
     assert list(map(str, found)) == list(map(str, space))
     assert list(map(str, space_of(RunFolder.open(tmp_path / "run")))) != list(map(str, space))  # members are named only
     assert space_of(RunFolder.open(tmp_path / "run")) == space
+
+
+VALUES = st.one_of(
+    st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.text(), st.booleans(), st.tuples(st.integers(0, 9))
+)
+
+
+@settings(deadline=None)
+@example([[None], [None, 1]], 1)
+@example([[1], [2.5]], 1)
+@given(st.lists(st.lists(st.one_of(VALUES, st.just("\udce4")), min_size=1), min_size=1, max_size=3), st.integers(1, 4))
+def test_any_value_comes_back_from_the_file_wherever_its_blocks_end(
+    tmp_path_factory: pytest.TempPathFactory, columns: list[list[Any]], block: int
+) -> None:
+    count = max(map(len, columns))
+    made = {f"x{n}": [column[i % len(column)] for i in range(count)] for n, column in enumerate(columns)}
+    space = rows([dict(zip(made, row, strict=True)) for row in zip(*made.values(), strict=True)])
+    path = tmp_path_factory.mktemp("rows") / "0.arrow"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_file, "BLOCK_ROWS", block)
+        row_file.write_rows(path, space)
+    found = row_file.SavedRows(path)
+    assert (found.form(), found.names, len(found)) == (space.form(), space.names, len(space))
+    assert list(map(repr, found)) == list(map(repr, space))
+    middle = count // 2
+    assert repr(found.columns(middle, count)) == repr(space.columns(middle, count))
+    assert repr(found.encoded_columns(0, middle)) == repr(space.encoded_columns(0, middle))
+
+
+def test_a_damaged_file_of_rows_is_said_to_be_one(tmp_path: Path) -> None:
+    folder = saved(tmp_path, rows([{"x": 1}]))
+    (file,) = (folder.path / "rows").iterdir()
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(StorageError, match=r"0\.arrow is damaged"):
+        space_of(folder)
 
 
 def test_dates_of_a_parquet_file_stay_text_in_a_run_of_version_2(tmp_path: Path) -> None:

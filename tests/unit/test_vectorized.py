@@ -22,6 +22,7 @@ import ttg
 from ttg.errors import FunctionError
 from ttg.function import function_from_text, is_marked, is_vectorized
 from ttg.messages import Task, indices_of
+from ttg.messages.rows import packed
 from ttg.results.encode import decode_payload, encode_rows
 from ttg.space import Space, space_to_json
 from ttg.spec import FunctionRef, RunSpec
@@ -172,7 +173,7 @@ def test_a_function_may_change_its_arrays_and_use_its_buffers_again(monkeypatch:
 
 def test_parameters_that_travel_in_the_task_arrive_as_arrays_and_go_into_the_table() -> None:
     rows = [{"x": float(i), "y": "ab"[i % 2]} for i in range(5)]
-    task = Task("run", "c", ((0, 2), (7, 10)), rows=tuple(rows))
+    task = Task("run", "c", ((0, 2), (7, 10)), rows=packed({name: [row[name] for row in rows] for name in "xy"}))
     _, batch = execute(lambda x, y: x + (y == "a"), ttg.rows(rows * 2), task=task)
     assert batch.column("result").to_pylist() == [1.0, 1.0, 3.0, 3.0, 5.0]
     assert batch.column("__param_y").to_pylist() == [row["y"] for row in rows]

@@ -7,12 +7,38 @@ from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from ttg.backoff import Backoff
 from ttg.messages import DeadLetter, Failure, Ranges, ResultHeader, Task, encode, indices_of, ranges_of
+from ttg.messages.rows import unpacked
 from ttg.planner import Planner
 from ttg.run.submission import TASK_BYTES, Submission
 from ttg.run.window import PIECE, Window
 from ttg.space import rows, space_to_json
 from ttg.spec import FunctionRef, RunSpec
+
+
+class Taking:
+    """A broker that takes tasks."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    async def submit(self, tasks: list[Task]) -> None:
+        self.tasks += tasks
+
+
+class OffTheLoop:
+    """A function that may only be called where no event loop runs."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: int) -> Any:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return self._function(*arguments)
 
 
 class Missing:
@@ -129,16 +155,24 @@ def test_starting_over_makes_room_for_all_that_the_window_allows() -> None:
     assert len(wide.cut(slots=1, left=10**6)) == wide.planner.window(1)
 
 
-def test_rows_too_large_for_one_message_are_pieces_of_one_chunk() -> None:
+def test_rows_are_cut_beside_the_loop_and_what_is_too_much_for_one_message_is_pieces_of_one_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     space = rows([{"i": i, "text": "x" * (1 << 20 if i % 3 else 10)} for i in range(30)])
     spec = RunSpec("r", FunctionRef("module", "m", "f"), space_to_json(space), len(space), space.names)
-    nobody: Any = SimpleNamespace(missing=None)
+    broker: Any = Taking()
+    monkeypatch.setattr(space, "encoded_columns", OffTheLoop(space.encoded_columns))
+    collector: Any = SimpleNamespace(missing=None)
 
-    async def made() -> list[Task]:
-        return Submission(spec, space, nobody, nobody, nobody, lambda: 1, None)._tasks("7", ((0, 12), (15, 30)))
+    async def submit() -> None:
+        submission = Submission(spec, space, collector, broker, Backoff("c", lambda trouble: None), lambda: 1, None)
+        await submission._submit_with_rows("7", ((0, 12), (15, 30)))
 
-    tasks = asyncio.run(made())
+    asyncio.run(submit())
+    tasks = broker.tasks
     assert [index for task in tasks for index in indices_of(task.ranges)] == [*range(12), *range(15, 30)]
-    assert all(len(encode(task)) <= TASK_BYTES for task in tasks)
-    assert len(tasks) == len({task.id for task in tasks}) <= 12
+    assert all(len(encode(task)) <= TASK_BYTES + 200 or task.count == 1 for task in tasks)
+    found = [i for task in tasks for i in unpacked(task.rows, task.ranges)["i"]]
+    assert found == [*range(12), *range(15, 30)]
+    assert len(tasks) == len({task.id for task in tasks})
     assert {PIECE.split(task.id, maxsplit=1)[0] for task in tasks} == {"7"}

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttg.messages import Failure, Outcome, Ranges, Task, indices_of, ranges_of
+from ttg.messages.rows import NO_ROWS, packed
 from ttg.spec import FunctionRef, RetryPolicy, RunSpec
 from ttg.worker.outcome import (
     PIECES,
@@ -45,7 +46,7 @@ def ids(outcome: Outcome) -> list[str]:
 @st.composite
 def tasks(draw: st.DrawFn) -> Task:
     indices = draw(st.sets(st.integers(0, 300), min_size=1, max_size=80))
-    rows = tuple({"i": index} for index in sorted(indices)) if draw(st.booleans()) else None
+    rows = packed({"i": sorted(indices)}) if draw(st.booleans()) else NO_ROWS
     attempt, bisect_depth = draw(st.integers(1, 5)), draw(st.integers(0, 4))
     return Task(
         "run", draw(st.sampled_from(["c1", "c1+3", "c1.r+2"])), ranges_of(sorted(indices)), attempt, bisect_depth, rows
@@ -84,7 +85,7 @@ def test_every_index_is_accounted_for_exactly_once(end: tuple[Task, Ended], max_
     assert all(retry.attempt == task.attempt + 1 for retry in outcome.retries)
     assert all(rest.attempt == task.attempt for rest in outcome.remainder)
     for piece in (*outcome.retries, *outcome.remainder):
-        assert task.rows is None or piece.rows == tuple({"i": index} for index in indices_of(piece.ranges))
+        assert not task.rows or piece.rows == packed({"i": [*indices_of(piece.ranges)]})
 
 
 @given(tasks(), st.data())

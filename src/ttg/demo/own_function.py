@@ -11,6 +11,7 @@ from typing import Any
 
 from ttg.demo.measure import DataCheck, check_rows
 from ttg.messages import Task
+from ttg.messages.rows import NO_ROWS, packed
 from ttg.results import reading
 from ttg.results.folder import RunFolder
 from ttg.space import Space
@@ -57,7 +58,7 @@ def _verify(loaded: Loaded, rows: list[dict[str, Any]]) -> tuple[int, int]:
 
 
 def _direct(loaded: Loaded, index: int) -> Any:
-    rows = None if loaded.space.computable else (loaded.space[index],)
+    rows = NO_ROWS if loaded.space.computable else packed(loaded.space.encoded_columns(index, index + 1))
     task = Task(run=loaded.spec.run, id="check", ranges=((index, index + 1),), rows=rows)
     return loaded.function(*(column[0] for column in loaded.columns_of(task, index, index + 1)))
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from ttg.messages.codec import Message
 from ttg.messages.ranges import Ranges, check_ranges, count_indices, indices_of
+from ttg.messages.rows import NO_ROWS
 
 
 class Task(Message, frozen=True):
@@ -16,8 +19,8 @@ class Task(Message, frozen=True):
     *parameter* failed, never because a worker went away. ``bisect_depth`` counts how often this very piece took
     a child or a worker down with it; such a piece is bisected until the culprit stands by itself. One that took workers
     down is ``exclusive``: nothing else is in its worker's hands, so that nobody is blamed for its neighbour. ``rows``
-    carries the parameter dicts of spaces that cannot be computed, in the order of the indices, as
-    :mod:`ttg.messages.parameters` writes them.
+    carries the parameters of spaces that cannot be computed, in the order of the indices, as
+    :mod:`ttg.messages.rows` writes them.
     """
 
     run: str
@@ -26,14 +29,12 @@ class Task(Message, frozen=True):
     attempt: int = 1
     bisect_depth: int = 0
     exclusive: bool = False
-    rows: tuple[dict[str, Any], ...] | None = None
+    rows: msgspec.Raw = NO_ROWS
     identity: str = ""
     epoch: int = 1
 
     def __post_init__(self) -> None:
         check_ranges(self.ranges)
-        if self.rows is not None and len(self.rows) != self.count:
-            raise ValueError(f"expected {self.count} rows for {self.count} indices, got {len(self.rows)}")
 
     @property
     def count(self) -> int:

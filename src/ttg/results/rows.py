@@ -1,7 +1,9 @@
-"""Rows that no worker can compute are kept in the run folder, so that a run can be resumed from its folder alone.
+"""Rows that no worker can compute are kept in the run folder, as columns, so that any slice of them can be taken, and a
+run be resumed from its folder alone.
 
-``rows/0.csv`` (or .jsonl, .parquet, .txt) is a copy of a parameter file; ``rows/1.memory.jsonl`` holds rows that came
-from a Python program, as :mod:`ttg.messages.parameters` writes them; numbered as the space counts its sources.
+``rows/0.arrow`` (:mod:`ttg.results.row_file`) is what the space's first source holds, numbered as the space counts its
+sources; a Parquet file is copied as it is. Runs of earlier versions have copies of other files, too, or
+``rows/1.memory.jsonl``, rows that came from a Python program.
 """
 
 from __future__ import annotations
@@ -15,34 +17,27 @@ import msgspec
 
 from ttg.messages.parameters import EnumMember, MemberOf, decoded
 from ttg.results.folder import RunFolder, disk_errors
+from ttg.results.row_file import SavedRows, write_rows
 from ttg.space import Space, from_file, rows, space_from_json
-from ttg.space.base import ROWS_AT_ONCE
 from ttg.space.codec import rows_forms
 from ttg.space.files import FileRows
 from ttg.space.forms import RowsForm
 from ttg.space.readers import ParquetReader
 
 IN_MEMORY = ".memory.jsonl"
+COLUMNS = ".arrow"
 
 
 def save_rows(folder: RunFolder, space: Space) -> None:
-    """Copy what ``space`` cannot compute into the run folder. Raises ``StorageError``."""
+    """Keep what ``space`` cannot compute in the run folder. Raises ``StorageError``."""
     place = folder.path / "rows"
     with disk_errors(place):
         place.mkdir(exist_ok=True)
         for number, source in enumerate(space.sources()):
-            if isinstance(source, FileRows):
+            if isinstance(source, FileRows) and source.is_columnar:
                 shutil.copyfile(source.path, place / f"{number}{source.path.suffix.lower()}")
             else:
-                _write_rows(place / f"{number}{IN_MEMORY}", source)
-
-
-def _write_rows(path: Path, source: Space) -> None:
-    encoder = msgspec.json.Encoder()
-    with path.open("wb") as file:
-        for start in range(0, len(source), ROWS_AT_ONCE):
-            stop = min(start + ROWS_AT_ONCE, len(source))
-            file.write(encoder.encode_lines(source.encoded_rows(start, stop)))
+                write_rows(place / f"{number}{COLUMNS}", source)
 
 
 def space_of(folder: RunFolder, member: MemberOf = EnumMember.itself) -> Space:
@@ -76,6 +71,8 @@ def _read_version_2(path: Path, form: RowsForm, member: MemberOf) -> Space:
 
 
 def _read(path: Path, form: RowsForm, member: MemberOf) -> Space:
+    if path.suffix == COLUMNS:
+        return SavedRows(path, member)
     if not path.name.endswith(IN_MEMORY):
         return from_file(path, form.names)
     with path.open("rb") as file:

@@ -78,6 +78,10 @@ def start(request: RunRequest, reporter: Any, **services: Any) -> Finished:
 async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) -> Finished:
     """Run to the end on the running event loop; returns the finished run or raises what stopped it."""
     folder = _folder(request)
+    if not request.space.computable:
+        from ttg.results.rows import space_of
+
+        request = replace(request, space=space_of(folder))
     if request.change:
         log.warning("rows from now on are of the new code: %s", request.change)
     signals = _Signals()

@@ -8,6 +8,7 @@ from typing import Any
 
 from ttg.errors import InputError
 from ttg.messages import Task
+from ttg.messages.rows import NO_ROWS, packed
 from ttg.options import DEFAULTS
 from ttg.results.folder import RunFolder
 from ttg.run.request import resume_request
@@ -42,7 +43,7 @@ def prepare(folder: RunFolder, index: int, settings: Settings) -> OneCall:
     spec, space = request.spec, request.space
     secret = request.settings.secret
     loaded = load_run(spec, secret.encode() if secret else None)
-    rows = None if space.computable else tuple(space.encoded_rows(index, index + 1))
+    rows = NO_ROWS if space.computable else packed(space.encoded_columns(index, index + 1))
     task = Task(spec.run, "call", ((index, index + 1),), rows=rows)
     columns = loaded.columns_of(task, index, index + 1)
     arguments = columns if loaded.spec.vectorized else [column[0] for column in columns]

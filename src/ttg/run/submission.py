@@ -6,12 +6,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
+
+import msgspec
 
 from ttg.backoff import Backoff
 from ttg.brokers.base import Broker
 from ttg.clock import loop_time
 from ttg.errors import BrokerError
-from ttg.messages import Ranges, ResultHeader, Task, encode, split_ranges
+from ttg.messages import Ranges, ResultHeader, Task, count_indices, split_ranges
+from ttg.messages.rows import NO_ROWS, packed, size_of
 from ttg.planner import Planner
 from ttg.results.collector import Collector
 from ttg.run.progress import RetryCount
@@ -23,8 +27,11 @@ MOST_PATIENCE = 12
 
 log = logging.getLogger("ttg.run")
 
-TASK_BYTES = 4 << 20
-"""Of a task that carries rows: brokers take 16 MiB by default."""
+TASK_BYTES = 1 << 20
+"""Of the rows that a task carries, unless it is a single one: brokers take 16 MiB by default, but what a message takes
+is sent, stored and decoded in one go."""
+
+FIRST_ROWS = 16
 
 
 class Submission:
@@ -69,11 +76,13 @@ class Submission:
         while True:
             self._wake.clear()
             chunks = self.window.cut(self._slots(), self._unassigned())
-            if chunks:
-                tasks = [task for name, ranges in chunks for task in self._tasks(name, ranges)]
-                await self._backoff.call(partial(self._broker.submit, tasks))
-            else:
+            if not chunks:
                 await self._wake.wait()
+            elif self._space.computable:
+                await self._submit([self._task(name, ranges) for name, ranges in chunks])
+            else:
+                for name, ranges in chunks:
+                    await self._submit_with_rows(name, ranges)
 
     def saw(self, header: ResultHeader) -> None:
         """A piece was settled."""
@@ -122,17 +131,33 @@ class Submission:
     def _unassigned(self) -> int:
         return self._missing - self.window.in_flight - self.retries.waiting
 
-    def _tasks(self, name: str, ranges: Ranges) -> list[Task]:
-        """One task, or several where its rows are too much for a message; to the window they are pieces of one."""
-        task = self._task(name, ranges)
-        if task.rows is None or task.count == 1 or len(encode(task)) <= TASK_BYTES:
-            return [task]
-        head, tail = split_ranges(ranges, task.count // 2)
-        return [*self._tasks(f"{name}.a", head), *self._tasks(f"{name}.b", tail)]
+    async def _submit(self, tasks: list[Task]) -> None:
+        await self._backoff.call(partial(self._broker.submit, tasks))
 
-    def _task(self, name: str, ranges: Ranges) -> Task:
-        rows = None
-        if not self._space.computable:
-            rows = tuple(row for start, stop in ranges for row in self._space.encoded_rows(start, stop))
+    async def _submit_with_rows(self, name: str, ranges: Ranges) -> None:
+        """As one task, or as several where its rows are too much for a message; to the window they are pieces of one.
+        Rows are cut and encoded in a thread, and there is one message of them at a time."""
+        count = count_indices(ranges)
+        if not self.window.planner.parameter_bytes:
+            await self._rows(split_ranges(ranges, FIRST_ROWS)[0])
+        if count == 1 or count * self.window.planner.parameter_bytes <= TASK_BYTES:
+            rows = await self._rows(ranges)
+            if count == 1 or size_of(rows) <= 2 * TASK_BYTES:
+                await self._submit([self._task(name, ranges, rows)])
+                return
+        head, tail = split_ranges(ranges, count // 2)
+        await self._submit_with_rows(f"{name}.a", head)
+        await self._submit_with_rows(f"{name}.b", tail)
+
+    async def _rows(self, ranges: Ranges) -> msgspec.Raw:
+        rows = await asyncio.to_thread(self._packed, ranges)
+        self.window.planner.parameter_bytes = size_of(rows) / count_indices(ranges)
+        return rows
+
+    def _packed(self, ranges: Ranges) -> msgspec.Raw:
+        pieces = [self._space.encoded_columns(start, stop) for start, stop in ranges]
+        return packed({name: [*chain.from_iterable(piece[name] for piece in pieces)] for name in self._space.names})
+
+    def _task(self, name: str, ranges: Ranges, rows: msgspec.Raw = NO_ROWS) -> Task:
         spec = self._spec
         return Task(run=spec.run, id=name, ranges=ranges, rows=rows, identity=spec.identity, epoch=self._epoch)

@@ -67,9 +67,13 @@ class Space(ABC):
         names = self.names
         return [dict(zip(names, row, strict=True)) for row in zip(*self.columns(start, stop).values(), strict=True)]
 
+    def encoded_columns(self, start: int, stop: int) -> dict[str, list[Any]]:
+        """``columns`` as JSON data, for tasks that carry their rows."""
+        return {name: encoded_values(column) for name, column in self.columns(start, stop).items()}
+
     def encoded_rows(self, start: int, stop: int) -> list[dict[str, Any]]:
-        """The same as JSON data, for tasks that carry their rows and for dead letters."""
-        columns = {name: encoded_values(column) for name, column in self.columns(start, stop).items()}
+        """``rows`` as JSON data, for dead letters."""
+        columns = self.encoded_columns(start, stop)
         return [dict(zip(self.names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -132,6 +132,11 @@ class FileRows(Space):
     def __len__(self) -> int:
         return self._reader.count
 
+    @property
+    def is_columnar(self) -> bool:
+        """Whether the file holds columns, as it is."""
+        return isinstance(self._reader, ParquetReader)
+
     def columns(self, start: int, stop: int) -> dict[str, Sequence[Any]]:
         pieces = list(self._pieces(start, stop))
         return {name: list(chain.from_iterable(piece[name] for piece in pieces)) for name in self.names}

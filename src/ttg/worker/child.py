@@ -20,6 +20,7 @@ from typing import Any
 
 from ttg.allocation import keep_freed_memory
 from ttg.errors import MessageError, TTGError
+from ttg.messages import Task
 from ttg.spec import decode_spec
 from ttg.worker.execution import Execution
 from ttg.worker.failures import failure_of
@@ -41,6 +42,7 @@ from ttg.worker.protocol import (
     StopEarly,
     ToChild,
     frame,
+    with_rows,
 )
 from ttg.worker.surroundings import Surroundings
 
@@ -102,7 +104,7 @@ class Child:
 
     def _answer(self, message: ToChild, bulk: bytes) -> None:
         if isinstance(message, Execute):
-            self._execute(message)
+            self._execute(message.number, with_rows(message.task, bulk))
         elif isinstance(message, Setup):
             self._set_up(message, bulk)
         elif isinstance(message, Forget):
@@ -127,8 +129,7 @@ class Child:
         finally:
             faulthandler.cancel_dump_traceback_later()
 
-    def _execute(self, assignment: Execute) -> None:
-        number, task = assignment.number, assignment.task
+    def _execute(self, number: int, task: Task) -> None:
         loaded = self.runs.get(task.life)
         if loaded is None:
             self.channel.send(Report(number, (), (), task.ranges, 0.0, 0.0))

@@ -56,7 +56,7 @@ class Execution:
     call_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        packs = self.task.rows is None
+        packs = not self.task.rows
         self.values = ScalarResults(packs=packs)
         self.batches = _batches(packs) if self.vectorized else None
         self.results = self.batches or self.values
@@ -271,7 +271,7 @@ class Execution:
 
     def _parameters(self) -> dict[str, list[Any]]:
         """Columns of the parameters, where the collector cannot compute them."""
-        if self.task.rows is None:
+        if not self.task.rows:
             return {}
         columns: dict[str, list[Any]] = {name: [] for name in self.work.spec.names}
         for start, stop in self._done_indices():

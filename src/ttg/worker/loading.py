@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from ttg.function import bind, is_vectorized, load
 from ttg.function.members import loaded_enum, loaded_member
 from ttg.messages import Ranges, Task
 from ttg.messages.parameters import decoded_values, fresh
+from ttg.messages.rows import NO_ROWS, unpacked
 from ttg.seeds import rngs, seed_array, seeds
 from ttg.space import Space, space_from_json
 from ttg.space.codec import enums_of, mutable_names
@@ -70,6 +71,7 @@ class Loaded:
     surroundings: Surroundings = field(default_factory=Surroundings)
     one_by_one: bool = False
     mutable: frozenset[str] = frozenset()
+    _carried: tuple[msgspec.Raw, Mapping[str, list[Any]]] = (NO_ROWS, {})
 
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
         """One column per argument of the function, for the indices from ``start`` up to ``stop``.
@@ -85,14 +87,16 @@ class Loaded:
         return [columns[name] for name in self.spec.names]
 
     def _columns(self, task: Task, start: int, stop: int) -> dict[str, Sequence[Any]]:
-        if task.rows is None:
+        if not task.rows:
             columns = self.space.columns(start, stop)
             return {**columns, **{name: list(map(fresh, columns[name])) for name in self.mutable}}
-        rows = task.rows[positions_of(task.ranges, start, stop)]
-        return {name: decoded_values([row[name] for row in rows], loaded_member) for name in self.spec.names}
+        if self._carried[0] is not task.rows:
+            self._carried = task.rows, unpacked(task.rows, task.ranges)
+        part, carried = positions_of(task.ranges, start, stop), self._carried[1]
+        return {name: decoded_values(carried[name][part], loaded_member) for name in self.spec.names}
 
     def _arrays(self, task: Task, start: int, stop: int) -> dict[str, Any]:
-        if task.rows is not None:
+        if task.rows:
             return {name: column_array(column) for name, column in self._columns(task, start, stop).items()}
         import numpy as np
 

@@ -24,10 +24,10 @@ from ttg.messages import (
     Ranges,
     ResultHeader,
     Task,
-    indices_of,
     ranges_of,
     split_ranges,
 )
+from ttg.messages.rows import part_of
 from ttg.spec import RunSpec
 from ttg.worker.protocol import Report
 
@@ -235,7 +235,7 @@ def continued(task: Task, ranges: Ranges) -> Task:
     """The rest of a task, on the same attempt."""
     base, _, count = task.id.rpartition("+")
     name = f"{base}+{int(count) + 1}" if base and count.isdecimal() else f"{task.id}+1"
-    return _replace(task, id=name, ranges=ranges, rows=rows_of(task, ranges))
+    return _replace(task, id=name, ranges=ranges, rows=part_of(task.rows, task.ranges, ranges))
 
 
 def _part(
@@ -254,7 +254,7 @@ def _part(
         attempt=attempt or task.attempt,
         bisect_depth=bisect_depth,
         exclusive=exclusive,
-        rows=rows_of(task, ranges),
+        rows=part_of(task.rows, task.ranges, ranges),
     )
 
 
@@ -262,11 +262,3 @@ def _replace(task: Task, **changes: Any) -> Task:
     """Another task of the same run and epoch."""
     changed: Task = msgspec.structs.replace(task, **changes)
     return changed
-
-
-def rows_of(task: Task, ranges: Ranges) -> tuple[dict[str, Any], ...] | None:
-    """The rows that belong to ``ranges``, for tasks that carry their parameters."""
-    if task.rows is None:
-        return None
-    wanted = set(indices_of(ranges))
-    return tuple(row for index, row in zip(indices_of(task.ranges), task.rows, strict=True) if index in wanted)

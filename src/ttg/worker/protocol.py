@@ -15,6 +15,7 @@ import msgspec
 
 from ttg.errors import MessageError
 from ttg.messages import Failure, Ranges, Task
+from ttg.messages.rows import NO_ROWS
 
 _HEADER = struct.Struct("!II")
 MAX_MESSAGE_BYTES = 1 << 30
@@ -32,7 +33,8 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
 
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):
-    """Execute a task; answered by exactly one :class:`Report`, in order. ``number`` counts up over a child's life."""
+    """Execute a task, whose rows are the bulk; answered by exactly one :class:`Report`, in order. ``number`` counts up
+    over a child's life. Made by :func:`executing`."""
 
     number: int
     task: Task
@@ -101,10 +103,22 @@ FromChild = Ready | SetUp | Refused | Announced | Report
 _encoder = msgspec.msgpack.Encoder()
 
 
-def frame(message: ToChild | FromChild, bulk: bytes = b"") -> bytes:
+def executing(number: int, task: Task) -> tuple[Execute, bytes | msgspec.Raw]:
+    """The message and its bulk: the rows that a task carries are JSON, and stay it."""
+    if not task.rows:
+        return Execute(number, task), b""
+    return Execute(number, msgspec.structs.replace(task, rows=NO_ROWS)), task.rows
+
+
+def with_rows(task: Task, bulk: bytes) -> Task:
+    """The task as it was given to :func:`executing`."""
+    return msgspec.structs.replace(task, rows=msgspec.Raw(bulk)) if bulk else task
+
+
+def frame(message: ToChild | FromChild, bulk: bytes | msgspec.Raw = b"") -> bytes:
     """The bytes of one frame."""
-    body = _encoder.encode(message)
-    return b"".join((_HEADER.pack(len(body), len(bulk)), body, bulk))
+    body, rest = _encoder.encode(message), memoryview(bulk)
+    return b"".join((_HEADER.pack(len(body), rest.nbytes), body, rest))
 
 
 class FrameReader:

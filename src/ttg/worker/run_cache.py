@@ -13,6 +13,7 @@ from ttg.brokers.base import Broker
 from ttg.errors import MessageError
 from ttg.function import allowed
 from ttg.messages import RunRecord, RunStatus, Task, indices_of
+from ttg.messages.rows import unpacked
 from ttg.planner import Speed
 from ttg.spec import FunctionRef, RunSpec, decode_spec, fingerprint
 from ttg.worker.protocol import Report
@@ -66,8 +67,9 @@ class KnownRun:
 
     def parameters_of(self, task: Task, index: int) -> dict[str, Any]:
         """The parameters at ``index``, as JSON data that a message can carry."""
-        if task.rows is not None:
-            return dict(task.rows[list(indices_of(task.ranges)).index(index)])
+        if task.rows:
+            place = list(indices_of(task.ranges)).index(index)
+            return {name: column[place] for name, column in unpacked(task.rows, task.ranges).items()}
         if self._space is None:
             from ttg.space import space_from_json  # only a dead letter needs it here
 

@@ -28,7 +28,6 @@ from ttg.worker.outcome import Death, Ended, ended_by_death, ended_by_report, un
 from ttg.worker.process import ChildHandle, Exit, Spawn
 from ttg.worker.protocol import (
     Announced,
-    Execute,
     Forget,
     FromChild,
     Ready,
@@ -37,6 +36,7 @@ from ttg.worker.protocol import (
     SetUp,
     Setup,
     StopEarly,
+    executing,
 )
 from ttg.worker.run_cache import KnownRun
 from ttg.worker.watchdog import Watchdog, place_of_import
@@ -110,7 +110,7 @@ class Slot:
         if run.life not in self._loaded:
             self._loaded[run.life] = False
             self.child.send(Setup(run.life, self._secret), run.spec_bytes)
-        self.child.send(Execute(assignment.number, assignment.task))
+        self.child.send(*executing(assignment.number, assignment.task))
         if assignment is self._assignments.head:
             self._begin_head()
         self._owner.on_change("assigned", self, assignment)
