@@ -17,6 +17,7 @@ from rabbitmq_server import RabbitMQServer
 from ttg.brokers.base import BrokerConfig, Delivery, Settlement
 from ttg.brokers.rabbitmq import RabbitMQBroker, run_log
 from ttg.brokers.rabbitmq.streams import LEAST_PREFETCH
+from ttg.clock import loop_time
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
 from ttg.messages import BrokerTrouble, Outcome, RunRecord, WorkerLost
 from ttg.messages.records import renewed
@@ -259,22 +260,77 @@ async def settled_at_last(broker: RabbitMQBroker, delivery: Delivery) -> Any:
         return None
 
 
-async def test_the_acknowledgement_timeout_loses_the_lease_and_nothing_else(
-    server: RabbitMQServer, config: BrokerConfig, caplog: pytest.LogCaptureFixture
+@pytest.fixture
+async def impatient(server: RabbitMQServer) -> AsyncIterator[float]:
+    """The node's acknowledgement timeout, in seconds, of channels opened from now on."""
+    await server.set("consumer_timeout", 2000)
+    await server.set("channel_tick_interval", 250)
+    yield 2.0
+    await server.set("consumer_timeout", 1_800_000)
+    await server.set("channel_tick_interval", 60_000)
+
+
+async def hold(broker: RabbitMQBroker, held: list[Delivery], seconds: float) -> list[Delivery]:
+    """Renew what is held for so long; returns what was lost."""
+    until = loop_time() + seconds
+    return await eventually(lambda: broker.renew(held), lambda lost: bool(lost) or loop_time() >= until, 2 * seconds)
+
+
+async def test_what_is_held_beyond_the_acknowledgement_timeout_stays_its_holders(
+    server: RabbitMQServer, config: BrokerConfig, impatient: float
 ) -> None:
-    await server.set("consumer_timeout", 1000)
-    await server.set("channel_tick_interval", 500)
+    """Holders that die are in test_rabbitmq_runs.py."""
+    config = replace(config, url=f"{server.url}&consumer_timeout={impatient:.0f}")
+    holder, other = RabbitMQBroker(config, "holder"), RabbitMQBroker(config, "other")
+    await asyncio.gather(holder.open(), other.open())
+    await holder.submit(tasks(2))
+    held = await eventually(lambda: holder.lease(2, 5.0), lambda leased: len(leased) == 2)
+
+    assert await hold(holder, held, 2 * impatient) == []
+    figures = (await holder.stats()).queue("tasks")
+    assert (figures.messages, figures.ready) == (2, 0)
+    given_back = Settlement(held[1], Outcome(header(held[1].task, ()), remainder=(held[1].task,)))
+    assert await holder.settle([done(held[0]), given_back]) == [True, True]
+    (taken,) = await other.lease(2, 5.0)
+    assert (taken.task.id, taken.deliveries) == (held[1].task.id, 1)
+    assert [name for name in await other.purge() if ".tasks.held.holder." in name]
+    assert await server.queues(config.namespace) == {}
+    await asyncio.gather(holder.close(), other.close())
+
+
+async def test_the_acknowledgement_timeout_is_learned(
+    server: RabbitMQServer, config: BrokerConfig, impatient: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By one lease that is lost, for whom the URL says nothing."""
     broker = RabbitMQBroker(config, "worker")
     await broker.open()
-    try:
-        await broker.submit(tasks(2))
-        held = await broker.lease(1, 5.0)
-        await eventually(lambda: broker.renew(held), lambda lost: lost == held)
-    finally:
-        await server.set("consumer_timeout", 1_800_000)
-        await server.set("channel_tick_interval", 60_000)
-    assert len(await work_off(broker, 2)) == 2
-    assert [record for record in caplog.messages if "raise consumer_timeout" in record]
+    await broker.submit(tasks(1))
+    held = await broker.lease(1, 5.0)
+    assert await hold(broker, held, 60.0) == held
+    assert "set ?consumer_timeout=SECONDS" in caplog.text
+    held = await broker.lease(1, 10.0)
+    assert await hold(broker, held, 3 * impatient) == []
+    assert await broker.settle([done(held[0])]) == [True]
+    await broker.purge()
+    await broker.close()
+
+
+async def test_where_a_queue_for_long_calls_is_refused_they_go_on(
+    server: RabbitMQServer, config: BrokerConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = "|".join(
+        f"{config.namespace}\\.{queue}" for queue in ("tasks", "tasks\\.(retry|dlq)", "results", "events", "runs")
+    )
+    await server.control("add_user", "narrow", "secret")
+    await server.control("set_permissions", "narrow", f"^({own})$", ".*", ".*")
+    url = f"amqp://narrow:secret@127.0.0.1:{server.port}/%2F?consumer_timeout=1"
+    broker = RabbitMQBroker(replace(config, url=url), "worker")
+    await broker.open()
+    await broker.submit(tasks(1))
+    held = await broker.lease(1, 5.0)
+    assert await hold(broker, held, 1.0) == []
+    assert "will be executed again" in caplog.text
+    assert await broker.settle([done(held[0])]) == [True]
     await broker.purge()
     await broker.close()
 

@@ -6,6 +6,7 @@ The schemas follow the projects' references (KEDA: ScaledObject and the scalers 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jsonschema
@@ -35,9 +36,10 @@ def every(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items, "minItems": 1}
 
 
-def scaler(kind: str, **metadata: Any) -> dict[str, Any]:
+def scaler(kind: str, optional: dict[str, Any] | None = None, /, **metadata: Any) -> dict[str, Any]:
     """A trigger; KEDA takes only texts in its metadata, numbers too."""
-    return closed({"type": {"const": kind}, "metadata": closed(metadata), "authenticationRef": closed({"name": TEXT})})
+    fields = closed(metadata, **optional or {})
+    return closed({"type": {"const": kind}, "metadata": fields, "authenticationRef": closed({"name": TEXT})})
 
 
 TEXT = {"type": "string", "minLength": 1}
@@ -52,6 +54,7 @@ TRIGGER = {
         scaler("redis", address=ADDRESS, listName=TEXT, listLength=NUMERAL),
         scaler(
             "rabbitmq",
+            {"useRegex": {"enum": ["true", "false"]}, "pageSize": NUMERAL},
             host={"type": "string", "pattern": r"^http://[a-z0-9.-]+:\d+/$"},
             vhostName=TEXT,
             protocol={"const": "http"},
@@ -106,7 +109,11 @@ def test_workers_scale_by_all_that_is_unfinished() -> None:
     redis, rabbitmq = (item["spec"]["triggers"] for item in resources("ScaledObject"))
     assert redis[0]["metadata"]["stream"] == "ttg.tasks", "its whole length: with a consumerGroup, only what is in work"
     assert redis[1]["metadata"]["listName"] == "ttg.tasks.retry"
-    assert [trigger["metadata"]["queueName"] for trigger in rabbitmq] == ["ttg.tasks", "ttg.tasks.retry"]
+    tasks, retries = (trigger["metadata"] for trigger in rabbitmq)
+    assert tasks["useRegex"] == "true"
+    names = ["ttg.tasks", "ttg.tasks.held.w1.0a1b", "ttg.tasks.retry", "ttg.tasks.dlq", "my.ttg.tasks"]
+    assert [name for name in names if re.search(tasks["queueName"], name)] == ["ttg.tasks", "ttg.tasks.held.w1.0a1b"]
+    assert retries["queueName"] == "ttg.tasks.retry"
 
 
 def test_autoscalers_start_from_none_and_find_their_deployment() -> None:

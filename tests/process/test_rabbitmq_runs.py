@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -67,9 +67,9 @@ def wait_for_progress(run: TtgRun, seed: int) -> None:
     eventually(lambda: calls_of(run) >= calls, f"{calls} calls")
 
 
-def finish(run: TtgRun) -> None:
+def finish(run: TtgRun, size: int = SIZE) -> None:
     assert run.wait() == 0, run.said()
-    apply_oracle(run.folder, SIZE, value, dead=set())
+    apply_oracle(run.folder, size, value, dead=set())
 
 
 def queues(run: TtgRun, node: SecureRabbitMQ) -> dict[str, int]:
@@ -107,6 +107,43 @@ def test_an_idle_worker_takes_over_at_once(
 
 def _cpu_ticks(pid: int) -> int:
     return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+
+@pytest.fixture
+def impatient(node: SecureRabbitMQ) -> Iterator[int]:
+    """The node's acknowledgement timeout, in seconds, of channels opened from now on."""
+    for setting, milliseconds in (("consumer_timeout", 3000), ("channel_tick_interval", 250)):
+        asyncio.run(node.set(setting, milliseconds))
+    yield 3
+    for setting, milliseconds in (("consumer_timeout", 1_800_000), ("channel_tick_interval", 60_000)):
+        asyncio.run(node.set(setting, milliseconds))
+
+
+def test_a_call_beyond_the_acknowledgement_timeout_is_executed_once_for_each_worker_that_dies(
+    rabbit: TtgRun, node: SecureRabbitMQ, impatient: int
+) -> None:
+    url = f"{node.url}&consumer_timeout={impatient}"
+    rabbit.environment = {**rabbit.environment, "TTG_BROKER": url, "TTG_LEASE_SECONDS": "3"}
+    start(rabbit, "--no-replace", "--chunk-size", "1", function="awaited", size=20)
+    calls = rabbit.home / "calls"
+
+    def holders(count: int) -> list[int]:
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        return list(map(int, lines)) if len(lines) >= count else []
+
+    (holder,) = eventually(lambda: holders(1), "the long call")
+    until = time.monotonic() + 3 * impatient
+    eventually(lambda: holders(2) or time.monotonic() > until, "three timeouts")
+    assert holders(1) == [holder], rabbit.said()
+    os.kill(holder, signal.SIGKILL)
+    _, other = eventually(lambda: holders(2), "another worker has it")
+    until = time.monotonic() + 2 * impatient
+    eventually(lambda: holders(3) or time.monotonic() > until, "two timeouts")
+    calls.with_name("calls.go").touch()
+    finish(rabbit, 20)
+    assert holders(2) == [holder, other]
+    assert "submitting what is missing again" not in rabbit.said()
+    assert not any("longer than RabbitMQ allows" in log.read_text() for log in (rabbit.folder / "logs").iterdir())
 
 
 @pytest.mark.parametrize("seed", ROUNDS)

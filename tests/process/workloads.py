@@ -44,6 +44,17 @@ def mixed(i: int, rng: np.random.Generator) -> dict[str, object]:
     return {"number": rng.normal(), "text": f"{i:04x}", "even": i % 2 == 0}
 
 
+def awaited(i: int) -> float:
+    """As ``value``. The first parameter leaves a line with its worker's process, and ends when a file lets it."""
+    calls = os.environ["CALLS_FILE"]
+    if i == 0:
+        with open(calls, "a") as file:
+            file.write(f"{os.getppid()}\n")
+        while not os.path.exists(f"{calls}.go"):
+            time.sleep(0.05)
+    return value(i)
+
+
 def stuck(i: int) -> float:
     """Leaves a byte in a file, and takes a minute."""
     with open(os.environ["CALLS_FILE"], "ab") as file:

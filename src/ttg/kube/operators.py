@@ -44,7 +44,8 @@ def redis_triggers(cluster: Cluster) -> list[Object]:
 
 
 def rabbitmq_triggers(cluster: Cluster) -> list[Object]:
-    """Queue lengths over HTTP: over AMQP, KEDA would not see tasks in work and scale to zero in the midst of them."""
+    """Queue lengths over HTTP: over AMQP, KEDA would not see tasks in work and scale to zero in the midst of them.
+    Tasks that are held for long are in queues of their holders, and count with the others."""
     common = {
         "host": f"http://{_host(cluster)}:{PORTS['rabbitmq']['management']}/",
         "vhostName": "/",
@@ -52,8 +53,9 @@ def rabbitmq_triggers(cluster: Cluster) -> list[Object]:
         "mode": "QueueLength",
         "value": str(TASKS_PER_WORKER),
     }
-    queues = ("ttg.tasks", "ttg.tasks.retry")
-    return [{"type": "rabbitmq", "metadata": {**common, "queueName": queue}} for queue in queues]
+    tasks = {**common, "queueName": r"^ttg\.tasks(\.held\..*)?$", "useRegex": "true", "pageSize": "500"}
+    retries = {**common, "queueName": "ttg.tasks.retry"}
+    return [{"type": "rabbitmq", "metadata": metadata} for metadata in (tasks, retries)]
 
 
 def _host(cluster: Cluster) -> str:

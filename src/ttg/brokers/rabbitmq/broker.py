@@ -11,6 +11,7 @@ from ttg.brokers.rabbitmq import checks, encoding
 from ttg.brokers.rabbitmq.cleaning import Cleaner
 from ttg.brokers.rabbitmq.connection import AmqpConnection
 from ttg.brokers.rabbitmq.figures import Figures
+from ttg.brokers.rabbitmq.management import Management
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.run_log import RunRegistry
 from ttg.brokers.rabbitmq.sending import Sender
@@ -38,7 +39,8 @@ class RabbitMQBroker(Broker):
         self._sender = Sender(self._connections, self._topology, self._on_trouble)
         self._runs = RunRegistry(lambda: self._names.runs, self._reading, self._sender.publish)
         self._readers = Readers(self._reading)
-        self._cleaner = Cleaner(self._connections, self._topology, self._sender, self._runs)
+        management = Management(config, self._credentials)
+        self._cleaner = Cleaner(self._connections, self._topology, self._sender, self._runs, management)
         self._chores = Chores()
         self._queue = WorkQueue(
             config,
@@ -50,7 +52,7 @@ class RabbitMQBroker(Broker):
             self._chores,
             self.publish_events,
         )
-        self._figures = Figures(config, self._topology, self._credentials, lambda: self._queue.held)
+        self._figures = Figures(config, self._topology, management, lambda: self._queue.held)
 
     # -- lifecycle
 
@@ -100,7 +102,7 @@ class RabbitMQBroker(Broker):
         return await self._queue.lease(limit, wait_seconds)
 
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        return [delivery for delivery in deliveries if not delivery.token.held]
+        return await self._queue.renew(deliveries)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         return await self._queue.settle(settlements)

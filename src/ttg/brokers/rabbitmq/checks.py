@@ -12,7 +12,13 @@ from typing import Any
 
 from ttg.brokers.base import BrokerConfig
 from ttg.brokers.credentials import Credentials, Login
-from ttg.brokers.rabbitmq.connection import NO_STREAMS, STREAMS_ADVICE, AmqpConnection, is_single_node
+from ttg.brokers.rabbitmq.connection import (
+    NO_STREAMS,
+    STREAMS_ADVICE,
+    AmqpConnection,
+    consumer_timeout_of,
+    is_single_node,
+)
 from ttg.brokers.rabbitmq.management import ask, endpoint
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.topology import Topology
@@ -43,7 +49,7 @@ async def diagnose(
         await _message_size(connection, config.namespace),
         await _streams(connection, config.namespace),  # the last: one without them ends the connection
         *await asyncio.to_thread(_nodes, config, await credentials.current()),
-        _acknowledgements(),
+        _acknowledgements(config),
     ]
 
 
@@ -186,6 +192,7 @@ async def _message_size(connection: AmqpConnection, namespace: str) -> Finding:
     return "good", "messages", f"messages of {LARGEST_MESSAGE // MIB} MiB are taken", ""
 
 
-def _acknowledgements() -> Finding:
-    text = "consumer_timeout cannot be read from here (default: 30 minutes); TTG acknowledges every few seconds"
-    return "note", "acknowledgements", text, "raise consumer_timeout only if a single parameter takes longer than that"
+def _acknowledgements(config: BrokerConfig) -> Finding:
+    seconds = consumer_timeout_of(config)
+    text = f"consumer_timeout cannot be read from here (default: 1800 s) and is taken for {seconds:.0f} s"
+    return "note", "acknowledgements", text, "name it in the URL if it is shorter: ?consumer_timeout=SECONDS"

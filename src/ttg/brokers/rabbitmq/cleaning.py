@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ttg.brokers.rabbitmq import encoding
 from ttg.brokers.rabbitmq.connection import QueueBusy
+from ttg.brokers.rabbitmq.management import Management
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.rotation import LARGEST_PREFETCH, TURN_SECONDS, Seen, peek, rotate, turn
 from ttg.brokers.rabbitmq.run_log import RunRegistry
@@ -23,11 +24,19 @@ T = TypeVar("T")
 class Cleaner:
     """One client's way to look through queues; one client at a time does."""
 
-    def __init__(self, connections: Connections, topology: Topology, sender: Sender, runs: RunRegistry) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        topology: Topology,
+        sender: Sender,
+        runs: RunRegistry,
+        management: Management,
+    ) -> None:
         self._connections = connections
         self._topology = topology
         self._sender = sender
         self._runs = runs
+        self._management = management
         self._mine = asyncio.Lock()
 
     async def take_dead_letters(self, identity: str, indices: set[int]) -> int:
@@ -55,13 +64,16 @@ class Cleaner:
         return counts
 
     async def purge_namespace(self, *, dry_run: bool) -> dict[str, int]:
-        """Count, and unless it is a dry run delete, every queue of ours."""
+        """Count, and unless it is a dry run delete, every queue of ours. Those of what clients hold for long are known
+        to the management API only; where it cannot be asked they leave by themselves."""
         connection = await self._connections.get("publish")
         existing = await self._topology.check(connection)
         if self._topology.names.runs in existing:
             await self._adopt_retry_queues()
         streams = await self._topology.stream_lengths(connection)
-        lengths = await self._topology.work_lengths(connection)
+        prefix = self._topology.names.held("")
+        held = [name for name in await self._management.queues() if name.startswith(prefix)]
+        lengths = await self._topology.work_lengths(connection, held)
         lengths |= {name: figures for name, figures in streams.items() if name in existing}
         if not dry_run:
             for queue in lengths:

@@ -28,6 +28,7 @@ from ttg.errors import AccessRefused, BrokerError, BrokerFull, BrokerRefused, Br
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks what we translate and raise
 
 ANSWER_SECONDS = 20.0
+SHORTEST_TIMEOUT_SECONDS = "300"  # RabbitMQ's documentation advises against a shorter consumer_timeout
 NOT_FOUND, PRECONDITION_FAILED, ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 404, 406, 403, 405, 530
 
 EXPIRED = ("has expired", "New secret was refused")
@@ -77,6 +78,15 @@ def is_single_node(config: BrokerConfig) -> bool:
     """Whether ``?nodes=1`` in the URL says that this broker is one node, of which nobody but us depends: then a queue
     that serves nobody may be replaced."""
     return parse_qs(urlsplit(config.url).query).get("nodes") == ["1"]
+
+
+def consumer_timeout_of(config: BrokerConfig) -> float:
+    """For how many seconds this broker lets a task be held: what ``?consumer_timeout=SECONDS`` in the URL says, or what
+    no broker should be below. ``SettingsError`` if that is no such time."""
+    text = parse_qs(urlsplit(config.url).query).get("consumer_timeout", [SHORTEST_TIMEOUT_SECONDS])[0]
+    if not text.isdecimal() or not int(text):
+        raise SettingsError(f"expected ?consumer_timeout=SECONDS in the broker's URL, got {text!r}: 1800, for example")
+    return float(text)
 
 
 def connection_parameters(
@@ -324,7 +334,7 @@ def translate(error: BaseException) -> BrokerError:
     if code == PRECONDITION_FAILED and "inequivalent arg" in text:
         return OtherArguments(f"RabbitMQ: {text}")
     if code == PRECONDITION_FAILED and "acknowledgement" in text and "timed out" in text:
-        advice = "raise consumer_timeout in rabbitmq.conf above the longest call, which is executed again"
+        advice = "it is executed again; set ?consumer_timeout=SECONDS in the broker's URL, or raise it in rabbitmq.conf"
         return AcknowledgementTimeout(f"a task was held for longer than RabbitMQ allows ({text}): {advice}")
     if code == PRECONDITION_FAILED and "larger than configured max size" in text:
         return BrokerRefused(f"RabbitMQ: {text}: raise max_message_size in rabbitmq.conf, or use smaller chunks")

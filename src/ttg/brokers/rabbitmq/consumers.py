@@ -10,28 +10,25 @@ are ours like any other.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ttg.brokers.rabbitmq.connection import AcknowledgementTimeout, AmqpConnection, Channel
+from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel
 from ttg.brokers.rabbitmq.publisher import Outgoing
 from ttg.clock import loop_time
 from ttg.errors import BrokerError
-
-log = logging.getLogger("ttg.broker")
 
 CONSUMERS_OF_ONE = 16
 UNCLAIMED_SECONDS = 0.25
 SHORTEST_WAIT_SECONDS = 0.05  # deliveries follow a round trip after consuming began
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Received:
-    """A message as delivered. ``returned`` counts how often the broker put it back on the queue before, because its
-    holder died or a channel broke."""
+    """A message as delivered, ``at`` by the event loop's clock. ``returned`` counts how often the broker put it back on
+    the queue before, because its holder died or a channel broke."""
 
     consumers: Consumers
     tag: int
@@ -39,6 +36,7 @@ class Received:
     body: bytes
     headers: dict[str, Any]
     redelivered: bool
+    at: float
 
     @property
     def returned(self) -> int:
@@ -50,10 +48,19 @@ class Received:
         """Whether it is still ours."""
         return self.consumers.channel.closed is None and self.tag in self.consumers.outstanding
 
-    def again(self, queue: str) -> Outgoing:
-        """The same message, to be published once more, with its history."""
+    def move_to(self, copy: Received) -> None:
+        """Be ``copy`` from now on for the broker: the original leaves its queue, and makes no room for another."""
+        self.consumers.cancel([self])
+        self.consumers.acknowledge([self])
+        self.consumers, self.tag, self.consumer, self.at = copy.consumers, copy.tag, copy.consumer, copy.at
+        self.consumers.outstanding[self.tag] = self
+
+    def again(self, queue: str, returned: int | None = None) -> Outgoing:
+        """The same message, to be published once more, with its history, or as ``returned`` so often."""
         headers = {name: value for name, value in self.headers.items() if not name.startswith("x-")}
-        return Outgoing(queue, self.body, "task", headers | {"returned": self.returned})
+        return Outgoing(
+            queue, self.body, "task", headers | {"returned": self.returned if returned is None else returned}
+        )
 
 
 class Consumers:
@@ -61,8 +68,8 @@ class Consumers:
 
     def __init__(self, channel: Channel, queue: str, consumer: str, on_unclaimed: Callable[[Consumers], None]) -> None:
         self.channel = channel
+        self.queue = queue
         self.outstanding: dict[int, Received] = {}
-        self._queue = queue
         self._consumer = consumer
         self._consumers = 0
         self._tell_unclaimed = on_unclaimed
@@ -149,6 +156,11 @@ class Consumers:
         self._prefetch.clear()
         self._bell.set()
 
+    def drop_arrived(self) -> None:
+        """Remove what has arrived and was not taken from the queue, for good."""
+        self.acknowledge(self._arrived)
+        self._arrived.clear()
+
     async def stop(self) -> list[Received]:
         """Consume no more; returns what had arrived and was not taken."""
         async with self._growing:
@@ -182,7 +194,7 @@ class Consumers:
         self._consumers += 1
         tag = f"{self._consumer}-{self._consumers}"
         self._prefetch[tag] = prefetch  # at once: should we be cancelled while waiting, it consumes all the same
-        await self.channel.call("basic_consume", self._queue, self._on_message, consumer_tag=tag)
+        await self.channel.call("basic_consume", self.queue, self._on_message, consumer_tag=tag)
 
     def _watch_unclaimed(self) -> None:
         if self._watch is not None:
@@ -196,8 +208,8 @@ class Consumers:
             self._tell_unclaimed(self)
 
     def _on_message(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        headers = properties.headers or {}
-        received = Received(self, method.delivery_tag, method.consumer_tag, body, headers, method.redelivered)
+        headers, tag = properties.headers or {}, method.delivery_tag
+        received = Received(self, tag, method.consumer_tag, body, headers, method.redelivered, loop_time())
         self.outstanding[received.tag] = received
         self._arrived.append(received)
         self._bell.set()
@@ -210,7 +222,5 @@ class Consumers:
         self.forget_everything()
         self.channel.abandon()
 
-    def _on_close(self, error: BrokerError) -> None:
-        if isinstance(error, AcknowledgementTimeout):
-            log.warning("%s", error)
+    def _on_close(self, _error: BrokerError) -> None:
         self.forget_everything()

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 from ttg.brokers.base import BrokerConfig, BrokerStats, QueueStats
-from ttg.brokers.credentials import Credentials
 from ttg.brokers.rabbitmq.connection import AmqpConnection
 from ttg.brokers.rabbitmq.management import Management
 from ttg.brokers.rabbitmq.topology import Lengths, Names, Topology
@@ -18,20 +17,23 @@ class Figures:
     """``held`` says how many tasks this client holds: the broker's own count of them is seconds behind."""
 
     def __init__(
-        self, config: BrokerConfig, topology: Topology, credentials: Credentials, held: Callable[[], int]
+        self, config: BrokerConfig, topology: Topology, management: Management, held: Callable[[], int]
     ) -> None:
         self._namespace = config.namespace
         self._topology = topology
-        self._management = Management(config, credentials)
+        self._management = management
         self._held = held
 
     async def look(self, connection: AmqpConnection) -> BrokerStats:
         """Sizes, consumers and, where somebody can tell, what is unacknowledged."""
-        (work, mine), streams, unacknowledged = await asyncio.gather(
-            self._work(connection), self._topology.stream_lengths(connection), self._management.unacknowledged()
+        (work, mine), streams, seen = await asyncio.gather(
+            self._work(connection), self._topology.stream_lengths(connection), self._management.queues()
         )
         known, actual = Names.within(self._namespace), self._topology.names
-        unacknowledged[actual.tasks] = max(unacknowledged.get(actual.tasks, 0), mine)
+        column = "messages_unacknowledged"
+        unacknowledged = {name: row[column] for name, row in seen.items() if column in row}
+        held = sum(row.get("messages", 0) for name, row in seen.items() if name.startswith(actual.held("")))
+        unacknowledged[actual.tasks] = max(unacknowledged.get(actual.tasks, 0) + held, mine)
         queues = {
             known.tasks: (actual.tasks,),
             known.retry: self._topology.retry_queues,

@@ -20,7 +20,7 @@ from ttg.errors import BrokerError
 
 TIMEOUT_SECONDS = 1.0
 SILENCE_SECONDS = 30.0
-COLUMNS = "name,messages_unacknowledged"
+COLUMNS = "name,messages,messages_unacknowledged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def endpoint(config: BrokerConfig, login: Login) -> Endpoint:
     host, _ = hosts_of(config.url, 5672)[0]
     vhost = quote(unquote(parts.path[1:]) or "/", safe="")
     pattern = f"^{re.escape(config.namespace)}\\."
-    ours = urlencode({"columns": COLUMNS, "page": 1, "page_size": 100, "name": pattern, "use_regex": "true"})
+    ours = urlencode({"columns": COLUMNS, "page": 1, "page_size": 500, "name": pattern, "use_regex": "true"})
     url = f"http{'s' * secure}://{host}:{port}/api/queues/{vhost}?{ours}"
     return Endpoint(url, "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode())
 
@@ -52,14 +52,15 @@ class Management:
         self._credentials = credentials
         self._silent_until = float("-inf")
 
-    async def unacknowledged(self) -> dict[str, int]:
-        """Unacknowledged messages by queue name; empty when the API cannot be asked."""
+    async def queues(self) -> dict[str, dict[str, Any]]:
+        """The queues in our namespace by name, each with its ``messages`` and ``messages_unacknowledged`` as soon as
+        they are known; empty when the API cannot be asked."""
         if loop_time() < self._silent_until:
             return {}
         try:
             there = endpoint(self._config, await self._credentials.current())
             rows = (await asyncio.to_thread(ask, there, self._config))["items"]
-            return {row["name"]: row["messages_unacknowledged"] for row in rows if "messages_unacknowledged" in row}
+            return {row["name"]: row for row in rows}
         except (BrokerError, OSError, ValueError, KeyError, TypeError):
             self._silent_until = loop_time() + SILENCE_SECONDS
             return {}

@@ -3,6 +3,7 @@
 ===================== ======== =========================================================================
 ``<ns>.tasks``        work     quorum (or classic); consumed with acknowledgements: the channel is the lease
 ``<ns>.tasks.retry``  delay    one fixed time to live, then back to ``<ns>.tasks``; never consumed
+``<ns>.tasks.held.…`` held     what one client holds for long; see :mod:`~ttg.brokers.rabbitmq.renewal`
 ``<ns>.tasks.dlq``    letters  dead letters as JSON, the newest ones; looked through by one client at a time
 ``<ns>.results``      stream   one message per settled task: header as JSON, newline, Arrow payload; kept for a day
 ``<ns>.events``       stream   one message per event, JSON
@@ -24,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,8 @@ EVENT_BYTES = 400  # a typical event, to turn a number of events into a size
 RUNS_KEPT_BYTES = 16 * 2**20
 LONGEST_DOWN_SECONDS = 8.0  # streams come back within a second after a restart, or never
 DOWN_POLL_SECONDS = 0.2
+HELD_READY_SECONDS = 3.0  # how long a copy may wait for its holder: less than the coordinator believes in a silent one
+HELD_QUEUE_KEPT_SECONDS = 600.0  # after its last consumer; what is in it has left long before
 
 log = logging.getLogger("ttg.broker")
 
@@ -73,6 +76,10 @@ class Names:
         """The names in ``namespace``."""
         suffixes = ("tasks", "tasks.retry", "tasks.dlq", "results", "events", "runs")
         return cls(*(f"{namespace}.{suffix}" for suffix in suffixes))
+
+    def held(self, client: str) -> str:
+        """The queue of what ``client`` holds for long."""
+        return f"{self.tasks}.held.{client}"
 
     @property
     def streams(self) -> tuple[str, str, str]:
@@ -155,9 +162,15 @@ class Topology:
             return self.names.tasks
         if delay_ms not in self._retry_queues:
             name = f"{self.names.retry}.{delay_ms}"
-            await self._declare(connection, name, self._delay_queue(delay_ms))
+            await self._declare(connection, name, self._delay_queue(delay_ms, self._config.queue_type))
             self._retry_queues[delay_ms] = name
         return self._retry_queues[delay_ms]
+
+    async def declare_held(self, connection: AmqpConnection, name: str) -> None:
+        """Create a queue of tasks that its holder has for long, if it is not there. Never a quorum queue: there may be
+        one for each worker, and they are made at any time, even while a quorum of nodes is missing."""
+        arguments = self._delay_queue(int(1000 * HELD_READY_SECONDS), "classic")
+        await self._declare(connection, name, arguments | {"x-expires": int(1000 * HELD_QUEUE_KEPT_SECONDS)})
 
     def known_retry_queue(self, delay_ms: int) -> str | None:
         """The retry queue of this delay, if it needs no declaring."""
@@ -169,9 +182,9 @@ class Topology:
         if delay_ms not in self._retry_queues and await inspect_queue(connection, name) is not None:
             self._retry_queues[delay_ms] = name
 
-    async def work_lengths(self, connection: AmqpConnection) -> Lengths:
-        """Ready messages and consumers of each work queue of ours that exists."""
-        names = [name for name in self.all_queues if name not in self.names.streams]
+    async def work_lengths(self, connection: AmqpConnection, others: Iterable[str] = ()) -> Lengths:
+        """Ready messages and consumers of each work queue of ours that exists, and of ``others``."""
+        names = [*(name for name in self.all_queues if name not in self.names.streams), *others]
         found = await asyncio.gather(*(inspect_queue(connection, name) for name in names))
         return {name: figures for name, figures in zip(names, found, strict=True) if figures is not None}
 
@@ -183,7 +196,7 @@ class Topology:
     async def _declare_shared_retry(self, connection: AmqpConnection) -> None:
         delay_ms = self._config.retry_delay_ms
         try:
-            await _declare_queue(connection, self.names.retry, self._delay_queue(delay_ms))
+            await _declare_queue(connection, self.names.retry, self._delay_queue(delay_ms, self._config.queue_type))
         except OtherArguments as error:
             existing = re.search(r"'x-message-ttl' .*current is (?:the value )?'(\d+)'", str(error))
             if not existing:
@@ -219,14 +232,14 @@ class Topology:
             return {"x-queue-type": "classic"}
         return {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
 
-    def _delay_queue(self, delay_ms: int) -> dict[str, Any]:
+    def _delay_queue(self, delay_ms: int, queue_type: str) -> dict[str, Any]:
         arguments = {
-            "x-queue-type": self._config.queue_type,
+            "x-queue-type": queue_type,
             "x-message-ttl": delay_ms,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": self.names.tasks,
         }
-        if self._config.queue_type == "quorum":
+        if queue_type == "quorum":
             arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
         return arguments
 

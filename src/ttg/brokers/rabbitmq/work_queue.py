@@ -12,6 +12,7 @@ from ttg.brokers.rabbitmq.consumers import Consumers, Received
 from ttg.brokers.rabbitmq.evidence import find_holder, lost_with
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.publisher import Outgoing
+from ttg.brokers.rabbitmq.renewal import Renewal
 from ttg.brokers.rabbitmq.run_log import RunRegistry
 from ttg.brokers.rabbitmq.sending import Sender
 from ttg.brokers.rabbitmq.topology import Topology
@@ -68,6 +69,7 @@ class WorkQueue:
         self._runs, self._chores, self._publish_events = runs, chores, publish_events
         self._names = topology.names
         self._consumers: Consumers | None = None
+        self._renewal = Renewal(config, consumer, connections, topology, sender)
         self._opening = asyncio.Lock()
         self._examining = 0
         self._examined: list[Delivery] = []
@@ -75,7 +77,7 @@ class WorkQueue:
     @property
     def held(self) -> int:
         """How many tasks this client holds."""
-        return len(self._consumers.outstanding) if self._consumers else 0
+        return sum(len(consumers.outstanding) for consumers in self._holding())
 
     async def lease(self, limit: int, wait_seconds: float) -> list[Delivery]:
         """As :meth:`Broker.lease`."""
@@ -91,6 +93,11 @@ class WorkQueue:
             deliveries = await self._accept(await self._sender.with_queues(take))
             if deliveries or loop_time() >= deadline:
                 return deliveries
+
+    async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """As :meth:`Broker.renew`: the channel is the lease, as long as the broker's ``consumer_timeout`` allows."""
+        await self._renewal.renew(delivery.token for delivery in deliveries)
+        return [delivery for delivery in deliveries if not delivery.token.held]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """As :meth:`Broker.settle`."""
@@ -113,18 +120,20 @@ class WorkQueue:
 
     def drop(self, identity: str) -> None:
         """Remove the tasks of a run that we hold; other workers drop theirs when they hear of the removal."""
-        if self._consumers is not None:
-            held = list(self._consumers.outstanding.values())
-            self._consumers.acknowledge([task for task in held if encoding.identity_of("task", task) == identity])
+        held = [task for consumers in self._holding() for task in consumers.outstanding.values()]
+        _acknowledge(task for task in held if encoding.identity_of("task", task) == identity)
 
     def forget_everything(self) -> None:
-        """The queue was deleted with what we held."""
-        if self._consumers is not None:
-            self._consumers.forget_everything()
+        """The queues were deleted with what we held."""
+        for consumers in self._holding():
+            consumers.forget_everything()
 
     def reset(self) -> None:
         """The connection is closed."""
-        self._consumers = None
+        self._consumers = self._renewal.consumers = None
+
+    def _holding(self) -> list[Consumers]:
+        return [consumers for consumers in (self._consumers, self._renewal.consumers) if consumers is not None]
 
     # -- leasing
 
@@ -135,6 +144,7 @@ class WorkQueue:
                 await self._runs.log()
                 connection = await self._connections.get("consume")
                 self._consumers = await Consumers.on(connection, self._names.tasks, self._consumer, self._on_unclaimed)
+                self._consumers.channel.on_close.append(self._renewal.learn)
             return self._consumers
 
     async def _accept(self, received: list[Received]) -> list[Delivery]:
