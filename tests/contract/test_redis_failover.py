@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
-import redis
 from looking import read_all, task_ids
 from making import done, tasks
 
-from servers import RedisServer, valkey_program
+from redis_clusters import Start, TcpServer, cluster_of, replica_of
+from servers import valkey_program
 from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig
 from ttg.demo.local_rabbitmq import free_ports
 from ttg.errors import BrokerUnavailable
 from waiting import eventually, until
-
-
-class TcpServer(RedisServer):
-    """A server on a loopback port."""
-
-    def __init__(self, program: str, *options: str) -> None:
-        (self.port,) = free_ports(1)
-        super().__init__(program, "--port", str(self.port), "--bind", "127.0.0.1", *options)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def admin(self) -> redis.Redis:
-        """A client of another program."""
-        return redis.Redis(port=self.port, decode_responses=True)
-
-
-Start = Callable[..., TcpServer]
 
 
 @pytest.fixture
@@ -51,13 +31,6 @@ def start() -> Iterator[Start]:
     yield start_one
     for server in servers:
         server.close()
-
-
-def replica_of(primary: TcpServer, start: Start) -> TcpServer:
-    replica = start("--replicaof", "127.0.0.1", str(primary.port))
-    with replica.admin() as admin:
-        until(lambda: admin.info("replication")["master_link_status"], lambda status: status == "up")
-    return replica
 
 
 def swap(primary: TcpServer, replica: TcpServer) -> None:
@@ -137,22 +110,6 @@ def _sentinel(settings: Path) -> TcpServer:
     sentinel = Sentinel(valkey_program())
     sentinel.start()
     return sentinel
-
-
-def cluster_of(count: int, start: Start) -> list[TcpServer]:
-    """Nodes that share the slots."""
-    buses = free_ports(count)
-    nodes = [start("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses]
-    for number, node in enumerate(nodes):
-        with node.admin() as admin:
-            first, last = 16384 * number // count, 16384 * (number + 1) // count - 1
-            admin.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
-            if number:
-                admin.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, buses[0])
-    for node in nodes:
-        with node.admin() as admin:
-            until(partial(admin.execute_command, "CLUSTER INFO"), lambda info: info["cluster_state"] == "ok")
-    return nodes
 
 
 def keys_in(nodes: list[TcpServer]) -> list[set[str]]:
