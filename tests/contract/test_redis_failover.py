@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig
 from ttg.demo.local_rabbitmq import free_ports
 from ttg.errors import BrokerUnavailable
+from ttg.messages import Task
 from waiting import eventually, until
 
 
@@ -48,15 +50,15 @@ async def opened(url: str, consumer: str = "worker", namespace: str = "ttg") -> 
     await broker.close()
 
 
-async def work(broker: Broker) -> set[str]:
-    """Submit, take and settle what there is; the ids of all results. Passing trouble is tried again."""
+async def work(broker: Broker, run: str = "r") -> set[str]:
+    """Submit, take and settle what there is; the ids of all results of the run. Passing trouble is tried again."""
 
     async def once() -> set[str]:
         try:
-            await broker.submit(tasks(3))
+            await broker.submit(tasks(3, run))
             held = await broker.lease(10, 1.0)
             await broker.settle([done(delivery) for delivery in held])
-            return task_ids(await read_all(broker))
+            return task_ids(await read_all(broker, run))
         except BrokerUnavailable:
             return set()
 
@@ -153,3 +155,37 @@ async def test_too_few_replicas_are_waited_for(start: Start) -> None:
     await broker.open()
     assert len(await work(broker)) == 3
     await broker.close()
+
+
+AHEAD = "99999999999999"
+"""Milliseconds of a clock that is far ahead of ours."""
+
+
+@pytest.mark.parametrize("begins_at", ["now", "with ids that were read"])
+async def test_what_a_new_primary_adds_is_read_although_its_clock_is_behind(start: Start, begins_at: str) -> None:
+    """It misses what was read last, and its ids are lower than those, or the same."""
+    primary = start()
+    replica = replica_of(primary, start)
+    async with opened(f"redis://{primary.address},{replica.address}") as broker:
+        with primary.admin() as old, replica.admin() as new:
+            assert len(await work(broker)) == 3
+            until(lambda: new.xlen("ttg.results"), lambda length: length == 3)
+            new.replicaof("NO", "ONE")
+            old.execute_command("XSETID", "ttg.results", f"{AHEAD}-1")
+            assert len(await work(broker, "second")) == 3
+            read = await read_all(broker)
+            assert [message.cursor for message in read[3:]] == [f"{AHEAD}-{number}" for number in (2, 3, 4)]
+            if begins_at != "now":
+                new.execute_command("XSETID", "ttg.results", f"{AHEAD}-1")
+            old.replicaof("127.0.0.1", replica.port)
+            assert await eventually(partial(_submitted, broker, tasks(3, "third")))
+            held = await broker.lease(10, 2.0)
+            assert all(await broker.settle([done(delivery) for delivery in held]))
+            assert len(await read_all(broker, "third", read[-1].cursor)) == len(held) == 3
+
+
+async def _submitted(broker: Broker, wanted: list[Task]) -> bool:
+    with suppress(BrokerUnavailable):
+        await broker.submit(wanted)
+        return True
+    return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from ttg.brokers.credentials import Credentials
 from ttg.brokers.redis import checks, cleaning
 from ttg.brokers.redis.batches import batches
 from ttg.brokers.redis.keys import GROUP, Keys
+from ttg.brokers.redis.logs import BEGINNING, Entry, LogReader, block, entries
 from ttg.brokers.redis.membership import Membership, uninterrupted
 from ttg.brokers.redis.pool import BLOCK_SECONDS, Forbidden, Pool
 from ttg.brokers.redis.retention import Retention
@@ -42,8 +43,6 @@ DROP_AT_ONCE = 1000
 CLOSE_SECONDS = 2.0
 OLDEST_VERSION = {"redis": 7, "valkey": 8}
 
-Entry = tuple[bytes, list[bytes]]
-
 
 class RedisBroker(Broker):
     """A client of one Redis or Valkey server."""
@@ -63,6 +62,8 @@ class RedisBroker(Broker):
         self._mean_result_bytes = 64 << 10
         self._read_up_to: dict[str | None, tuple[str, str]] = {}
         self._retention: dict[str, Retention] = {}
+        self._results = LogReader(self._pool, lambda: self._keys.results, self._retention.clear)
+        self._events = LogReader(self._pool, lambda: self._keys.events)
         self._abandoned: set[asyncio.Task[None]] = set()
 
     # -- lifecycle
@@ -170,9 +171,9 @@ class RedisBroker(Broker):
             raise
 
     async def _read_group(self, limit: int, wait_seconds: float) -> list[Entry]:
-        words = ("XREADGROUP", "GROUP", GROUP, self.consumer, "COUNT", limit, *_block(wait_seconds))
+        words = ("XREADGROUP", "GROUP", GROUP, self.consumer, "COUNT", limit, *block(wait_seconds))
         try:
-            return _entries(await self._pool.command(*words, "STREAMS", self._keys.tasks, ">"))
+            return entries(await self._pool.command(*words, "STREAMS", self._keys.tasks, ">"))
         except BrokerRefused as error:
             if "NOGROUP" not in str(error):
                 raise
@@ -224,12 +225,13 @@ class RedisBroker(Broker):
         self, after: str | None, limit: int, wait_seconds: float, identity: str | None = None
     ) -> list[ResultMessage]:
         known_after, read_up_to = self._read_up_to.get(identity, (None, ""))
-        cursor = read_up_to if known_after == (after or "") else after or "0-0"
-        async for page in self._pages(self._keys.results, cursor, limit, wait_seconds):
+        cursor = read_up_to if known_after == (after or "") else after or BEGINNING
+        async for page in self._results.pages(cursor, lambda: self._page_size(limit), wait_seconds):
             self._learn_size(page)
             found = [message for entry in page if (message := await self._result(entry, identity))]
             if found:
                 del found[limit:]
+                self._read_up_to.pop(identity, None)
                 if identity is not None:
                     self._retention.setdefault(identity, Retention()).saw(found)
                 return found
@@ -238,7 +240,10 @@ class RedisBroker(Broker):
         return []
 
     async def results_end(self) -> str:
-        return str(await self._pool.script("last_id", (self._keys.results,), ()), "ascii")
+        return await self._results.end()
+
+    def _page_size(self, limit: int) -> int:
+        return max(1, min(limit, READ_BYTES // self._mean_result_bytes))
 
     def _learn_size(self, page: Sequence[Entry]) -> None:
         total = sum(len(fields[7]) for _, fields in page if len(fields) > 7)
@@ -261,6 +266,7 @@ class RedisBroker(Broker):
         while ids := retention.droppable(up_to, keep_bytes, DROP_AT_ONCE):
             await self._pool.command("XDEL", self._keys.results, *ids)
             retention.dropped(len(ids))
+            self._results.dropped(ids[-1])
         return retention.kept_bytes
 
     async def publish_events(self, events: Iterable[AnyEvent]) -> None:
@@ -268,24 +274,10 @@ class RedisBroker(Broker):
             await self._pool.script("publish_events", (self._keys.events,), (self.config.events_kept, *bodies))
 
     async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
-        async for page in self._pages(self._keys.events, after or "0-0", limit, wait_seconds):
+        async for page in self._events.pages(after or BEGINNING, lambda: limit, wait_seconds):
             if found := list(_decoded_events(page)):
                 return found
         return []
-
-    async def _pages(self, key: str, cursor: str, limit: int, wait_seconds: float) -> AsyncIterator[list[Entry]]:
-        """Pages of a log after ``cursor``, until ``wait_seconds`` are over."""
-        deadline = loop_time() + wait_seconds
-        while True:
-            remaining = max(0.0, deadline - loop_time())
-            count = limit if key != self._keys.results else max(1, min(limit, READ_BYTES // self._mean_result_bytes))
-            block = _block(min(remaining, BLOCK_SECONDS))
-            page = _entries(await self._pool.command("XREAD", "COUNT", count, *block, "STREAMS", key, cursor))
-            if page:
-                cursor = page[-1][0].decode()
-                yield page
-            elif loop_time() >= deadline:
-                return
 
     async def _log(self, events: Sequence[AnyEvent]) -> None:
         with suppress(BrokerError):
@@ -341,16 +333,6 @@ def _settlement_words(settlement: Settlement) -> list[str | bytes | int]:
         *map(len, pieces),
         *(encode(message) for piece in pieces for message in piece),
     ]
-
-
-def _block(seconds: float) -> tuple[str | int, ...]:
-    # BLOCK 0 would wait for ever.
-    return ("BLOCK", max(1, int(seconds * 1000))) if seconds > 0 else ()
-
-
-def _entries(reply: list[Any] | None) -> list[Entry]:
-    """Entries of the one stream that was read; those deleted meanwhile have no fields."""
-    return [entry for entry in reply[0][1] if entry[1] is not None] if reply else []
 
 
 def _fields(flat: list[bytes]) -> dict[bytes, bytes]:

@@ -61,6 +61,8 @@ class Pool:
         self._turn = asyncio.Lock() if on_connect else nullcontext()
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
+        self.connections = 0
+        """How many there were so far: a new one may be to another server."""
 
     async def ready(self) -> None:
         """Be connected: the names of the keys are final then."""
@@ -229,6 +231,7 @@ class Pool:
 
     async def _open(self, login: Login) -> Connection:
         connection = await connect(await self._servers.next(), login)
+        self.connections += 1
         if connection.is_in_cluster:
             self._keys.keep_together()
         return connection

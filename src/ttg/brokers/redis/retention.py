@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import islice, takewhile
 
 from ttg.brokers.base import ResultMessage
+from ttg.brokers.redis.logs import place
 
 ENTRY_BYTES = 512
 """What an entry takes in the server beside its payload, roughly; also bounds how many are remembered."""
@@ -27,16 +28,15 @@ class Retention:
     def saw(self, messages: Iterable[ResultMessage]) -> None:
         """These were read, in this order."""
         for message in messages:
-            place = _place(message.cursor)
-            if place > self._newest:
-                self._newest = place
+            if place(message.cursor) > self._newest:
+                self._newest = place(message.cursor)
                 self._bytes += ENTRY_BYTES + len(message.payload)
                 self._entries.append((message.cursor, self._bytes))
 
     def droppable(self, up_to: str, keep_bytes: int, limit: int) -> list[str]:
         """The ids of the ``limit`` oldest entries up to ``up_to``, except for the newest ``keep_bytes`` of those."""
-        last = _place(up_to)
-        collected = next((end for cursor, end in reversed(self._entries) if _place(cursor) <= last), 0)
+        last = place(up_to)
+        collected = next((end for cursor, end in reversed(self._entries) if place(cursor) <= last), 0)
         old = takewhile(lambda entry: entry[1] <= collected - keep_bytes, self._entries)
         return [cursor for cursor, _ in islice(old, limit)]
 
@@ -49,9 +49,3 @@ class Retention:
     def kept_bytes(self) -> int:
         """What those that were read and not dropped take."""
         return self._bytes - self._dropped_bytes
-
-
-def _place(cursor: str) -> tuple[int, int]:
-    """An id as something that can be compared."""
-    milliseconds, _, number = cursor.partition("-")
-    return int(milliseconds), int(number)
