@@ -122,3 +122,9 @@ def test_trouble_is_told_to_be_over_although_the_run_ends_before_the_next_try(tm
     assert any(progress.note for progress in shown)
     assert not shown[-1].note
     assert told.count(False) == told.count(True) > 0
+
+
+def test_a_full_broker_keeps_no_collected_results_whatever_was_asked_for(tmp_path: Path) -> None:
+    full = Fault(Kind.FULL, at=0.5, seconds=1.0)
+    world = played(replace(PLAIN, size=240, call_seconds=0.02, keep_result_bytes=1 << 20, faults=(full,)), tmp_path)
+    assert not world.server.namespace(world.config.namespace).results.entries
