@@ -145,6 +145,17 @@ class BrokerStats:
         return next(queue for queue in self.queues if queue.name.endswith("." + suffix))
 
 
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """A queue of ours that serves nobody, and does not come back by itself. ``messages`` (``None``: nobody can tell how
+    many) are lost when it is replaced. With ``obstacle`` it cannot be, from here: what somebody else has to do."""
+
+    name: str
+    why: str
+    messages: int | None = None
+    obstacle: str = ""
+
+
 class Broker(ABC):
     """See the module's text for the promises; each verb says only what is its own.
 
@@ -318,4 +329,13 @@ class Broker(ABC):
     async def diagnose(self) -> list[tuple[str, str, str, str]]:
         """What ``ttg doctor`` should know of this broker's settings: ``(level, subject, text, advice)`` with level
         ``good``, ``note`` or ``problem``. Changes nothing; a setting that may not be read is a ``note``."""
+        return []
+
+    async def unserved(self) -> list[Unserved]:
+        """Our queues that serve nobody. Changes nothing."""
+        return []
+
+    async def replace(self, unserved: Sequence[Unserved]) -> list[str]:
+        """Replace those of these that still serve nobody by new ones, by somebody's decision who knows what is lost;
+        those with an obstacle stay. Returns the names of the new ones."""
         return []

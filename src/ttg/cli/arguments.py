@@ -267,6 +267,19 @@ def watched_broker(run: str | None, options: Options, settings: Settings) -> Bro
     return settings.broker_config(url)
 
 
+def confirmed(question: str, instead: str) -> bool:
+    """Whether somebody says yes. ``SettingsError`` where nobody can: ``instead`` says what to use then."""
+    if not sys.stdin.isatty():
+        from ttg.errors import SettingsError
+
+        raise SettingsError(f"cannot ask without a terminal: use {instead}")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
+
+
 def put(text: str) -> None:
     """To programs. That nobody reads it does not change how a command ended."""
     with suppress(BrokenPipeError):

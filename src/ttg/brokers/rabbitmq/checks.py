@@ -7,10 +7,9 @@ import os
 import re
 import urllib.error
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
-from ttg.brokers.base import BrokerConfig
+from ttg.brokers.base import BrokerConfig, Unserved
 from ttg.brokers.credentials import Credentials, Login
 from ttg.brokers.rabbitmq.connection import (
     NO_STREAMS,
@@ -19,8 +18,9 @@ from ttg.brokers.rabbitmq.connection import (
     consumer_timeout_of,
     is_single_node,
 )
-from ttg.brokers.rabbitmq.management import ask, endpoint
+from ttg.brokers.rabbitmq.management import nodes_of
 from ttg.brokers.rabbitmq.pool import Connections
+from ttg.brokers.rabbitmq.repair import find_unserved
 from ttg.brokers.rabbitmq.topology import Topology
 from ttg.errors import BrokerError, BrokerRefused
 
@@ -44,7 +44,7 @@ async def diagnose(
     return [
         version(connection.about("product"), connection.about("version")),
         one_broker(await _cluster_names(connections)),
-        await _queues(connection, topology),
+        *await _queues(connection, topology),
         await _permissions(connection, config.namespace),
         await _message_size(connection, config.namespace),
         await _streams(connection, config.namespace),  # the last: one without them ends the connection
@@ -81,20 +81,21 @@ def one_broker(cluster_names: set[str]) -> Finding:
     return "problem", "cluster", f"{LOOKS} connections led to brokers that know nothing of each other: {names}", advice
 
 
-async def _queues(connection: AmqpConnection, topology: Topology) -> Finding:
+async def _queues(connection: AmqpConnection, topology: Topology) -> list[Finding]:
+    """Which of them serve nobody, or that all are well."""
     try:
-        existing = await topology.check(connection)
-    except BrokerRefused as error:
-        text, _, advice = str(error).rpartition(": ")
-        return "problem", "queues", text, advice
+        unserved = await find_unserved(connection, topology, ())
+        existing = [] if unserved else await topology.check(connection)
     except BrokerError as error:
-        return "problem", "queues", str(error), "look at this queue in the management UI"
-    return (
-        "good",
-        "queues",
-        f"{len(existing)} of TTG's queues exist, as they should be; a run creates what is missing",
-        "",
-    )
+        return [("problem", "queues", str(error), "look at this queue in the management UI")]
+    text = f"{len(existing)} of TTG's queues exist, as they should be; a run creates what is missing"
+    return [_unserved(queue) for queue in unserved] or [("good", "queues", text, "")]
+
+
+def _unserved(queue: Unserved) -> Finding:
+    repair = "`ttg doctor --repair` says what is lost, and replaces it if you agree"
+    other = "or set TTG_NAMESPACE to another prefix, or RABBITMQ_QUEUE_TYPE to its type"
+    return "problem", "queues", f"{queue.name} serves nobody: {queue.why}", f"{repair}; {other}"
 
 
 async def _permissions(connection: AmqpConnection, namespace: str) -> Finding:
@@ -132,8 +133,7 @@ async def _streams(connection: AmqpConnection, namespace: str) -> Finding:
 def _nodes(config: BrokerConfig, login: Login) -> list[Finding]:
     """Alarms, from the management API."""
     try:
-        there = endpoint(config, login)
-        nodes = ask(replace(there, url=there.url.partition("/api/")[0] + "/api/nodes"), config)
+        nodes = nodes_of(config, login)
     except urllib.error.HTTPError as error:
         advice = "rabbitmqctl set_user_tags USER monitoring"
         return [("note", "management", f"this account may not see alarms (HTTP {error.code})", advice)]

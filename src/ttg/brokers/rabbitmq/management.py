@@ -7,7 +7,7 @@ import base64
 import json
 import re
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
@@ -64,6 +64,13 @@ class Management:
         except (BrokerError, OSError, ValueError, KeyError, TypeError):
             self._silent_until = loop_time() + SILENCE_SECONDS
             return {}
+
+
+def nodes_of(config: BrokerConfig, login: Login) -> list[dict[str, Any]]:
+    """The nodes of the cluster, as the API describes them. Raises as :func:`ask`."""
+    there = endpoint(config, login)
+    found: list[dict[str, Any]] = ask(replace(there, url=there.url.partition("/api/")[0] + "/api/nodes"), config)
+    return found
 
 
 def ask(there: Endpoint, config: BrokerConfig) -> Any:

@@ -58,6 +58,8 @@ class Sender:
             except Stalled as stalled:
                 if self._topology.is_single_node:
                     await self._recreate(stalled.queues)
+                else:
+                    await self._topology.follow(await self._connections.get("publish"))
                 raise
             if waiting:
                 await self._topology.declare(await self._connections.get("publish"))
@@ -79,6 +81,8 @@ class Sender:
             return await attempt()
         except (QueueGone, QueueDown) as error:
             if isinstance(error, QueueDown) and not self._topology.is_single_node:
+                if await self._topology.follow(await self._connections.get("publish")):
+                    return await attempt()
                 raise
             self._on_trouble(f"{error}: declared again", False)
             await self._topology.declare(await self._connections.get("publish"))

@@ -118,6 +118,10 @@ class Topology:
             names.runs: _stream(RUNS_KEPT_BYTES, RUNS_KEPT_BYTES // 8),
         }
 
+    def shared_retry_arguments(self) -> dict[str, Any]:
+        """What the shared retry queue is declared with by a client of this configuration."""
+        return self._delay_queue(self._config.retry_delay_ms, self._config.queue_type)
+
     async def check(self, connection: AmqpConnection) -> list[str]:
         """The names of those of our queues that exist. ``BrokerRefused`` when one has other arguments: then it may be
         somebody else's. Declaring an existing queue again with its own arguments changes nothing."""
@@ -172,6 +176,12 @@ class Topology:
         arguments = self._delay_queue(int(1000 * HELD_READY_SECONDS), "classic")
         await self._declare(connection, name, arguments | {"x-expires": int(1000 * HELD_QUEUE_KEPT_SECONDS)})
 
+    async def follow(self, connection: AmqpConnection) -> bool:
+        """Use the successors that our streams got by somebody's decision; whether there are new ones."""
+        names, before = self.names, self.names.streams
+        names.results, names.events, names.runs = [await newest(connection, name) for name in before]
+        return names.streams != before
+
     def known_retry_queue(self, delay_ms: int) -> str | None:
         """The retry queue of this delay, if it needs no declaring."""
         return self._retry_queues.get(delay_ms)
@@ -196,7 +206,7 @@ class Topology:
     async def _declare_shared_retry(self, connection: AmqpConnection) -> None:
         delay_ms = self._config.retry_delay_ms
         try:
-            await _declare_queue(connection, self.names.retry, self._delay_queue(delay_ms, self._config.queue_type))
+            await declare_queue(connection, self.names.retry, self._delay_queue(delay_ms, self._config.queue_type))
         except OtherArguments as error:
             existing = re.search(r"'x-message-ttl' .*current is (?:the value )?'(\d+)'", str(error))
             if not existing:
@@ -206,8 +216,7 @@ class Topology:
 
     async def _declare_stream(self, connection: AmqpConnection, name: str, arguments: dict[str, Any]) -> str:
         """Declare a stream, or find its newest successor; returns the name to use."""
-        while await inspect_queue(connection, _successor(name)) is not None:
-            name = _successor(name)
+        name = await newest(connection, name)
         deadline = loop_time() + LONGEST_DOWN_SECONDS
         while True:
             try:
@@ -217,13 +226,13 @@ class Topology:
                 if not self.is_single_node:
                     raise
                 if loop_time() > deadline:
-                    log.warning("%s: going on with %s", error, _successor(name))
-                    name = _successor(name)
+                    log.warning("%s: going on with %s", error, successor(name))
+                    name = successor(name)
             await asyncio.sleep(DOWN_POLL_SECONDS)
 
     async def _declare(self, connection: AmqpConnection, name: str, arguments: dict[str, Any]) -> None:
         try:
-            await _declare_queue(connection, name, arguments)
+            await declare_queue(connection, name, arguments)
         except OtherArguments as error:
             raise _refused(name, error) from error
 
@@ -244,7 +253,15 @@ class Topology:
         return arguments
 
 
-def _successor(name: str) -> str:
+async def newest(connection: AmqpConnection, name: str) -> str:
+    """The last successor of a stream that exists, or its own name."""
+    while await inspect_queue(connection, successor(name)) is not None:
+        name = successor(name)
+    return name
+
+
+def successor(name: str) -> str:
+    """What takes the place of a stream that nobody can delete."""
     stem, _, number = name.rpartition(".")
     return f"{stem}.{int(number) + 1}" if number.isdecimal() else f"{name}.2"
 
@@ -262,7 +279,8 @@ def _stream(kept_bytes: int, segment_bytes: int) -> dict[str, Any]:
     }
 
 
-async def _declare_queue(connection: AmqpConnection, name: str, arguments: dict[str, Any]) -> None:
+async def declare_queue(connection: AmqpConnection, name: str, arguments: dict[str, Any]) -> None:
+    """Create a queue, or see that it is what ``arguments`` say: ``OtherArguments`` if not."""
     channel: Channel = await connection.channel()
     await channel.call("queue_declare", name, durable=True, arguments=arguments)
     await channel.close()
