@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from ttg.brokers import credentials
+from ttg.brokers import credentials_command
 from ttg.brokers.base import BrokerConfig
-from ttg.brokers.credentials import Credentials, Login, read_answer
+from ttg.brokers.credentials import Credentials, Login
+from ttg.brokers.credentials_command import read_answer
 from ttg.errors import AccessRefused, BrokerError, BrokerRefused, BrokerUnavailable, SettingsError
 from ttg.options import EntryPoint, choose
+from ttg.run.services import _broker_for_retries
 from ttg.settings import read_settings
 from ttg.worker.launching import _environment
+from ttg.worker.limits import reap_orphans
 from waiting import eventually
 
 URL = "redis://who:old@h"
@@ -127,10 +130,34 @@ async def test_a_command_that_fails_is_final_before_a_login_of_it_was_taken_and_
 async def test_a_command_that_hangs_is_ended_with_what_it_started(
     script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(credentials_command, "ANSWER_SECONDS", 0.3)
     script.says("echo asking >&2; sleep 1000 & wait")
     with pytest.raises(BrokerError, match="did not end within 0 s: asking"):
         await script.credentials().current()
+
+
+async def test_a_worker_that_reaps_orphans_leaves_the_end_of_the_command_to_us(script: Script) -> None:
+    mine = script.credentials()
+    script.says("sleep 0.5 & exit 3")  # what it prints goes on for longer than it lives
+    asking = asyncio.ensure_future(mine.current())
+
+    async def has_ended() -> bool:
+        return any(_state(pid) == "Z" for pid in mine._processes)
+
+    await eventually(has_ended)
+    reap_orphans(mine._processes)
+    with pytest.raises(BrokerRefused, match="exit code 3"):
+        await asking
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_retry_from_the_dashboard_asks_the_same_command() -> None:
+    environment = _broker_for_retries(BrokerConfig(URL, credentials_command="cat x"))
+    assert environment["TTG_CREDENTIALS_COMMAND"] == "cat x"
+    assert "TTG_CREDENTIALS_COMMAND" not in _broker_for_retries(BrokerConfig(URL))
 
 
 async def test_a_program_that_is_not_there_is_named() -> None:

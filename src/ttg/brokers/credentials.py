@@ -1,74 +1,42 @@
 """Who we are to the broker: what the URL says, or what a command prints, which is run again before that expires.
 
-The command (``TTG_CREDENTIALS_COMMAND``) prints one line, the password, or JSON: ``{"username": …, "password": …,
-"expires_in": seconds}``, of which only the password is required. What it prints is kept in memory only.
+The command (``TTG_CREDENTIALS_COMMAND``) and what it may print is :mod:`ttg.brokers.credentials_command`, which is not
+imported where there is none. What it prints is kept in memory only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
-import subprocess
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
-from typing import Annotated, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
-
-import msgspec
 
 from ttg.brokers.base import BrokerConfig
 from ttg.clock import loop_time
 from ttg.errors import BrokerRefused, BrokerUnavailable
 
-ANSWER_SECONDS = 10.0
 RENEWED_AT = 0.8
 """Of the time that an answer is good for, the share after which the next one is asked for."""
 
 RETRY_SECONDS = 5.0
-QUOTED_CHARACTERS = 500
-EXPECTED = 'expected one line, the password, or JSON {"username": …, "password": …, "expires_in": seconds}'
 
 log = logging.getLogger("ttg.broker")
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Login:
     """User and password of one answer; the same text may be another answer's."""
 
-    user: str = ""
-    password: str = field(default="", repr=False)
+    __slots__ = ("password", "user")
 
-
-class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a command may print as JSON."""
-
-    password: Annotated[str, msgspec.Meta(min_length=1)]
-    username: str = ""
-    expires_in: Annotated[float, msgspec.Meta(ge=1)] = inf
+    def __init__(self, user: str = "", password: str = "") -> None:
+        self.user, self.password = user, password
 
     def __repr__(self) -> str:
-        return "<an answer of the credentials command>"
-
-
-def read_answer(output: bytes) -> Answer:
-    """What a command printed. ``ValueError``, without any of it, when that is not what is expected."""
-    if output.lstrip().startswith(b"{"):
-        try:
-            return msgspec.json.decode(output, type=Answer)
-        except msgspec.MsgspecError as error:
-            raise ValueError(f"{EXPECTED}, got other JSON: {error}") from None
-    lines = output.decode(errors="surrogateescape").split("\n")
-    if len(lines) > 1 and not lines[-1]:
-        lines.pop()
-    if len(lines) != 1 or not lines[0].rstrip("\r"):
-        raise ValueError(f"{EXPECTED}, got {len(lines) if output.strip() else 'no'} lines")
-    return Answer(lines[0].rstrip("\r"))
+        return f"Login({self.user!r})"
 
 
 class Credentials:
@@ -132,12 +100,14 @@ class Credentials:
         return self._asking
 
     async def _answer(self) -> Login:
-        asked_at = loop_time()
+        from ttg.brokers.credentials_command import CredentialsCommand
+
+        asked_at, command = loop_time(), CredentialsCommand(self._command, self._processes)
         try:
-            answer = read_answer(await self._run())
+            answer = await command.answer()
         except (OSError, ValueError) as error:
             kind = BrokerUnavailable if self._was_accepted else BrokerRefused
-            raise kind(f"{self._called} {error}") from None
+            raise kind(f"{command} {error}") from None
         before, self._login = self._login, Login(answer.username or self._in_url.user, answer.password)
         self._expires, self._is_failing = asked_at + answer.expires_in, False
         self._renew_after(answer.expires_in * RENEWED_AT)
@@ -158,50 +128,3 @@ class Credentials:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._ask) if seconds < inf else None
-
-    @property
-    def _called(self) -> str:
-        """The program, without its arguments: there may be secrets among them."""
-        return f"the credentials command {self._words[0]} (TTG_CREDENTIALS_COMMAND)"
-
-    @property
-    def _words(self) -> list[str]:
-        import shlex
-
-        return shlex.split(self._command)
-
-    async def _run(self) -> bytes:
-        """What the command prints. ``ValueError`` when it fails or hangs, ``OSError`` when it cannot be started."""
-        command = self._start()
-        try:
-            output, said = await asyncio.to_thread(command.communicate, timeout=ANSWER_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            for pipe in (command.stdout, command.stderr):
-                pipe.close()  # type: ignore[union-attr]
-            raise ValueError(f"did not end within {ANSWER_SECONDS:.0f} s{_quoted(error.stderr)}") from None
-        finally:
-            _end(command)
-            self._processes.discard(command.pid)
-        if command.returncode:
-            raise ValueError(f"ended with exit code {command.returncode}{_quoted(said)}")
-        return output
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        """Its id is known before anything else happens here: a worker reaps children that nobody waits for."""
-        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-        command = subprocess.Popen(self._words, stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True)
-        self._processes.add(command.pid)
-        return command
-
-
-def _end(command: subprocess.Popen[bytes]) -> None:
-    """With what it has started, if it still runs."""
-    if command.poll() is None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(command.pid, signal.SIGKILL)
-        command.wait()
-
-
-def _quoted(said: bytes | None) -> str:
-    text = (said or b"").decode(errors="replace").strip()[-QUOTED_CHARACTERS:]
-    return f": {text}" if text else ""

@@ -109,7 +109,7 @@ async def _eviction(pool: Pool) -> Words:
         yield (
             "problem",
             f"maxmemory-policy is {policy}: short of memory, the server deletes tasks and results",
-            "CONFIG SET maxmemory-policy noeviction, and the same in the server's configuration file",
+            "CONFIG SET maxmemory-policy noeviction, and the same in the configuration of server or service",
         )
 
 
