@@ -279,8 +279,8 @@ async def hold(broker: RabbitMQBroker, held: list[Delivery], seconds: float) -> 
 async def test_what_is_held_beyond_the_acknowledgement_timeout_stays_its_holders(
     server: RabbitMQServer, config: BrokerConfig, impatient: float
 ) -> None:
-    """Holders that die are in test_rabbitmq_runs.py."""
-    config = replace(config, url=f"{server.url}&consumer_timeout={impatient:.0f}")
+    """With classic queues; test_rabbitmq_runs.py has quorum queues, and a holder that dies."""
+    config = replace(config, url=f"{server.url}&consumer_timeout={impatient:.0f}", queue_type="classic")
     holder, other = RabbitMQBroker(config, "holder"), RabbitMQBroker(config, "other")
     await asyncio.gather(holder.open(), other.open())
     await holder.submit(tasks(2))

@@ -108,8 +108,8 @@ class WorkerLost(Event, frozen=True, tag="worker_lost"):
 
 
 class TasksTakenOver(Event, frozen=True, tag="tasks_taken_over"):
-    """``source`` holds ``tasks`` ("run/task") now, which the broker had handed out before. Why they came back is not
-    known yet: perhaps their holder died, perhaps a connection broke."""
+    """``source`` holds ``tasks`` ("run/task") now, which the broker had handed out before: perhaps their holder died,
+    perhaps a connection broke, perhaps it holds them for long and moves them to a queue of its own."""
 
     tasks: tuple[str, ...]
 

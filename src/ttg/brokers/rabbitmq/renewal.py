@@ -15,14 +15,16 @@ import re
 from collections.abc import Iterable
 from uuid import uuid4
 
-from ttg.brokers.base import BrokerConfig
+from ttg.brokers.base import BrokerConfig, Delivery
 from ttg.brokers.rabbitmq.connection import AcknowledgementTimeout, consumer_timeout_of
 from ttg.brokers.rabbitmq.consumers import Consumers, Received
+from ttg.brokers.rabbitmq.encoding import event_message
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.sending import Sender
 from ttg.brokers.rabbitmq.topology import Topology
-from ttg.clock import loop_time
+from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError, BrokerRefused
+from ttg.messages import Task, TasksTakenOver
 
 MOVES_PER_TIMEOUT = 3  # a move that fails, because the broker is away, can be tried again
 COPY_SECONDS = 2.0  # less than a copy's time to live
@@ -50,22 +52,23 @@ class Renewal:
             if used := re.search(r"Timeout value used: (\d+) ms", str(error)):
                 self._timeout_seconds = min(self._timeout_seconds, int(used[1]) / 1000)
 
-    async def renew(self, messages: Iterable[Received]) -> None:
+    async def renew(self, deliveries: Iterable[Delivery]) -> None:
         """Move those that have been held for long. ``BrokerUnavailable`` or ``BrokerFull``: not all were."""
         latest = loop_time() - self._timeout_seconds / MOVES_PER_TIMEOUT
-        due = [message for message in messages if message.at <= latest and message.held]
+        due = [delivery for delivery in deliveries if delivery.token.at <= latest and delivery.token.held]
         if not due:
             return
         async with self._moving:
             try:
-                for message in due:
-                    await self._move(message)
+                for delivery in due:
+                    await self._move(delivery)
             except BrokerRefused as error:
                 self._timeout_seconds = math.inf
                 log.warning("calls longer than RabbitMQ's consumer_timeout will be executed again: %s", error)
 
-    async def _move(self, message: Received) -> None:
-        consumers = await self._consuming()
+    async def _move(self, delivery: Delivery) -> None:
+        message: Received = delivery.token
+        consumers = await self._consuming(delivery.task)
         if not message.held:
             return
         self._say(consumers.queue)
@@ -84,8 +87,11 @@ class Renewal:
             consumers.acknowledge(copies)  # of a move that was given up
         return None
 
-    async def _consuming(self) -> Consumers:
-        """Those of our queue; it has another name on each channel: the node that has the former one may be down."""
+    async def _consuming(self, task: Task) -> Consumers:
+        """Those of our queue; it has another name on each channel: what is left in the former one was lost, and must go
+        back. What is confirmed before shows that a quorum of nodes is there: without one, no queue may be made."""
+        held = TasksTakenOver(at=unix_time(), source=self._consumer, tasks=(task.key,))
+        await self._sender.publish([event_message(self._topology.names.events, held)])
         connection = await self._connections.get("consume")
         if self.consumers is None or self.consumers.channel.closed is not None:
             queue = self._topology.names.held(f"{self._consumer}.{uuid4().hex[:8]}")

@@ -120,7 +120,7 @@ class Topology:
 
     def shared_retry_arguments(self) -> dict[str, Any]:
         """What the shared retry queue is declared with by a client of this configuration."""
-        return self._delay_queue(self._config.retry_delay_ms, self._config.queue_type)
+        return self._delay_queue(self._config.retry_delay_ms)
 
     async def check(self, connection: AmqpConnection) -> list[str]:
         """The names of those of our queues that exist. ``BrokerRefused`` when one has other arguments: then it may be
@@ -166,14 +166,13 @@ class Topology:
             return self.names.tasks
         if delay_ms not in self._retry_queues:
             name = f"{self.names.retry}.{delay_ms}"
-            await self._declare(connection, name, self._delay_queue(delay_ms, self._config.queue_type))
+            await self._declare(connection, name, self._delay_queue(delay_ms))
             self._retry_queues[delay_ms] = name
         return self._retry_queues[delay_ms]
 
     async def declare_held(self, connection: AmqpConnection, name: str) -> None:
-        """Create a queue of tasks that its holder has for long, if it is not there. Never a quorum queue: there may be
-        one for each worker, and they are made at any time, even while a quorum of nodes is missing."""
-        arguments = self._delay_queue(int(1000 * HELD_READY_SECONDS), "classic")
+        """Create a queue of tasks that its holder has for long, if it is not there."""
+        arguments = self._delay_queue(int(1000 * HELD_READY_SECONDS))
         await self._declare(connection, name, arguments | {"x-expires": int(1000 * HELD_QUEUE_KEPT_SECONDS)})
 
     async def follow(self, connection: AmqpConnection) -> bool:
@@ -206,7 +205,7 @@ class Topology:
     async def _declare_shared_retry(self, connection: AmqpConnection) -> None:
         delay_ms = self._config.retry_delay_ms
         try:
-            await declare_queue(connection, self.names.retry, self._delay_queue(delay_ms, self._config.queue_type))
+            await declare_queue(connection, self.names.retry, self._delay_queue(delay_ms))
         except OtherArguments as error:
             existing = re.search(r"'x-message-ttl' .*current is (?:the value )?'(\d+)'", str(error))
             if not existing:
@@ -241,14 +240,14 @@ class Topology:
             return {"x-queue-type": "classic"}
         return {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
 
-    def _delay_queue(self, delay_ms: int, queue_type: str) -> dict[str, Any]:
+    def _delay_queue(self, delay_ms: int) -> dict[str, Any]:
         arguments = {
-            "x-queue-type": queue_type,
+            "x-queue-type": self._config.queue_type,
             "x-message-ttl": delay_ms,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": self.names.tasks,
         }
-        if queue_type == "quorum":
+        if self._config.queue_type == "quorum":
             arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
         return arguments
 

@@ -96,7 +96,7 @@ class WorkQueue:
 
     async def renew(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """As :meth:`Broker.renew`: the channel is the lease, as long as the broker's ``consumer_timeout`` allows."""
-        await self._renewal.renew(delivery.token for delivery in deliveries)
+        await self._renewal.renew(deliveries)
         return [delivery for delivery in deliveries if not delivery.token.held]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
