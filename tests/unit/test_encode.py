@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import math
+from copy import copy
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import msgspec
 import numpy as np
 import pandas
 import pyarrow as pa
@@ -311,12 +314,51 @@ def test_plain_numbers_are_written_as_arrow_writes_them(values: list[Any], timed
     numbers = Numbers()
     assert numbers.take(values[:3])
     assert len(values) <= 3 or numbers.take(values[3:])
-    assert numbers.payload(seconds) == encode_rows(values, seconds)
-    assert repr(numbers.give_back()) == repr(values)
-    assert numbers.count == 0
+    assert repr(copy(numbers).give_back()) == repr(values)
+    payload = numbers.payload(seconds)
+    if timed or type(values[0]) is int:
+        assert payload == encode_rows(values, seconds)
+    assert repr(decode_payload(payload).to_pydict()) == repr(decode_payload(encode_rows(values, seconds)).to_pydict())
 
 
-@pytest.mark.parametrize("values", [[], [1, 2.0], [1.0, None], [True], [1 << 63], ["1"], [np.float64(1)]])
+@pytest.mark.parametrize("count", [1, 15, 16, 0xCB, (1 << 16) - 1, 1 << 16])
+def test_floats_are_one_array_of_messagepack(count: int) -> None:
+    values = [math.nan, *map(float, range(1, count))]
+    numbers = Numbers()
+    assert numbers.take(values)
+    payload = numbers.payload()
+    assert repr(msgspec.msgpack.decode(payload)) == repr(values)
+    batch = decode_payload(payload)
+    assert batch.schema == decode_payload(encode_rows(values)).schema
+    assert repr(batch.column(0).to_pylist()) == repr(values)
+    for damaged in (payload[:-1], payload + b"0", payload[:3]):
+        with pytest.raises(MessageError, match="one Arrow record batch"):
+            decode_payload(damaged)
+
+
+class Ratio(float, enum.Enum):
+    HALF = 0.5
+
+
+class Count(enum.IntEnum):
+    TWO = 2
+
+
+class Half(enum.Enum):
+    ONLY = 0.5
+
+    def __float__(self) -> float:
+        return 0.5
+
+
+_OTHERS = (2, True, None, "1", np.float64(1), Ratio.HALF, Half.ONLY, 1 << 2000, [0.5])
+_NOT_INTS = (2.0, True, None, "1", np.int64(1), Count.TWO, 1 << 63, [2])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[], [True], [np.float64(1)], *([1.0, other] for other in _OTHERS), *([1, other] for other in _NOT_INTS)],
+)
 def test_everything_else_is_left_to_arrow(values: list[Any]) -> None:
     numbers = Numbers()
     assert not numbers.take(values)

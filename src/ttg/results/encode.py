@@ -10,6 +10,7 @@ rows are cut into batches (:mod:`ttg.results.schema` applies them across batches
 from __future__ import annotations
 
 import operator
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,7 @@ from ttg.results.build import REFUSALS, build
 from ttg.results.families import Unstorable, check_names, fields_reader, is_null
 from ttg.results.kinds import field_of
 from ttg.results.ndarrays import column_of_ndarray
+from ttg.results.plain import FLOAT_BYTES, FLOATS_HEAD, FLOATS_MARK
 from ttg.results.plain import Unencodable as Unencodable
 
 RESULT = "result"
@@ -52,13 +54,28 @@ def columns_of(columns: Mapping[str, Any]) -> list[Column]:
 
 
 def decode_payload(payload: bytes) -> pa.RecordBatch:
-    """The record batch of a payload, without copying; :class:`~ttg.errors.MessageError` if it is none."""
+    """The record batch of a payload, Arrow's without copying; :class:`~ttg.errors.MessageError` if it is none."""
     try:
+        if payload[:1] == _FLOATS_BEGIN:
+            return _floats(payload)
         end = SCHEMA_PREFIX_BYTES + int.from_bytes(payload[4:SCHEMA_PREFIX_BYTES], "little")
         schema = _schema_of(payload[:end])
         return pa.ipc.read_record_batch(pa.py_buffer(payload).slice(end), schema)
-    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+    except (pa.ArrowException, OSError, EOFError, ValueError, struct.error) as error:
         raise MessageError(f"expected one Arrow record batch, got {len(payload)} bytes: {error}") from error
+
+
+_FLOATS_BEGIN = bytes([FLOATS_MARK])
+_FLOATS_SCHEMA = pa.schema([pa.field(RESULT, pa.float64())])
+
+
+def _floats(payload: bytes) -> pa.RecordBatch:
+    """The batch of MessagePack's floats. ``ValueError`` when they are not all there."""
+    _, count = FLOATS_HEAD.unpack_from(payload)
+    if len(payload) != FLOATS_HEAD.size + FLOAT_BYTES * count:
+        raise ValueError(f"{count} floats take another number of bytes")
+    floats = np.ndarray(count, ">f8", payload, FLOATS_HEAD.size + 1, (FLOAT_BYTES,)).astype("<f8")
+    return pa.record_batch([pa.array(floats)], schema=_FLOATS_SCHEMA)
 
 
 SCHEMA_PREFIX_BYTES = 8  # of a message: a mark, and the length of its flatbuffer

@@ -8,7 +8,7 @@ from operator import is_not
 from sys import getrefcount
 from typing import Any
 
-from ttg.results.plain import Numbers
+from ttg.results.plain import FLOAT_BYTES, Numbers
 
 
 class ScalarResults:
@@ -119,6 +119,8 @@ def rough_bytes(value: Any) -> int:
 
 
 def _bytes_of(value: Any) -> int:
+    if type(value) is float:
+        return FLOAT_BYTES
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, dict):
