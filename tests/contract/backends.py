@@ -15,8 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
 import redis
 
+from polling_proxy import Proxy
 from rabbitmq_server import RabbitMQServer
 from servers import RedisServer
 from ttg.brokers import connect
@@ -70,6 +72,10 @@ class Backend(ABC):
         """Let a consumer take what is on the queue, and kill it with SIGKILL."""
         async with self.victim(config, name):
             pass
+
+    def proxy(self) -> tuple[Proxy, str]:
+        """A link to the server, and the URL of its other end."""
+        pytest.skip("there is no link to a broker in this process")
 
     @abstractmethod
     async def crash(self) -> None:
@@ -144,6 +150,10 @@ class RedisBackend(Backend):
         self.url = self.server.url
         self.stranger = redis.Redis.from_url(self.url)
 
+    def proxy(self) -> tuple[Proxy, str]:
+        proxy = Proxy(self.server.socket)
+        return proxy, f"redis://127.0.0.1:{proxy.port}"
+
     async def crash(self) -> None:
         self.server.kill()
 
@@ -187,6 +197,10 @@ class RabbitMQBackend(Backend):
 
     def client(self, config: BrokerConfig, consumer: str) -> Broker:
         return super().client(replace(config, queue_type=self.queue_type), consumer)
+
+    def proxy(self) -> tuple[Proxy, str]:
+        proxy = Proxy(self.server.port)
+        return proxy, self.url.replace(f":{self.server.port}/", f":{proxy.port}/")
 
     async def crash(self) -> None:
         await self.server.kill()

@@ -16,7 +16,6 @@ from making import died, done, header, letter, task, tasks
 from rabbitmq_server import RabbitMQServer
 from ttg.brokers.base import BrokerConfig, Delivery, Settlement
 from ttg.brokers.rabbitmq import RabbitMQBroker, run_log
-from ttg.brokers.rabbitmq.streams import LEAST_PREFETCH
 from ttg.clock import loop_time
 from ttg.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
 from ttg.messages import BrokerTrouble, Outcome, RunRecord, WorkerLost
@@ -424,7 +423,7 @@ async def test_large_results_are_fetched_a_few_at_a_time(config: BrokerConfig, b
     for _ in range(4):
         (message, *_) = await reader.read_results(cursor, 1, 10.0)
         cursor = message.cursor
-    assert reader._readers._prefetch[reader._names.results] == LEAST_PREFETCH
+    assert [attached._prefetch <= 2 for attached in reader._readers._idle.values()] == [True]
     await reader.close()
 
 

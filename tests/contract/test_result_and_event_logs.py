@@ -95,3 +95,17 @@ async def test_only_new_events(clients: Clients) -> None:
 
     await eventually(told)
     assert {event.text for _, event in await waiting if isinstance(event, BrokerTrouble)} == {"new"}
+
+
+async def test_a_page_of_results_is_bounded_in_bytes(clients: Clients) -> None:
+    """Also the first one, and one of large results behind many small ones, whose size was learnt."""
+    writer, reader = await clients("writer", 60.0), await clients("reader")
+    await settle_some(writer, 30)
+    await settle_some(writer, 12, payload=bytes(1 << 20))
+    cursor, sizes = None, list[int]()
+    while len(sizes) < 42:
+        page = await reader.read_results(cursor, 100, 5.0)
+        cursor = page[-1].cursor
+        sizes += (len(message.payload) for message in page)
+        assert sum(len(message.payload) for message in page) <= 6 << 20
+    assert sum(size > 1000 for size in sizes) == 12

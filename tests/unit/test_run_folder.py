@@ -10,12 +10,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from results_fakes import spec_of
 
 import ttg
 from ttg.errors import InputError, RunConflictError, StorageError
 from ttg.results.folder import RunFolder, find_run, forget_run, list_runs, list_runs_of
 from ttg.run.cleanup import run_removal
+from ttg.spec import FunctionRef, RunSpec
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
@@ -26,6 +28,23 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     assert again.spec == spec_of(5)
     assert again.info.versions["python"]
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def pickled(blob: str) -> RunSpec:
+    return replace(spec_of(5), function=FunctionRef("pickled", "notebook", "f", blob=blob))
+
+
+def test_run_json_stays_small_whatever_a_function_closes_over(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "r", pickled("large" * 100_000))
+    assert folder.whole_spec() == pickled("large" * 100_000)
+    assert folder.spec == pickled("")
+    folder.update(spec=pickled("another" * 100_000), epoch=2)
+    folder.update(state="finished")
+    again = RunFolder.open(tmp_path / "r")
+    assert again.info == folder.info
+    assert again.whole_spec() == pickled("another" * 100_000)
+    assert [file.stat().st_size for file in (tmp_path / "r" / "function").iterdir()] == [700_000]
+    assert (tmp_path / "r" / "run.json").stat().st_size < 2_000
 
 
 def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ class Broker(ABC):
         self, after: str | None, limit: int, wait_seconds: float, identity: str | None = None
     ) -> list[ResultMessage]:
         """Entries after the cursor (``None``: from the oldest kept), oldest first, only those of one run if its
-        ``identity`` is given.
+        ``identity`` is given; at most ``limit``, and no more after some MiB together.
 
         Waits up to ``wait_seconds`` for the first. An entry that cannot be decoded is skipped with an event.
         """

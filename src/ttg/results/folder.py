@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import platform
 import shutil
@@ -25,6 +26,7 @@ from ttg.spec import RunSpec
 
 RUN_FILE = "run.json"
 LOCK_FILE = "lock"
+PICKLES = "function"
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.01
 _LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "hiredis", "pika")
 
@@ -35,10 +37,12 @@ class RunInfo(Message, frozen=True, kw_only=True, omit_defaults=False):
     ``state`` is what its coordinator said last, ``epoch`` which one that was, counted. ``statistics`` maps a column to
     its count, nulls, sum, min, max and mean (once the run is finalised). ``started_in`` is the folder in which somebody
     started it, ``python_path`` the ``sys.path`` of the script or notebook that did, and ``git`` the commit of the
-    function, if known.
+    function, if known. A function that travels as a pickle is not in ``spec``, but in the file ``pickle``, for its
+    closure may be large; see :meth:`RunFolder.whole_spec`.
     """
 
     spec: RunSpec
+    pickle: str = ""
     state: RunStatus = RunStatus.ACTIVE
     epoch: int = 0
     created: float
@@ -100,8 +104,16 @@ class RunFolder:
 
     @property
     def spec(self) -> RunSpec:
-        """The run's frozen specification."""
+        """The run's frozen specification, without the pickle of its function."""
         return self.info.spec
+
+    def whole_spec(self) -> RunSpec:
+        """The run's frozen specification. ``StorageError`` when the pickle of its function cannot be read."""
+        if not self.info.pickle:
+            return self.spec
+        file = self.path / PICKLES / self.info.pickle
+        with disk_errors(file):
+            return _with_blob(self.spec, file.read_text(encoding="ascii"))
 
     @property
     def status(self) -> RunStatus:
@@ -155,8 +167,22 @@ class RunFolder:
             self._write()
 
     def _write(self) -> None:
+        before = self.info.pickle
+        if blob := self.spec.function.blob:
+            self.info = msgspec.structs.replace(self.info, spec=_with_blob(self.spec, ""), pickle=self._keep(blob))
         text = msgspec.json.format(msgspec.json.encode(self.info), indent=2)
         write_atomically(self.path / RUN_FILE, text)
+        if before not in ("", self.info.pickle):
+            (self.path / PICKLES / before).unlink(missing_ok=True)
+
+    def _keep(self, blob: str) -> str:
+        """Write the pickle, in a file of its own so that ``run.json`` never speaks of another; returns its name."""
+        data = blob.encode("ascii")
+        name = hashlib.sha256(data).hexdigest()[:16]
+        if name != self.info.pickle:
+            (self.path / PICKLES).mkdir(exist_ok=True)
+            write_atomically(self.path / PICKLES / name, data)
+        return name
 
     def lock(self) -> RunLock:
         """The right to write to this run; a second holder gets a ``RunConflictError`` that names the first.
@@ -221,6 +247,10 @@ class RunLock:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _with_blob(spec: RunSpec, blob: str) -> RunSpec:
+    return msgspec.structs.replace(spec, function=msgspec.structs.replace(spec.function, blob=blob))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -155,7 +155,7 @@ def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings,
     from ttg.function import refreshed, texts_of
     from ttg.run.provenance import change_since
 
-    spec = folder.spec
+    spec = folder.whole_spec()
     try:
         now = refreshed(spec.function, path=path, secret=settings.secret, enums=_own_enums(spec.space))
         change, lines = change_since(folder, now, texts_of(now, Path.cwd(), path))

@@ -33,6 +33,7 @@ from ttg.messages import (
 
 MAINTENANCE_SECONDS = 1.0
 STALL_SECONDS = 1.0
+PAGE_BYTES = 4 << 20
 REFUSALS: dict[Fate, type[BrokerError]] = {
     Fate.FULL: BrokerFull,
     Fate.READ_ONLY: BrokerUnavailable,
@@ -228,7 +229,7 @@ class MemoryBroker(Broker):
     ) -> list[ResultMessage]:
         def read(here: Namespace) -> list[ResultMessage]:
             entries = (entry for entry in here.results.after(after) if identity in (None, entry.identity))
-            return list(islice(filter(None, map(self._result, entries)), limit))
+            return list(islice(_page(filter(None, map(self._result, entries))), limit))
 
         return await self._read("read_results", read, self._bells.results, wait_seconds)
 
@@ -312,3 +313,13 @@ def _decoded_events(log: Log, after: str | None) -> Iterator[tuple[str, AnyEvent
             yield entry.cursor, decode_event(entry.body)
         except MessageError:
             continue
+
+
+def _page(messages: Iterable[ResultMessage]) -> Iterator[ResultMessage]:
+    """Of bounded size, as over a network."""
+    size = 0
+    for message in messages:
+        yield message
+        size += len(message.payload)
+        if size >= PAGE_BYTES:
+            return

@@ -194,6 +194,12 @@ class AmqpConnection:
                 self._channels.discard(channel)
         return channel
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits here for the other side to take it."""
+        transport = self._connection._transport
+        return transport.get_write_buffer_size() if transport is not None else 0
+
     def check(self) -> None:
         """Raise why this connection is closed, if it is."""
         if self.closed:
@@ -254,6 +260,11 @@ class Channel:
         if self._reason is None and self.raw is not None and self.raw.is_closing:
             return BrokerUnavailable("lost the connection to RabbitMQ: the channel is closing")
         return self._reason
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether part of a message is here: a large one may take long on its way."""
+        return self.closed is None and self.raw._content_assembler._method_frame is not None
 
     async def open(self, connection: AsyncioConnection) -> None:
         """Open on ``connection``."""

@@ -15,8 +15,11 @@ from ttg.clock import loop_time
 from ttg.errors import BrokerError, BrokerFull, BrokerUnavailable
 
 WINDOW_MESSAGES = 2_000
-WINDOW_BYTES = 32 * 2**20
+WINDOW_BYTES = 8 << 20
 STALL_SECONDS = 10.0
+SLOWEST_BYTES_PER_SECOND = 1 << 18
+"""What was taken by the system may be on its way unseen, at this rate."""
+
 PERSISTENT = 2
 
 
@@ -55,13 +58,13 @@ class _Batch:
 
 @dataclass(slots=True)
 class _Waiting:
-    """What one queue has not confirmed, and until when it has to confirm something."""
+    """What one queue has not confirmed, and since when it has confirmed nothing."""
 
     count: int = 0
-    deadline: float = 0.0
+    since: float = 0.0
 
     def begin(self) -> None:
-        self.deadline = loop_time() + STALL_SECONDS
+        self.since = loop_time()
 
     def add(self) -> None:
         if not self.count:
@@ -86,6 +89,7 @@ class Publisher:
         self._bytes = 0
         self._progress = asyncio.Event()
         self._waiting: dict[str, _Waiting] = {}
+        self._unsent = 0
 
     @classmethod
     async def on(cls, connection: AmqpConnection) -> Publisher:
@@ -112,7 +116,8 @@ class Publisher:
 
         Raises ``BrokerFull`` before anything was sent when the broker blocks publishers, ``BrokerUnavailable`` when
         the channel died or one of the queues confirmed nothing for ``STALL_SECONDS`` although the broker takes
-        messages: each queue confirms for itself, and one that is dead must not hide behind those that are well.
+        messages and had the time to get them: each queue confirms for itself, and one that is dead must not hide
+        behind those that are well.
         """
         self._channel.check()
         if self._connection.blocked.is_set():
@@ -156,17 +161,23 @@ class Publisher:
         self._channel.check()
         self._progress.clear()
         try:
-            async with asyncio.timeout_at(min(waiting.deadline for waiting in self._waiting.values())):
+            async with asyncio.timeout_at(self._deadline(min(waiting.since for waiting in self._waiting.values()))):
                 await self._progress.wait()
         except TimeoutError:
             self._check_stalled()
 
+    def _deadline(self, since: float) -> float:
+        """Until when a queue that has confirmed nothing ``since`` then has to: a slow link is not a dead queue."""
+        return since + STALL_SECONDS + self._bytes / SLOWEST_BYTES_PER_SECOND
+
     def _check_stalled(self) -> None:
-        if self._connection.blocked.is_set():
+        """Nothing stalls while the broker takes nothing, or its link still takes bytes."""
+        unsent, self._unsent = self._unsent, self._connection.unsent_bytes
+        if self._connection.blocked.is_set() or (self._unsent and self._unsent != unsent):
             for waiting in self._waiting.values():
                 waiting.begin()
         now = loop_time()
-        if stalled := sorted(queue for queue, waiting in self._waiting.items() if waiting.deadline <= now):
+        if stalled := sorted(name for name, waiting in self._waiting.items() if self._deadline(waiting.since) <= now):
             self._connection.abandon()  # the next one may be to another node, and whoever waits is told
             raise Stalled(stalled)
 

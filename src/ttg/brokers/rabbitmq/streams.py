@@ -8,7 +8,6 @@ on costs no round trip; AMQP 0.9.1 demands acknowledgements, which here only mea
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -21,9 +20,9 @@ from ttg.brokers.rabbitmq.connection import AmqpConnection, Channel, QueueGone
 from ttg.errors import BrokerError, BrokerUnavailable
 
 PREFETCH = 128
-PREFETCH_BYTES = 16 << 20
-FIRST_PREFETCH, LEAST_PREFETCH = 16, 4
-"""A prefetch counts messages; so that large ones do not fill the memory, it follows their size."""
+PREFETCH_BYTES = 4 << 20
+FIRST_PREFETCH = 4
+"""A prefetch counts messages; so that large ones fill neither memory nor link, it follows their size."""
 
 FIRST_ENTRY_SECONDS = 5.0
 SHORTEST_WAIT_SECONDS = 0.2  # entries follow a round trip after attaching
@@ -63,6 +62,7 @@ class StreamReader:
         self._after = after
         self._prefetch = prefetch
         self._mean_bytes = 0.0
+        self.round_trip_seconds = 0.0
         self.position: str | None = None
         self._entries: deque[tuple[int, StreamEntry]] = deque()
         self._arrived = asyncio.Event()
@@ -92,20 +92,31 @@ class StreamReader:
 
     async def _first(self) -> StreamEntry | None:
         """The entry to come next, left where it is; ``None`` if it does not come in time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_ENTRY_SECONDS):
-                while not self._entries and self.usable:
-                    self._arrived.clear()
-                    await self._arrived.wait()
+        await self._wait(FIRST_ENTRY_SECONDS)
         self._check()
         return self._entries[0][1] if self._entries else None
 
+    async def _wait(self, seconds: float) -> None:
+        """For the next entry, at most ``seconds``, and for one that is on its way as long as that takes."""
+        while not self._entries and self.usable:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._arrived.wait()
+            except TimeoutError:
+                if not self._channel.is_receiving:
+                    return
+
     @classmethod
     async def attach_at(
-        cls, connection: AmqpConnection, stream: str, where: Literal["first", "last"] | datetime
+        cls,
+        connection: AmqpConnection,
+        stream: str,
+        where: Literal["first", "last"] | datetime,
+        prefetch: int = PREFETCH,
     ) -> StreamReader:
         """A reader of ``stream`` from its first entry, its last chunk, or from about a time on."""
-        return await cls._attach(connection, stream, -1, where)
+        return await cls._attach(connection, stream, -1, where, prefetch)
 
     @classmethod
     async def _attach(
@@ -115,7 +126,9 @@ class StreamReader:
         reader = cls(channel, after, prefetch)
         channel.raw.add_on_cancel_callback(reader._on_cancelled_by_broker)
         await channel.call("basic_qos", prefetch_count=prefetch)
+        began = asyncio.get_running_loop().time()
         await channel.call("basic_consume", stream, reader._on_entry, arguments={"x-stream-offset": offset})
+        reader.round_trip_seconds = asyncio.get_running_loop().time() - began
         return reader
 
     @property
@@ -128,7 +141,7 @@ class StreamReader:
         """The prefetch that suits the size of what was read lately; the present one if that will do."""
         if not self._mean_bytes:
             return self._prefetch
-        wanted = int(min(PREFETCH, max(LEAST_PREFETCH, PREFETCH_BYTES / self._mean_bytes)))
+        wanted = int(min(PREFETCH, max(1, PREFETCH_BYTES / self._mean_bytes)))
         return self._prefetch if wanted / 2 <= self._prefetch <= 2 * wanted else wanted
 
     @property
@@ -138,13 +151,8 @@ class StreamReader:
 
     async def take(self, limit: int, wait_seconds: float) -> list[StreamEntry]:
         """Up to ``limit`` entries, as soon as there is one; an empty list after ``wait_seconds``."""
-        if not self._entries and wait_seconds > 0 and self.usable:
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout(wait_seconds):
-                    await self._arrived.wait()
-            except TimeoutError:
-                pass
+        if wait_seconds > 0:
+            await self._wait(wait_seconds)
         if not self._entries:
             self._check()
         return self.arrived(limit)
@@ -219,7 +227,7 @@ async def stream_length(connection: AmqpConnection, stream: str) -> int:
     newest = await last_offset(connection, stream)
     if newest < 0:
         return 0
-    reader = await StreamReader.attach_at(connection, stream, "first")
+    reader = await StreamReader.attach_at(connection, stream, "first", prefetch=1)
     oldest = await reader.take(1, SHORTEST_WAIT_SECONDS)
     reader.detach()
     return newest + 1 - (oldest[0].offset if oldest else 0)
@@ -231,7 +239,7 @@ async def _newest(reader: StreamReader) -> StreamEntry | None:
         entries = await reader.take(PREFETCH, longest)
         if not entries:
             break
-        newest, longest = entries[-1], BURST_SECONDS
+        newest, longest = entries[-1], max(BURST_SECONDS, reader.round_trip_seconds)
     reader.detach()
     return newest
 

@@ -34,9 +34,6 @@ from ttg.messages import (
     encode,
 )
 
-READ_BYTES = 4 << 20
-"""Results are read in pages of about this size."""
-
 DROP_AT_ONCE = 1000
 
 CLOSE_SECONDS = 2.0
@@ -58,10 +55,9 @@ class RedisBroker(Broker):
         self._denied: AccessRefused | None = None
         self._idle = True
         self._version = ""
-        self._mean_result_bytes = 64 << 10
         self._read_up_to: dict[str | None, tuple[str, str]] = {}
         self._retention: dict[str, Retention] = {}
-        self._results = LogReader(self._pool, lambda: self._keys.results, self._retention.clear)
+        self._results = LogReader(self._pool, lambda: self._keys.results, self._retention.clear, large=True)
         self._events = LogReader(self._pool, lambda: self._keys.events)
         self._abandoned: set[asyncio.Task[None]] = set()
 
@@ -225,11 +221,9 @@ class RedisBroker(Broker):
     ) -> list[ResultMessage]:
         known_after, read_up_to = self._read_up_to.get(identity, (None, ""))
         cursor = read_up_to if known_after == (after or "") else after or BEGINNING
-        async for page in self._results.pages(cursor, lambda: self._page_size(limit), wait_seconds):
-            self._learn_size(page)
+        async for page in self._results.pages(cursor, limit, wait_seconds):
             found = [message for entry in page if (message := await self._result(entry, identity))]
             if found:
-                del found[limit:]
                 self._read_up_to.pop(identity, None)
                 if identity is not None:
                     self._retention.setdefault(identity, Retention()).saw(found)
@@ -240,13 +234,6 @@ class RedisBroker(Broker):
 
     async def results_end(self) -> str:
         return await self._results.end()
-
-    def _page_size(self, limit: int) -> int:
-        return max(1, min(limit, READ_BYTES // self._mean_result_bytes))
-
-    def _learn_size(self, page: Sequence[Entry]) -> None:
-        total = sum(len(fields[7]) for _, fields in page if len(fields) > 7)
-        self._mean_result_bytes = max(1, total // len(page))
 
     async def _result(self, entry: Entry, identity: str | None) -> ResultMessage | None:
         entry_id, flat = entry
@@ -273,7 +260,7 @@ class RedisBroker(Broker):
             await self._pool.script("publish_events", (self._keys.events,), (self.config.events_kept, *bodies))
 
     async def read_events(self, after: str | None, limit: int, wait_seconds: float) -> list[tuple[str, AnyEvent]]:
-        async for page in self._events.pages(after or BEGINNING, lambda: limit, wait_seconds):
+        async for page in self._events.pages(after or BEGINNING, limit, wait_seconds):
             if found := list(_decoded_events(page)):
                 return found
         return []

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from ttg.brokers.base import QueueStats
 from ttg.brokers.redis.keys import GROUP, Key, Keys
+from ttg.brokers.redis.logs import BEGINNING, MOST_BYTES, read_page
 from ttg.brokers.redis.pool import Pool
 from ttg.errors import BrokerRefused, MessageError
 from ttg.messages import DeadLetter, RunRecord, decode
@@ -38,14 +39,14 @@ async def take_dead_letters(pool: Pool, keys: Keys, identity: str, indices: set[
 
 async def _letters(pool: Pool, keys: Keys, identity: str) -> AsyncIterator[tuple[bytes, DeadLetter]]:
     """Every letter of a run with its entry id; messages that were quarantined are no letters."""
-    start = b"-"
-    while page := await pool.command("XRANGE", keys.letters, start, "+", "COUNT", PAGE):
+    cursor = BEGINNING
+    while page := await read_page(pool, keys.letters, cursor, PAGE, MOST_BYTES):
         for entry_id, flat in page:
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
             with suppress(MessageError):
                 if fields.get(b"identity") == identity.encode():
                     yield entry_id, decode(fields.get(b"letter", b""), DeadLetter)
-        start = b"(" + page[-1][0]
+        cursor = page[-1][0].decode()
 
 
 # -- purging

@@ -19,37 +19,79 @@ from ttg.clock import loop_time
 
 Entry = tuple[bytes, list[bytes]]
 
+LEAST_BYTES, MOST_BYTES = 256 << 10, 4 << 20
+SLOW_SECONDS = 1.0
+
 BEGINNING, NEW_ONLY = "0-0", "$"
 
 log = logging.getLogger("ttg.broker")
 
 
-class LogReader:
-    """Of one log, for one client. ``on_replaced``: it is another log now, and nothing that was known of it holds."""
+class PageSize:
+    """How many bytes to ask for: few at first, more while pages are full and come soon, fewer when they take long."""
 
-    def __init__(self, pool: Pool, key: Callable[[], Key], on_replaced: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
+        self.bytes = LEAST_BYTES
+
+    def saw(self, size: int, seconds: float) -> None:
+        """A page of ``size`` bytes took ``seconds``."""
+        if seconds > SLOW_SECONDS:
+            self.bytes = max(LEAST_BYTES, self.bytes // 2)
+        elif size >= self.bytes:
+            self.bytes = min(MOST_BYTES, 2 * self.bytes)
+
+
+async def read_page(pool: Pool, key: Key, cursor: str, count: int, most_bytes: int) -> list[Entry]:
+    """Entries behind ``cursor``: up to ``count``, and no more once they are ``most_bytes`` together. A command that
+    asks for entries by their number brings as many as there are, of any size."""
+    page: list[Entry] = await pool.script("read_page", (key,), (cursor, count, most_bytes))
+    return page
+
+
+class LogReader:
+    """Of one log, for one client. ``on_replaced``: it is another log now, and nothing that was known of it holds.
+    ``large``: entries may be, and pages are bounded in bytes."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        key: Callable[[], Key],
+        on_replaced: Callable[[], None] = lambda: None,
+        *,
+        large: bool = False,
+    ) -> None:
         self._pool = pool
         self._key = key
+        self._size = PageSize() if large else None
         self._connections = 0
         self._last: Entry | None = None
         self._dropped = (0, 0)
         self._instead = ("", "")
         self._on_replaced = on_replaced
 
-    async def pages(self, cursor: str, count: Callable[[], int], wait_seconds: float) -> AsyncIterator[list[Entry]]:
-        """Up to ``count()`` entries each, behind ``cursor``, until ``wait_seconds`` are over; from the beginning if the
+    async def pages(self, cursor: str, limit: int, wait_seconds: float) -> AsyncIterator[list[Entry]]:
+        """Up to ``limit`` entries each, behind ``cursor``, until ``wait_seconds`` are over; from the beginning if the
         log is not the one any more that ``cursor`` is of."""
         deadline = loop_time() + wait_seconds
         cursor = await self._place_behind(cursor)
         while True:
-            remaining = max(0.0, deadline - loop_time())
-            words = ("XREAD", "COUNT", count(), *block(min(remaining, BLOCK_SECONDS)), "STREAMS", self._key(), cursor)
-            page = entries(await self._pool.command(*words))
+            page = await self._page(cursor, limit, max(0.0, deadline - loop_time()))
             if page:
                 cursor, self._last, self._instead = page[-1][0].decode(), page[-1], ("", "")
                 yield page
             elif loop_time() >= deadline:
                 return
+
+    async def _page(self, cursor: str, limit: int, wait_seconds: float) -> list[Entry]:
+        """What is there; else what comes next, as soon as it does. That may be large, so it is one entry."""
+        if self._size is not None:
+            began = loop_time()
+            if page := await read_page(self._pool, self._key(), cursor, limit, self._size.bytes):
+                self._size.saw(sum(sum(map(len, fields)) for _, fields in page), loop_time() - began)
+                return page
+        count = limit if self._size is None else 1
+        words = ("XREAD", "COUNT", count, *block(min(wait_seconds, BLOCK_SECONDS)), "STREAMS", self._key(), cursor)
+        return entries(await self._pool.command(*words))
 
     def dropped(self, entry_id: str) -> None:
         """Entries up to this one were removed by us."""
