@@ -23,7 +23,7 @@ from ttg.spec import FunctionRef, RunSpec
 from ttg.worker.config import Summary
 from ttg.worker.dispatcher import Dispatcher
 from ttg.worker.event_buffer import EventBuffer
-from ttg.worker.leases import HELD, MAX_UNSETTLED, MAX_UNSETTLED_BYTES, Lease, Leases, State
+from ttg.worker.leases import AHEAD_BYTES, HELD, MAX_UNSETTLED, MAX_UNSETTLED_BYTES, Lease, Leases, State
 from ttg.worker.process import Exit
 from ttg.worker.protocol import Announced, Execute, Ready, Refused, Report, SetUp, Setup, StopEarly
 from ttg.worker.run_cache import KnownRun, RunCache
@@ -440,6 +440,31 @@ def test_many_that_are_small_are_too_much_too() -> None:
         assert leases.room(0.0)
         complete(leases, leases.add(delivery_of(number)))
     assert leases.room(0.0) == 0
+
+
+def test_what_is_fetched_ahead_is_bounded_by_the_bytes_of_its_rows() -> None:
+    leases, run = Leases(2), run_named("r")
+    run.speed = run.speed.after(10**6, 0.0)  # of these, many more would fit by their time
+    rows = msgspec.Raw(bytes(AHEAD_BYTES // 4))
+    for number in range(1, 5):
+        assert leases.room(0.0) > 0
+        carrying = Delivery(Task("r", f"c{number}", ((number, number + 1),), rows=rows), None)
+        lease = leases.add(carrying)
+        leases.assign(lease, run, number % 2)
+    leases.check()
+    assert leases.room(0.0) == 0
+    for head in (leases.slots[0].queue[0], leases.slots[1].queue[0]):
+        complete(leases, leases.find([head.delivery])[0])
+    leases.check()
+    assert leases.room(0.0) == 2
+
+
+def test_however_large_its_rows_are_each_slot_gets_a_task() -> None:
+    leases = Leases(2)
+    leases.assign(
+        leases.add(Delivery(Task("r", "c", ((0, 1),), rows=msgspec.Raw(bytes(AHEAD_BYTES))), None)), run_named("r"), 0
+    )
+    assert leases.room(0.0) == 1
 
 
 def test_a_task_that_may_take_the_worker_along_is_its_only_one() -> None:

@@ -26,10 +26,13 @@ from itertools import chain, count
 
 from ttg.brokers.base import Delivery
 from ttg.messages import Failure, Outcome, Task
+from ttg.messages.rows import size_of
 from ttg.worker.assignments import Assignment, Assignments
 from ttg.worker.run_cache import KnownRun
 
 MAX_UNSETTLED, MAX_UNSETTLED_BYTES = 1024, 64 << 20
+AHEAD_BYTES = 32 << 20
+"""Rows of tasks that a worker holds; more only where a slot would have nothing to do."""
 
 
 class State(enum.Enum):
@@ -73,6 +76,11 @@ class Lease:
         return self.delivery.task
 
     @property
+    def rows_bytes(self) -> int:
+        """What the rows that it carries take in memory."""
+        return size_of(self.task.rows) if self.task.rows else 0
+
+    @property
     def payload_bytes(self) -> int:
         """What its outcome takes in memory."""
         return len(self.outcome.payload) if self.outcome else 0
@@ -83,7 +91,7 @@ class Leases:
 
     def __init__(self, slots: int) -> None:
         self.slots = [Assignments() for _ in range(slots)]
-        self.unsettled_bytes = 0
+        self.unsettled_bytes = self.rows_bytes = 0
         self._in: dict[State, dict[Delivery, Lease]] = {state: {} for state in HELD}
         self._numbers = count(1)
         self._exclusive = False
@@ -93,6 +101,7 @@ class Leases:
     def add(self, delivery: Delivery) -> Lease:
         """The broker handed out a task."""
         lease = self._in[PENDING][delivery] = Lease(delivery)
+        self.rows_bytes += lease.rows_bytes
         return lease
 
     def assign(self, lease: Lease, run: KnownRun, slot: int) -> Assignment:
@@ -142,6 +151,8 @@ class Leases:
     def _move(self, lease: Lease, to: State, *allowed: State) -> None:
         assert lease.state in allowed, f"a lease that is {lease.state.value} does not become {to.value}"
         del self._in[lease.state][lease.delivery]
+        if lease.state in UNFINISHED and to not in UNFINISHED:
+            self.rows_bytes -= lease.rows_bytes
         lease.state = to
         if to in HELD:
             self._in[to][lease.delivery] = lease
@@ -213,7 +224,13 @@ class Leases:
         full = self.unsettled_bytes >= MAX_UNSETTLED_BYTES or len(self._in[COMPLETING]) >= MAX_UNSETTLED
         if full or pending >= len(self.slots) or (self._exclusive and not self.is_idle):
             return 0
-        return sum(slot.room(now) for slot in self.slots)
+        room = sum(slot.room(now) for slot in self.slots)
+        return min(room, self._fitting()) if self.rows_bytes else room
+
+    def _fitting(self) -> int:
+        """How many more tasks carry no more than :data:`AHEAD_BYTES` with those held, if they are like these."""
+        mean = self.rows_bytes / sum(len(self._in[state]) for state in UNFINISHED)
+        return max(int((AHEAD_BYTES - self.rows_bytes) / mean), sum(not slot.queue for slot in self.slots))
 
     def room_in(self, now: float) -> float:
         """In how many seconds there may be room."""
@@ -249,4 +266,5 @@ class Leases:
         assert {id(a) for a in waiting} == {id(a) for a in assignments if not a.cancelled}
         for lease in self.in_state(RUNNING):
             assert lease.assignment in [slot.head for slot in self.slots]
+        assert self.rows_bytes == sum(lease.rows_bytes for lease in self.in_state(*UNFINISHED))
         assert self.unsettled_bytes == sum(lease.payload_bytes for lease in self.in_state(COMPLETING))
