@@ -36,9 +36,10 @@ def worker(args: argparse.Namespace) -> int:
     chosen = arguments.chosen(args, EntryPoint.WORKER)
     if chosen.run:
         chosen = _of_run(chosen)
-    from ttg.worker.launching import launch
+    from ttg.worker.launching import ahead, executed, launch
 
-    ahead = [launch() for _ in range(min(chosen.slots, os.cpu_count() or 1))]  # they start while we import
+    start = executed if chosen.parent_pipe_fd is None else ahead()
+    first = [launch(start) for _ in range(min(chosen.slots, os.cpu_count() or 1))]  # they start while we import
 
     import asyncio
 
@@ -77,7 +78,7 @@ def worker(args: argparse.Namespace) -> int:
     )
     broker = connect(settings.broker_config(url), name)
     keep_freed_memory()
-    summary = asyncio.run(run_worker(broker, config, ahead))
+    summary = asyncio.run(run_worker(broker, config, first))
     show(sys.stdout, summary.to_json() + "\n")  # its exit code says what became of its work, and nothing else
     return summary.exit_code
 
