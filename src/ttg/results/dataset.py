@@ -95,6 +95,7 @@ def write_table(file: BinaryIO, schema: pa.Schema, tables: Iterable[pa.Table], i
             for table in tables:
                 writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
                 found = statistics.merge_all([found, _described(table)])
+                del table  # before the next is made
             footer = {_INDICES_KEY: bitmap_to_text(indices), _STATISTICS_KEY: statistics.to_text(found)}
             writer.add_key_value_metadata(footer)
     except (pa.ArrowException, ValueError, TypeError, LookupError, NotImplementedError, OSError) as error:

@@ -122,8 +122,8 @@ def _write(
     wider: Mapping[str, pa.Field],
 ) -> None:
     """Parameters have the type of the first slice until a later one asks for a wider one."""
-    first = next(_slices(pieces)).parameters(names, source)
-    fields = [wider.get(field.name, field) for field in (*(field for field, _ in first.values()), *results)]
+    first = [field for field, _ in next(_slices(pieces)).parameters(names, source).values()]
+    fields = [wider.get(field.name, field) for field in (*first, *results)]
     schema = pa.schema([INDEX, *fields, *TRAILING])
     tables = (_table(part, part.parameters(names, source), schema) for part in _slices(pieces))
     write(schema, tables, settled_by(pieces))
