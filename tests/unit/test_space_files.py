@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from ttg.errors import SpaceError
 from ttg.space import from_file, grid, rows, space_from_json, space_to_json
-from ttg.space.readers import BLOCK_ROWS, kind_of, kinds_of
+from ttg.space.readers import BLOCK_ROWS, MANY_ROWS, kind_of, kinds_of
 
 MANY = [{"i": index, "x": index / 8, "s": f"name {index}", "b": index % 2 == 0} for index in range(2 * BLOCK_ROWS + 5)]
 
@@ -84,6 +84,19 @@ def test_kinds_of_cells(cells: str, kind: str) -> None:
 def test_kinds_of_a_column_are_those_of_its_cells(column: list[str]) -> None:
     expected = set(map(kind_of, column))
     assert kinds_of(column) in (expected, expected - {"int"} or expected)
+
+
+@given(
+    st.lists(st.floats(allow_nan=False), min_size=1, max_size=20),
+    st.sampled_from(["", "+1.5", " 2", "1.", ".5", "-Inf"]),
+)
+def test_floats_are_the_nearest_ones_however_many_there_are(
+    tmp_path_factory: pytest.TempPathFactory, values: list[float], odd: str
+) -> None:
+    cells = [*map(repr, values), "0.1", *([odd] if odd else [])]
+    column = cells * (MANY_ROWS // len(cells) + 1)
+    path = write(tmp_path_factory.mktemp("csv") / "a.csv", "x\n" + "\n".join(column))
+    assert list(map(repr, from_file(path).columns(0, len(column))["x"])) == [repr(float(cell)) for cell in column]
 
 
 def test_csv_types_are_those_of_whole_columns(tmp_path: Path) -> None:

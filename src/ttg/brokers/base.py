@@ -318,8 +318,9 @@ class Broker(ABC):
     # -- looking and cleaning
 
     @abstractmethod
-    async def stats(self) -> BrokerStats:
-        """The queues as they are now."""
+    async def stats(self, *, logs: bool = True) -> BrokerStats:
+        """The queues as they are now. Without ``logs`` their lengths may be told as 0: asking for them may mean to read
+        some of what is in them."""
 
     @abstractmethod
     async def purge(self, record: RunRecord | None = None, *, dry_run: bool = False) -> dict[str, int]:

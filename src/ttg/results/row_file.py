@@ -130,8 +130,9 @@ class SavedRows(Space):
         }
 
     def encoded_columns(self, start: int, stop: int) -> dict[str, list[Any]]:
+        """JSON stays the text that it is."""
         return {
-            name: _data(column) if is_json else encoded_values(_values(column))
+            name: _raw(column) if is_json else encoded_values(_values(column))
             for name, column, is_json in self._slice(start, stop)
         }
 
@@ -157,6 +158,10 @@ def _is_json(field: pa.Field) -> bool:
 def _data(column: pa.ChunkedArray) -> list[Any]:
     decode = msgspec.json.decode
     return [None if text is None else decode(text) for text in column.to_pylist()]
+
+
+def _raw(column: pa.ChunkedArray) -> list[Any]:
+    return [None if text is None else msgspec.Raw(text) for text in column.to_pylist()]
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

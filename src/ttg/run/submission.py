@@ -109,7 +109,7 @@ class Submission:
 
     async def _queues_are_empty(self) -> bool:
         try:
-            stats = await self._broker.stats()
+            stats = await self._broker.stats(logs=False)
         except BrokerError:
             return False
         return not any(stats.queue(name).messages for name in ("tasks", "tasks.retry"))

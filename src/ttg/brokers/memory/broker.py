@@ -292,7 +292,7 @@ class MemoryBroker(Broker):
 
     # -- looking and cleaning
 
-    async def stats(self) -> BrokerStats:
+    async def stats(self, *, logs: bool = True) -> BrokerStats:
         async with self._call("stats") as here:
             held = sum(task.owner is not None for task in here.tasks.values())
             sizes = (len(here.retries), len(here.letters), len(here.results), len(here.events))

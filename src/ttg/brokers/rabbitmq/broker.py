@@ -160,8 +160,8 @@ class RabbitMQBroker(Broker):
     async def take_dead_letters(self, identity: str, indices: Iterable[int]) -> int:
         return await self._cleaner.take_dead_letters(identity, set(indices))
 
-    async def stats(self) -> BrokerStats:
-        return await self._figures.look(await self._reading())
+    async def stats(self, *, logs: bool = True) -> BrokerStats:
+        return await self._figures.look(await self._reading(), logs=logs)
 
     async def purge(self, record: RunRecord | None = None, *, dry_run: bool = False) -> dict[str, int]:
         await self._queue.pause()

@@ -28,6 +28,9 @@ from ttg.errors import AccessRefused, BrokerError, BrokerFull, BrokerRefused, Br
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs with tracebacks what we translate and raise
 
 ANSWER_SECONDS = 20.0
+MOVING_BYTES = 1 << 16
+"""More than heartbeats and answers of others take, in that time."""
+
 SHORTEST_TIMEOUT_SECONDS = "300"  # RabbitMQ's documentation advises against a shorter consumer_timeout
 NOT_FOUND, PRECONDITION_FAILED, ACCESS_REFUSED, RESOURCE_LOCKED, NOT_ALLOWED = 404, 406, 403, 405, 530
 
@@ -285,12 +288,20 @@ class Channel:
             getattr(self.raw, method)(*args, callback=lambda frame: self._resolve(answer, frame), **kwargs)
         except exceptions.AMQPError as error:
             raise translate(error) from error
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await answer
-        except TimeoutError as error:
+        if not await self._answered(answer):
             self.abandon()
-            raise BrokerUnavailable(f"RabbitMQ did not answer {method} in {ANSWER_SECONDS:.0f} s") from error
+            raise BrokerUnavailable(f"RabbitMQ did not answer {method} in {ANSWER_SECONDS:.0f} s")
+        return await answer
+
+    async def _answered(self, answer: asyncio.Future[Any]) -> bool:
+        """Whether it came, in time; it may have to wait for large messages that are on the way before it."""
+        connection = self.raw.connection
+        received = connection.bytes_received
+        while not (await asyncio.wait([answer], timeout=ANSWER_SECONDS))[0]:
+            before, received = received, connection.bytes_received
+            if received - before < MOVING_BYTES:
+                return False
+        return True
 
     def check(self) -> None:
         """Raise why this channel is closed, if it is."""

@@ -24,11 +24,10 @@ class Figures:
         self._management = management
         self._held = held
 
-    async def look(self, connection: AmqpConnection) -> BrokerStats:
-        """Sizes, consumers and, where somebody can tell, what is unacknowledged."""
-        (work, mine), streams, seen = await asyncio.gather(
-            self._work(connection), self._topology.stream_lengths(connection), self._management.queues()
-        )
+    async def look(self, connection: AmqpConnection, *, logs: bool = True) -> BrokerStats:
+        """Sizes, consumers and, where somebody can tell, what is unacknowledged; of the ``logs`` only if wanted."""
+        (work, mine), seen = await asyncio.gather(self._work(connection), self._management.queues())
+        streams = await self._topology.stream_lengths(connection) if logs else {}
         known, actual = Names.within(self._namespace), self._topology.names
         column = "messages_unacknowledged"
         unacknowledged = {name: row[column] for name, row in seen.items() if column in row}

@@ -277,7 +277,7 @@ class RedisBroker(Broker):
     async def take_dead_letters(self, identity: str, indices: Iterable[int]) -> int:
         return await cleaning.take_dead_letters(self._pool, self._keys, identity, set(indices))
 
-    async def stats(self) -> BrokerStats:
+    async def stats(self, *, logs: bool = True) -> BrokerStats:
         await self._pool.ready()
         queues = await cleaning.stats(self._pool, self._keys, self.config.lease_seconds)
         return BrokerStats(self.backend, self._version, queues)
