@@ -21,6 +21,7 @@ from benchmarks.workloads import WORKLOADS
 
 def main() -> int:
     args = parse()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled, not at each start of each process
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through the `finally` that ends every process
     jobs = select([WORKLOADS[name] for name in args.workloads or WORKLOADS], args.peers, args.timing, args.quick)
     if not jobs:
