@@ -14,6 +14,7 @@
     │   │   └── AccessRefused    3          … to this user: login or permissions; final, at any time
     │   └── BrokerFull           3          out of memory or disk (now); waiting and retrying may help
     ├── StorageError             3          the local disk: not writable, full
+    │   └── StoreError           3          the run's store: away, full, not the one that was meant; waiting may help
     ├── MessageError             3          a message that cannot be decoded
     └── RunStopped               4          the run ended before every parameter was settled
 
@@ -81,6 +82,10 @@ class StorageError(TTGError):
     """The local disk: a folder is not writable, or the disk is full."""
 
     exit_code = 3
+
+
+class StoreError(StorageError):
+    """The store of a run cannot be used at the moment, or from here."""
 
 
 class MessageError(TTGError):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ttg.errors import MessageError
-from ttg.messages import Message, decode, encode
+from ttg.messages import Message, StoreRef, decode, encode
 
 SPEC_VERSION = 3
 """3: tagged parameters, seeds of 31 bits. Runs of version 2 go on as they began."""
@@ -65,7 +65,8 @@ class Limits(Message, frozen=True):
 
 class RunSpec(Message, frozen=True):
     """One run, frozen. ``space`` is what :func:`ttg.space.space_to_json` made; ``size`` its length N.
-    ``identity`` is a nonce that no other run has, made by :func:`new_identity`."""
+    ``identity`` is a nonce that no other run has, made by :func:`new_identity`. ``store`` is
+    where its coordinator takes payloads from, this time."""
 
     run: str
     function: FunctionRef
@@ -80,6 +81,7 @@ class RunSpec(Message, frozen=True):
     created: float = 0.0
     version: int = 2  # which did not write it down
     identity: str = ""
+    store: StoreRef | None = None
 
     @property
     def wide_seeds(self) -> bool:

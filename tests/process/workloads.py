@@ -55,6 +55,12 @@ def awaited(i: int) -> float:
     return value(i)
 
 
+def large(i: int, kilobytes: int) -> bytes:
+    """Checkable, and of that size; it takes ten milliseconds."""
+    time.sleep(0.01)
+    return f"{i:04x}".encode() * (kilobytes << 8)
+
+
 def stuck(i: int) -> float:
     """Leaves a byte in a file, and takes a minute."""
     with open(os.environ["CALLS_FILE"], "ab") as file:

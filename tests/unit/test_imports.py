@@ -15,10 +15,11 @@ PACKAGE = Path(__file__).parents[2] / "src" / "ttg"
 
 BASE = {"errors", "clock", "allocation"}
 CORE = BASE | {"messages", "space", "seeds", "spec"}
+STORES = {"stores"}
 FUNCTION = CORE | {"function"}
 BROKERS = FUNCTION | {"settings", "brokers", "backoff", "logs", "metrics", "streams"}
-BESIDE_BROKERS = BROKERS | {"results.encode", "results.batches", "results.plain", "planner"}
-COORDINATOR = BROKERS | {"worker", "results", "monitor", "planner", "units", "options"}
+BESIDE_BROKERS = BROKERS | STORES | {"results.encode", "results.batches", "results.plain", "planner"}
+COORDINATOR = BROKERS | STORES | {"worker", "results", "monitor", "planner", "units", "options"}
 
 # Longest prefix wins. What a module may import of ours, itself and its own subpackage apart; None: everything.
 ALLOWED: dict[str, set[str] | None] = {
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "spec": BASE | {"messages"},
     "backoff": BASE,
     "planner": BASE | {"messages"},
+    "stores": BASE | {"messages"},
     "function": CORE,
     "settings": CORE | {"brokers.base"},
     "brokers": BROKERS,
@@ -57,7 +59,7 @@ HOMES = {
     "redis": (),  # a tool of the tests: see brokers/redis/connection.py
     "pika": ("brokers.rabbitmq",),
     "duckdb": ("results.sql",),
-    "pyarrow": ("results", "space.readers"),
+    "pyarrow": ("results", "space.readers", "stores.objects"),
     "starlette": ("monitor",),
     "uvicorn": ("monitor",),
     "yaml": ("kube",),

@@ -176,3 +176,13 @@ def test_rows_are_cut_beside_the_loop_and_what_is_too_much_for_one_message_is_pi
     assert found == [*range(12), *range(15, 30)]
     assert len(tasks) == len({task.id for task in tasks})
     assert {PIECE.split(task.id, maxsplit=1)[0] for task in tasks} == {"7"}
+
+
+def test_what_was_settled_for_nothing_goes_first_and_nothing_else_goes_twice() -> None:
+    view, _ = window(100, 10)
+    first = [ranges for _, ranges in view.cut(1, 100)]
+    view.saw(header("0", first[0]))
+    view.again.append(first[0])
+    again = [ranges for _, ranges in view.cut(1, 100 - view.in_flight)]
+    assert again[0] == first[0]
+    assert all(ranges[0][0] >= first[-1][-1][1] for ranges in again[1:])

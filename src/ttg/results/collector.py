@@ -122,6 +122,10 @@ class Collector:
         """As :meth:`Ledger.missing`, with what is buffered counted as settled."""
         return self._admitted.missing(start, limit)
 
+    def lacking(self, ranges: Ranges) -> Ranges:
+        """Those of ``ranges`` that have no row, on disk or buffered."""
+        return self._admitted.lacking(ranges)
+
     # -- taking in
 
     def add(self, message: ResultMessage) -> Added:

@@ -59,7 +59,7 @@ def decode_payload(payload: bytes) -> pa.RecordBatch:
         if payload[:1] == _FLOATS_BEGIN:
             return _floats(payload)
         end = SCHEMA_PREFIX_BYTES + int.from_bytes(payload[4:SCHEMA_PREFIX_BYTES], "little")
-        schema = _schema_of(payload[:end])
+        schema = _schema_of(bytes(payload[:end]))
         return pa.ipc.read_record_batch(pa.py_buffer(payload).slice(end), schema)
     except (pa.ArrowException, OSError, EOFError, ValueError, struct.error) as error:
         raise MessageError(f"expected one Arrow record batch, got {len(payload)} bytes: {error}") from error

@@ -159,6 +159,11 @@ class RunFolder:
         """Folder of the embedded server, which makes it."""
         return self.path / "broker"
 
+    @property
+    def store(self) -> Path:
+        """Folder of the results that are not collected yet, while the run is unfinished."""
+        return self.path / "store"
+
     def update(self, **changes: Any) -> None:
         """Replace fields of :class:`RunInfo` and write ``run.json`` atomically."""
         versions = self.info.versions | _versions()

@@ -66,7 +66,7 @@ class Ledger:
 
     def settle_rows(self, ranges: Ranges) -> Ranges:
         """Mark ``ranges`` as done, also the dead among them; returns the part of them that was not done before."""
-        new = self._not_done(ranges)
+        new = self.lacking(ranges)
         for start, stop in new:
             self._unmark_dead(start, stop)
             self._done.add_range(start, stop)
@@ -96,7 +96,8 @@ class Ledger:
         self._dead_count -= len(retried)
         return len(retried)
 
-    def _not_done(self, ranges: Ranges) -> Ranges:
+    def lacking(self, ranges: Ranges) -> Ranges:
+        """The part of ``ranges`` that is not done."""
         if not any(self._done.range_cardinality(start, stop) for start, stop in ranges):
             return ranges
         return tuple(gap for start, stop in ranges for gap in _gaps(self._done, start, stop))

@@ -115,7 +115,7 @@ class Coordinator:
             self.options.chunk_size,
         )
         keep = self.options.keep_result_bytes
-        self.consumer = ResultConsumer(self.collector, self.broker, self.spec.identity, keep, self._backoff)
+        self.consumer = ResultConsumer(self.collector, self.broker, self.spec, keep, self._backoff)
         self._started = self._rivals_due = loop_time()
 
     # ------------------------------------------------------------------------------------------ the run
@@ -211,11 +211,8 @@ class Coordinator:
         if self.workers is not None:
             await self.workers.stop()
         await _cancel(collecting)
-        try:
-            while messages := await self.consumer.read(READ_LIMIT, 0.0):
-                self._ingest(messages)
-        except BrokerError as error:
-            log.warning("results left in the broker, resume will collect them: %s", error)
+        async for messages in self.consumer.rest(READ_LIMIT):
+            self._ingest(messages)
 
     async def _leave(self) -> None:
         self._backoff.exhausted = True
@@ -256,6 +253,7 @@ class Coordinator:
             self.submission.saw(header)
             self.failing.saw(header)
             self.chunks_settled += 1
+        self.submission.submit_again(self.consumer.unread)
         if messages:
             self._check_failures()
 
@@ -305,7 +303,7 @@ class Coordinator:
             standing, record = await self.leadership.look()
             if standing is Standing.FORGOTTEN:
                 self.submission.begin((await self.leadership.claim()).epoch)
-                self.consumer.cursor = None
+                self.consumer.start_over()
                 await self._submit_again("the broker had lost the run")
         except BrokerError as error:
             if self._backoff.is_final(error):

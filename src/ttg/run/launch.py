@@ -20,15 +20,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from ttg.allocation import keep_freed_memory
-from ttg.errors import RunConflictError, RunStopped, TTGError
-from ttg.messages import RunStatus
+from ttg.errors import RunConflictError, RunStopped, StoreError, TTGError
+from ttg.messages import RunStatus, StoreRef
 from ttg.results.folder import RunFolder, RunLock, forget_run, link_run
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
 from ttg.run.provenance import commit_of, save_sources
 from ttg.run.report import Finished
 from ttg.run.request import RunRequest
+from ttg.spec import RunSpec
+from ttg.stores import Store, open_store
 from ttg.worker.protocol import CALLER_PATH
 
 if TYPE_CHECKING:
@@ -118,6 +122,7 @@ async def _execute(
     request: RunRequest, folder: RunFolder, lock: RunLock, reporter: Any, hooks: Hooks, signals: _Signals
 ) -> Finished:
     save_sources(folder, request.sources)
+    request = replace(request, spec=_with_store(request.spec, folder))
     try:
         async with _broker(request, folder) as (broker, server, workers), _noting_commit(request, folder):
             coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
@@ -133,6 +138,11 @@ async def _execute(
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
         raise
     return Finished.of(folder)
+
+
+def _with_store(spec: RunSpec, folder: RunFolder) -> RunSpec:
+    """``spec`` with the store that its workers are to use this time."""
+    return structs.replace(spec, store=Store.create(str(folder.store)))
 
 
 @asynccontextmanager
@@ -308,7 +318,17 @@ async def _record_end(coordinator: Coordinator, folder: RunFolder, seconds: floa
     collector, on_disk = coordinator.collector, coordinator.collector.ledger
     if on_disk.complete:
         await asyncio.to_thread(collector.finalise)
+    if coordinator.spec.store and (coordinator.status.is_finished or coordinator.status is RunStatus.CANCELLED):
+        await asyncio.to_thread(_clear, coordinator.spec.store)
     folder.update(state=coordinator.status, seconds=seconds, done=on_disk.done_count, dead=on_disk.dead_count)
+
+
+def _clear(store: StoreRef) -> None:
+    """What is left there is nobody's: of workers that died between writing and settling, say."""
+    try:
+        open_store(store).clear()
+    except StoreError as error:
+        log.warning("what the run left in its store stays there: %s", error)
 
 
 class _Signals:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+
+import msgspec
 
 from ttg.backoff import Backoff
 from ttg.brokers.base import Broker, ResultMessage
 from ttg.clock import loop_time
-from ttg.errors import BrokerError, MessageError
-from ttg.messages import ResultHeader
+from ttg.errors import BrokerError, MessageError, StoreError
+from ttg.messages import Ranges, ResultHeader
 from ttg.results.collector import Collector
+from ttg.run.stored_results import StoredResults
+from ttg.spec import RunSpec
 
 log = logging.getLogger("ttg.run")
 
@@ -27,12 +32,16 @@ class ResultConsumer:
     """
 
     def __init__(
-        self, collector: Collector, broker: Broker, identity: str, keep_result_bytes: int, backoff: Backoff
+        self, collector: Collector, broker: Broker, spec: RunSpec, keep_result_bytes: int, backoff: Backoff
     ) -> None:
         self.collector = collector
         self.cursor: str | None = None
         self._broker = broker
-        self._identity = identity
+        self._identity = spec.identity
+        self._stored = StoredResults(spec.store, collector.lacking)
+        self._ahead: list[ResultMessage] = []
+        self.unread: list[Ranges] = []
+        """What was settled with rows that cannot be had: it is to be submitted again."""
         self.kept_bytes = 0
         self.keep_result_bytes = keep_result_bytes
         self._backoff = backoff
@@ -41,24 +50,51 @@ class ResultConsumer:
         self.up_to_date_at = 0.0
         """Everything that was in the log at this moment (on the event loop's clock) has been read."""
 
+    def start_over(self) -> None:
+        """The log is another one: read it from its start."""
+        self.cursor, self._ahead = None, []
+
     async def read(self, limit: int, wait_seconds: float) -> list[ResultMessage]:
-        """The next messages of this run."""
-        began = loop_time()
-        messages = await self._broker.read_results(self.cursor, limit, wait_seconds, self._identity)
-        if not messages:
-            self.up_to_date_at = began
+        """The next messages of this run: as many as may be buffered at once, or a single one."""
+        began, ahead = loop_time(), self._ahead
+        if not ahead:
+            ahead += await self._broker.read_results(self.cursor, limit, wait_seconds, self._identity)
+            if not ahead:
+                self.up_to_date_at = began
+        messages = await self._stored.fetch(_page(ahead))
+        if ahead is not self._ahead:
+            return []  # of a log that is gone
+        del ahead[: len(messages)]
         return messages
+
+    async def rest(self, limit: int) -> AsyncIterator[list[ResultMessage]]:
+        """What the log has now, as far as broker and store give it."""
+        try:
+            while messages := await self.read(limit, 0.0):
+                yield messages
+        except (BrokerError, StoreError) as error:
+            log.warning("results stay where they are, resume will collect them: %s", error)
 
     def ingest(self, messages: Sequence[ResultMessage]) -> Iterator[ResultHeader]:
         """Buffer what is new; yields the header of each message that fits this run."""
         for message in messages:
             self.cursor = message.cursor
+            self._stored.collected(message)
             try:
-                self.collector.add(message)
+                self.collector.add(self._readable(message))
             except MessageError as error:
                 log.warning("a result does not fit this run and is ignored: %s", error)
                 continue
             yield message.header
+
+    def _readable(self, message: ResultMessage) -> ResultMessage:
+        """The message, without rows if those are in the store and were not to be had, or not needed."""
+        header = message.header
+        if not header.stored or message.payload:
+            return message
+        if lacking := self.collector.lacking(header.ranges):
+            self.unread.append(lacking)
+        return replace(message, header=msgspec.structs.replace(header, ranges=()))
 
     async def write_when_due(self) -> None:
         """Start writing a part when it is time. Waits only when the disk cannot keep up with the results."""
@@ -81,11 +117,12 @@ class ResultConsumer:
         await self._write()
 
     async def _write(self) -> None:
-        batch = self.collector.take()
+        batch, names = self.collector.take(), self._stored.take()
         if batch is not None:
             written = await self._backoff.call(partial(asyncio.to_thread, self.collector.write, batch))
             self.collector.commit(written)
             self._collected_up_to = written.cursor
+        await self._stored.remove(names)
         await self._trim()
 
     async def _trim(self) -> None:
@@ -98,3 +135,13 @@ class ResultConsumer:
             )
         except BrokerError as error:
             log.debug("collected results stay in the broker for now: %s", error)
+
+
+def _page(messages: Sequence[ResultMessage]) -> list[ResultMessage]:
+    """The first of them, as far as what they have in the store is not too much at once."""
+    size = 0
+    for count, message in enumerate(messages):
+        size += message.header.stored.size if message.header.stored else 0
+        if count and size > MAX_BUFFERED_BYTES:
+            return list(messages[:count])
+    return list(messages)

@@ -92,6 +92,13 @@ class Submission:
         self._heard_at, self._patience = loop_time(), 1
         self.wake()
 
+    def submit_again(self, unread: list[Ranges]) -> None:
+        """Those were settled for nothing; ``unread`` is empty then."""
+        self.window.again += unread
+        if unread:
+            unread.clear()
+            self.wake()
+
     async def find_lost(self, silent_seconds: float, up_to_date_at: float, *, in_trouble: bool) -> bool:
         """Whether the broker has lost what is out: nothing came for so long, its queues are empty, and the results log,
         read to its end since (``up_to_date_at``), has nothing either. The caller knows that nobody holds a task.

@@ -20,7 +20,7 @@ class Window:
     """Cuts chunks from what is missing, and remembers how much of each is still out.
 
     ``missing(start, limit)`` gives up to ``limit`` unsettled indices at or after ``start`` (the ledger's view).
-    ``weight`` is the share of the window that other runs leave to this one.
+    ``weight`` is the share of the window that other runs leave to this one; ``again`` is what goes first, as it is.
     """
 
     planner: Planner
@@ -31,22 +31,28 @@ class Window:
     serial: int = 0
     weight: float | None = None
     out: dict[str, int] = field(default_factory=dict)
+    again: list[Ranges] = field(default_factory=list)
 
     def cut(self, slots: int, left: int) -> list[tuple[str, Ranges]]:
         """Chunks to submit now, as ``(task id, ranges)``; ``left`` is how many indices no task holds yet."""
         chunks = []
         while len(self.out) < self.planner.window(slots, self.weight) and left > 0:
-            ranges = self.missing(self.cursor, self.planner.next_size(left, slots))
+            ranges = self.again.pop() if self.again else self._next(self.planner.next_size(left, slots))
             if not ranges:
                 break
             chunks.append(self._register(ranges))
             left -= self.out[chunks[-1][0]]
         return chunks
 
+    def _next(self, size: int) -> Ranges:
+        ranges = self.missing(self.cursor, size)
+        if ranges:
+            self.cursor = ranges[-1][1]
+        return ranges
+
     def _register(self, ranges: Ranges) -> tuple[str, Ranges]:
         name = f"{self.prefix}{self.serial}"
         self.serial += 1
-        self.cursor = ranges[-1][1]
         count = count_indices(ranges)
         self.out[name] = count
         self.submitted += count
@@ -72,3 +78,4 @@ class Window:
         """Forget what is out and look for missing indices from the beginning: the broker has lost tasks."""
         self.cursor = 0
         self.out.clear()
+        self.again.clear()

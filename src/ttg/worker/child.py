@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ttg.allocation import keep_freed_memory
-from ttg.errors import MessageError, TTGError
+from ttg.errors import MessageError, StoreError, TTGError
 from ttg.messages import Task
 from ttg.spec import decode_spec
+from ttg.stores import Store
 from ttg.worker.execution import Execution
 from ttg.worker.failures import failure_of
 from ttg.worker.limits import die_with_parent, limit_memory, noted_after
@@ -125,9 +126,19 @@ class Child:
             text = f"cannot load the function: {failure.error}: {failure.message} {failure.place}"
             self.channel.send(Refused(setup.run, text.rstrip()))
         else:
-            self.channel.send(SetUp(setup.run))
+            self.channel.send(SetUp(setup.run, self._attach_store(self.runs[setup.run])))
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+    def _attach_store(self, run: Loaded) -> str:
+        """Why the run's store cannot be used here, if so: then results travel through the broker."""
+        if run.spec.store is None:
+            return ""
+        try:
+            run.store = Store.attach(run.spec.store)
+        except StoreError as error:
+            return str(error)
+        return ""
 
     def _execute(self, number: int, task: Task) -> None:
         loaded = self.runs.get(task.life)
@@ -140,7 +151,7 @@ class Child:
         def announce(offset: int, count: int, seconds: float) -> None:
             self.channel.send(Announced(number, offset, count, seconds))
 
-        execution = Execution(task, loaded, spec.vectorized, self.marks)
+        execution = Execution(task, loaded, spec.vectorized, self.marks, loaded.store)
         execution.run(spec.limits.checkpoint_seconds, announce, lambda: self.channel.must_stop(number))
         if spec.limits.timeout_seconds is not None:
             announce(execution.executed, 0, 0.0)

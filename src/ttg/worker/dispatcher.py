@@ -140,6 +140,13 @@ class Dispatcher:
         about = {"run": run.name, "identity": run.record.identity}
         self.events.emit(FunctionLoading, worker=self.events.worker, text=text, **about)
 
+    def on_unshared(self, run: KnownRun, text: str) -> None:
+        """Its results travel through the broker."""
+        if run.unshared != text and run.spec.store is not None:
+            level = logging.WARNING if run.spec.store.named else logging.INFO
+            log.log(level, "run %s: results travel through the broker, not through its store: %s", run.name, text)
+        run.unshared = text
+
     def on_refused(self, run: KnownRun, text: str) -> None:
         """A run's function cannot be loaded here: what of it is here goes back."""
         self._say(run, logging.ERROR, f"refused: {text}")

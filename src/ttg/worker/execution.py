@@ -14,10 +14,11 @@ from operator import attrgetter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ttg.errors import TTGError
-from ttg.messages import Failure, Ranges, Task, split_ranges
+from ttg.errors import StoreError, TTGError
+from ttg.messages import Failure, Ranges, Stored, Task, split_ranges
 from ttg.messages.parameters import storable
 from ttg.results.plain import Unencodable
+from ttg.stores import INLINE_BYTES, Store
 from ttg.worker.failures import failure_of, readable
 from ttg.worker.loading import Columns, Loaded
 from ttg.worker.marks import Marks
@@ -48,12 +49,14 @@ class Execution:
     work: Loaded
     vectorized: bool = False
     marks: Marks = field(default_factory=Marks)
+    store: Store | None = None
     executed: int = 0
     results: ScalarResults | Batches = field(init=False)
     seconds: list[float] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
     call_seconds: float = 0.0
+    stored: Stored | None = None
 
     def __post_init__(self) -> None:
         packs = not self.task.rows
@@ -251,7 +254,7 @@ class Execution:
         mean = self.call_seconds / self.executed if self.executed else 0.0
         busy = perf_counter() - self.started
         failures = tuple(sorted(self.failures, key=attrgetter("index")))
-        return Report(number, self._done_indices(), failures, remaining, busy, mean), payload
+        return Report(number, self._done_indices(), failures, remaining, busy, mean, self.stored), payload
 
     def _encode(self) -> bytes:
         while self.results.count:
@@ -260,10 +263,23 @@ class Execution:
             except Unencodable as error:
                 self._reject_all(error.failures)
                 continue
+            unstored = self._store(payload)
+            if self.stored:
+                return b""
             if len(payload) <= MAX_PAYLOAD_BYTES:
                 return payload
-            self._shrink(len(payload))
+            self._shrink(len(payload), unstored)
         return b""
+
+    def _store(self, payload: bytes) -> str:
+        """Put it into the run's store, if that is worth it; why it could not be."""
+        if self.store is None or len(payload) <= INLINE_BYTES:
+            return ""
+        try:
+            self.stored = self.store.put(payload)
+        except StoreError as error:
+            return str(error)
+        return ""
 
     def _done_indices(self) -> Ranges:
         executed = split_ranges(self.task.ranges, self.executed)[0]
@@ -288,22 +304,24 @@ class Execution:
         for position, reason in reversed(culprits[:room]):
             self._reject(position, reason)
 
-    def _reject(self, position: int, reason: str) -> None:
-        self.failures.append(_unencodable(index_at(self._done_indices(), position), reason))
+    def _reject(self, position: int, reason: str, *, final: bool = True) -> None:
+        self.failures.append(_unencodable(index_at(self._done_indices(), position), reason, final=final))
         self.results.drop(position)
         if self.seconds:
             del self.seconds[position]
 
-    def _shrink(self, payload_bytes: int) -> None:
-        """The payload is too large for a message: half of the rows run again later; a single row fails."""
+    def _shrink(self, payload_bytes: int, unstored: str) -> None:
+        """The payload is too large for a message: half of the rows run again later; a single row fails, for good
+        unless it is only the store that did not take it."""
         if self.results.count > 1:
             self._keep(self.results.count // 2)
             return
-        text = (
-            f"expected a result of at most {MAX_PAYLOAD_BYTES >> 20} MiB, got {payload_bytes / (1 << 20):.1f} MiB: "
-            "write large results to files and return their names"
-        )
-        self._reject_all([(0, text)])
+        size = f"{payload_bytes / (1 << 20):.1f} MiB"
+        if unstored:
+            self._reject(0, f"a result of {size} needs the store: {unstored}", final=False)
+        else:
+            limit = f"expected a result of at most {MAX_PAYLOAD_BYTES >> 20} MiB without a store, got {size}"
+            self._reject(0, f"{limit}: give the run a --store, or write large results to files and return their names")
 
     def _keep(self, rows: int) -> None:
         """Forget all rows behind the first ``rows``, and the failures there: they remain to be done."""
@@ -320,8 +338,8 @@ def _batches(packs: bool) -> Batches:
     return Batches(packs=packs)
 
 
-def _unencodable(index: int, reason: str) -> Failure:
-    return Failure(index=index, kind="encoding", error="UnencodableResult", message=readable(reason), final=True)
+def _unencodable(index: int, reason: str, *, final: bool = True) -> Failure:
+    return Failure(index=index, kind="encoding", error="UnencodableResult", message=readable(reason), final=final)
 
 
 def without(ranges: Ranges, indices: set[int]) -> Ranges:

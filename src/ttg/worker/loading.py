@@ -19,6 +19,7 @@ from ttg.space import Space, space_from_json
 from ttg.space.codec import enums_of, mutable_names
 from ttg.space.values import column_array
 from ttg.spec import RunSpec
+from ttg.stores import Store
 from ttg.worker.surroundings import Surroundings
 
 SLICE_SECONDS = 0.02
@@ -72,6 +73,7 @@ class Loaded:
     one_by_one: bool = False
     mutable: frozenset[str] = frozenset()
     _carried: tuple[msgspec.Raw, Mapping[str, list[Any]]] = (NO_ROWS, {})
+    store: Store | None = None
 
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
         """One column per argument of the function, for the indices from ``start`` up to ``stop``.

@@ -23,6 +23,7 @@ from ttg.messages import (
     Outcome,
     Ranges,
     ResultHeader,
+    Stored,
     Task,
     ranges_of,
     split_ranges,
@@ -47,6 +48,7 @@ class Ended:
     remainder: tuple[Task, ...] = ()
     seconds: float = 0.0
     call_seconds: float = 0.0
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Executor:
 def ended_by_report(task: Task, report: Report, payload: bytes) -> Ended:
     """The child answered."""
     rest = (continued(task, report.remaining),) if report.remaining else ()
-    return Ended(report.done, payload, report.failures, rest, report.seconds, report.call_seconds)
+    return Ended(report.done, payload, report.failures, rest, report.seconds, report.call_seconds, report.stored)
 
 
 def ended_by_death(task: Task, offset: int, count: int, death: Death) -> Ended:
@@ -165,6 +167,7 @@ def _header(
         dead=dead,
         identity=task.identity,
         epoch=task.epoch,
+        stored=ended.stored,
     )
 
 

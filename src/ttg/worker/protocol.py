@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ttg.errors import MessageError
-from ttg.messages import Failure, Ranges, Task
+from ttg.messages import Failure, Ranges, Stored, Task
 from ttg.messages.rows import NO_ROWS
 
 _HEADER = struct.Struct("!II")
@@ -57,9 +57,10 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class SetUp(msgspec.Struct, frozen=True, tag="set_up"):
-    """The run's function and space are loaded."""
+    """The run's function and space are loaded. ``unshared`` says why its store cannot be used here."""
 
     run: str
+    unshared: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
@@ -86,7 +87,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     """What became of an assignment. The bulk is the Arrow payload with the rows of ``done``.
 
     ``done``, the indices of ``failures``, and ``remaining`` together are exactly the task. ``seconds`` is the time
-    spent on it, ``call_seconds`` the mean time of a call.
+    spent on it, ``call_seconds`` the mean time of a call. If the payload is ``stored``, there is no bulk.
     """
 
     number: int
@@ -95,6 +96,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     remaining: Ranges
     seconds: float
     call_seconds: float
+    stored: Stored | None = None
 
 
 ToChild = Setup | Execute | StopEarly | Forget

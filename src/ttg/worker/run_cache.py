@@ -29,7 +29,8 @@ NO_SPEC = RunSpec("", FunctionRef("", "", ""), {}, 0, ())
 @dataclass(eq=False)
 class KnownRun:
     """A run. ``refusal`` says why this worker does not execute it; ``lasting`` if it was tried here; ``said`` is what
-    the log says of it, ``refusal_due`` when it is next told to whoever waits for the run."""
+    the log says of it, ``unshared`` why its store cannot be used here, ``refusal_due`` when it is next told to whoever
+    waits for the run."""
 
     spec: RunSpec
     spec_bytes: bytes
@@ -37,6 +38,7 @@ class KnownRun:
     refusal: str = ""
     lasting: bool = False
     said: str = ""
+    unshared: str = ""
     refusal_due: float = 0.0
     speed: Speed = field(default_factory=Speed)
     _space: Space | None = field(default=None, repr=False)

@@ -69,6 +69,9 @@ class SlotOwner(Protocol):
     def on_loading(self, run: KnownRun, text: str) -> None:
         """The run's function is being loaded, for long."""
 
+    def on_unshared(self, run: KnownRun, text: str) -> None:
+        """The run's store cannot be used here."""
+
     def on_refused(self, run: KnownRun, text: str) -> None:
         """The run's function cannot be loaded here."""
 
@@ -179,7 +182,7 @@ class Slot:
         elif isinstance(message, Ready):
             self._on_ready()
         elif isinstance(message, SetUp):
-            self._on_set_up(message.run)
+            self._on_set_up(message)
         elif isinstance(message, Refused):
             self._on_refused(message)
 
@@ -193,9 +196,12 @@ class Slot:
             self.assign(assignment.run, assignment)
         self._owner.on_change("child_ready", self)
 
-    def _on_set_up(self, run: str) -> None:
-        self._loaded[run] = True
-        self._setup_deaths.pop(run, None)
+    def _on_set_up(self, message: SetUp) -> None:
+        self._loaded[message.run] = True
+        self._setup_deaths.pop(message.run, None)
+        head = self._assignments.head
+        if message.unshared and head is not None:
+            self._owner.on_unshared(head.run, message.unshared)
         self._begin_head()
 
     def _on_refused(self, message: Refused) -> None:

@@ -1,0 +1,22 @@
+"""References to what does not travel through the broker."""
+
+from __future__ import annotations
+
+from ttg.messages.codec import Message
+
+
+class StoreRef(Message, frozen=True):
+    """Where the store of a run is. ``proof`` is what its coordinator wrote there: who reads it shares that store.
+    ``named``: somebody asked for this one."""
+
+    place: str
+    proof: str
+    named: bool = False
+
+
+class Stored(Message, frozen=True):
+    """An object: its name, its size in bytes and the CRC-32 of them."""
+
+    name: str
+    size: int
+    checksum: int

@@ -1,0 +1,68 @@
+"""What of a run's results lies in its store: read when it is due, removed when it is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from ttg.brokers.base import ResultMessage
+from ttg.errors import StoreError
+from ttg.messages import Ranges, StoreRef
+from ttg.stores import ObjectLost, Store, open_store
+
+log = logging.getLogger("ttg.run")
+
+
+class StoredResults:
+    """The coordinator's side of the store at ``ref``, if there is one. ``lacking`` gives those of some ranges of which
+    there is no row yet."""
+
+    def __init__(self, ref: StoreRef | None, lacking: Callable[[Ranges], Ranges]) -> None:
+        self._store = open_store(ref) if ref else None
+        self._lacking = lacking
+        self._collected: list[str] = []
+
+    async def fetch(self, messages: Sequence[ResultMessage]) -> list[ResultMessage]:
+        """``messages`` with the payloads that lie in the store, but for those that are not needed or not to be had.
+        ``StoreError`` when the store is away: then none of them is lost."""
+        needed = {
+            message.cursor for message in messages if message.header.stored and self._lacking(message.header.ranges)
+        }
+        if not needed or self._store is None:
+            return list(messages)
+        return await asyncio.to_thread(_fetched, self._store, messages, needed)
+
+    def collected(self, message: ResultMessage) -> None:
+        """Its object is not needed any more, once what was collected so far is committed."""
+        if message.header.stored:
+            self._collected.append(message.header.stored.name)
+
+    def take(self) -> list[str]:
+        """The names of the objects that were :meth:`collected` since the last time."""
+        names, self._collected = self._collected, []
+        return names
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Remove what is committed; what cannot be removed now goes with the store."""
+        if not names or self._store is None:
+            return
+        try:
+            await asyncio.to_thread(self._store.remove, names)
+        except StoreError as error:
+            log.debug("collected objects stay for now: %s", error)
+
+
+def _fetched(store: Store, messages: Sequence[ResultMessage], needed: set[str]) -> list[ResultMessage]:
+    return [_with_payload(store, message) if message.cursor in needed else message for message in messages]
+
+
+def _with_payload(store: Store, message: ResultMessage) -> ResultMessage:
+    assert message.header.stored is not None
+    try:
+        return replace(message, payload=store.get(message.header.stored))
+    except ObjectLost as lost:
+        store.restore()  # or an error: nothing can be told of a store that is away
+        log.warning("a result of worker %s cannot be read, and is computed again: %s", message.header.worker, lost)
+        return message

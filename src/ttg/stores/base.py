@@ -1,0 +1,117 @@
+"""What a store is, and how one is found. The child of a worker imports this, so it stays light."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+from ttg.errors import StoreError
+from ttg.messages import Stored, StoreRef
+
+PROOF = "proof"
+INLINE_BYTES = 64 << 10
+"""Payloads up to this size travel in their message: a file each would cost more than it saves."""
+_NAME = re.compile(r"[0-9a-f]{32}")
+
+
+class ObjectLost(Exception):
+    """An object is not there, or not whole. Computing it again is the only way to have it."""
+
+
+class Store(ABC):
+    """Objects of one run. All methods block; they raise :class:`StoreError` when the store is away or full.
+
+    ``ref.proof`` is in an object that the coordinator wrote: who finds it there shares the store with the coordinator.
+    """
+
+    def __init__(self, ref: StoreRef) -> None:
+        self.ref = ref
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return self.ref.place
+
+    @classmethod
+    def create(cls, place: str, *, named: bool = False) -> StoreRef:
+        """Make the store, or go on with it; coordinator's side."""
+        store = open_store(StoreRef(place, os.urandom(16).hex(), named))
+        store.make()
+        found = store.find(PROOF)
+        if found is not None:
+            return StoreRef(place, found.decode(errors="replace"), named)
+        store.write(PROOF, store.ref.proof.encode())
+        return store.ref
+
+    @classmethod
+    def attach(cls, ref: StoreRef) -> Store:
+        """The store, if what is written here is what the coordinator reads; worker's side."""
+        store = open_store(ref)
+        if not store.is_shared():
+            raise StoreError(f"{ref.place} is not here what it is to the coordinator: it is not shared with it")
+        tried = store.put(b"can this be written?")
+        store.remove([tried.name])
+        return store
+
+    def is_shared(self) -> bool:
+        """Whether this is the store that the coordinator made."""
+        return self.find(PROOF) == self.ref.proof.encode()
+
+    def restore(self) -> None:
+        """Make the store anew if it is gone; coordinator's side."""
+        if not self.is_shared():
+            self.make()
+            self.write(PROOF, self.ref.proof.encode())
+
+    def put(self, payload: Any) -> Stored:
+        """Write an object; it is whole when this returns."""
+        stored = Stored(os.urandom(16).hex(), len(payload), zlib.crc32(payload))
+        self.write(stored.name, payload)
+        return stored
+
+    def get(self, stored: Stored) -> Any:
+        """Its bytes, as a buffer that stays valid when the object is removed. Raises :class:`ObjectLost`, too."""
+        if not _NAME.fullmatch(stored.name):
+            raise ObjectLost(f"expected the name of an object of TTG, got {stored.name!r}")
+        data = self.read(stored.name)
+        if len(data) != stored.size or zlib.crc32(data) != stored.checksum:
+            raise ObjectLost(
+                f"{stored.name} is damaged: expected {stored.size} bytes with checksum {stored.checksum:08x}, "
+                f"got {len(data)} bytes with {zlib.crc32(data):08x}"
+            )
+        return data
+
+    @abstractmethod
+    def make(self) -> None:
+        """Make the place where the objects lie, if that needs to be made. Where it lies must be there."""
+
+    @abstractmethod
+    def find(self, name: str) -> bytes | None:
+        """A small object; ``None`` if there is none."""
+
+    @abstractmethod
+    def read(self, name: str) -> Any:
+        """An object. Raises :class:`ObjectLost`, too."""
+
+    @abstractmethod
+    def write(self, name: str, data: Any) -> None:
+        """Write an object, whole or not at all as far as anybody who knows its name can see."""
+
+    @abstractmethod
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove objects; those that are not there are removed already."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove the store with all that is in it."""
+
+
+def open_store(ref: StoreRef) -> Store:
+    """The store that ``ref`` is about; nothing is looked at yet."""
+    from ttg.stores.folder import FolderStore
+
+    return FolderStore(ref)

@@ -1,0 +1,84 @@
+"""A store in a folder that coordinator and workers share: of one machine, or on a network file system."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ttg.errors import StoreError
+from ttg.stores.base import ObjectLost, Store
+
+MAPPED_BYTES = 1 << 20
+"""Smaller files are read faster than mapped."""
+
+
+class FolderStore(Store):
+    """One file an object. Nothing is synced: what a crash of the machine takes is computed again.
+
+    Nobody but the coordinator makes the folder: where a disk is not mounted, writing must fail.
+    """
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.place)
+
+    def make(self) -> None:
+        with self._errors():
+            self._folder.mkdir(exist_ok=True)
+
+    def find(self, name: str) -> bytes | None:
+        with self._errors():
+            try:
+                return (self._folder / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def read(self, name: str) -> Any:
+        """Large files of the run's own folder are mapped, not copied. Those of a network are not: a mapped page that
+        the server does not give any more would kill this process."""
+        with self._errors():
+            try:
+                with open(self._folder / name, "rb", buffering=0) as file:
+                    size = os.fstat(file.fileno()).st_size
+                    if self.ref.named or size < MAPPED_BYTES:
+                        return file.read(size)
+                    import mmap
+
+                    return memoryview(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ))
+            except FileNotFoundError:
+                raise ObjectLost(f"{name} is not there") from None
+
+    def write(self, name: str, data: Any) -> None:
+        path = self._folder / name
+        with self._errors():
+            try:
+                with open(path, "xb", buffering=0) as file:
+                    view = memoryview(data)
+                    while len(view):
+                        view = view[file.write(view) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                raise
+
+    def remove(self, names: Iterable[str]) -> None:
+        with self._errors():
+            for name in names:
+                (self._folder / name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        import shutil
+
+        with self._errors():
+            if self._folder.exists():
+                shutil.rmtree(self._folder)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"cannot use the store {self.place}: {error.strerror or error}") from error

@@ -1,0 +1,88 @@
+"""Results by reference, when what they refer to is damaged, gone, or nobody's: they are computed again, and counted
+once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from workloads import large
+
+from runs import TtgRun, apply_oracle, eventually
+
+WORKLOADS = str(Path(__file__).with_name("workloads.py"))
+SIZE, KILOBYTES = 60, 200
+
+
+def start(ttg: TtgRun, *more: str) -> None:
+    arguments = (f"i=range(0,{SIZE})", f"kilobytes={KILOBYTES}", "--chunk-size", "1", "--out", str(ttg.folder))
+    ttg.start("run", f"{WORKLOADS}:large", *arguments, "--workers", "1", *more)
+
+
+def finish(ttg: TtgRun) -> None:
+    """The oracle; and what nobody collected is gone."""
+    assert ttg.wait() == 0, ttg.said()
+    apply_oracle(ttg.folder, SIZE, lambda i: large(i, KILOBYTES), dead=set())
+    assert not (ttg.folder / "store").exists()
+
+
+def objects_in(store: Path) -> set[Path]:
+    return set(store.glob("?" * 32)) if store.exists() else set()
+
+
+def signal_to(number: int, *pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def stop_before(ttg: TtgRun, count: int) -> list[Path]:
+    """Stop the coordinator; so many objects that it has not seen."""
+    eventually(lambda: objects_in(ttg.folder / "store"), "the first result in the store")
+    signal_to(signal.SIGSTOP, ttg.pid)
+    seen = objects_in(ttg.folder / "store")
+
+    def waiting() -> list[Path]:
+        new = sorted(objects_in(ttg.folder / "store") - seen)
+        return new if len(new) >= count else []
+
+    return eventually(waiting, f"{count} results that wait")
+
+
+def test_a_worker_killed_between_writing_and_settling_leaves_nothing(ttg: TtgRun) -> None:
+    start(ttg)
+    eventually(lambda: objects_in(ttg.folder / "store"), "the first result in the store")
+    worker = ttg.workers()
+    signal_to(signal.SIGSTOP, *worker)
+    seen = objects_in(ttg.folder / "store")
+    eventually(lambda: objects_in(ttg.folder / "store") - seen, "a result of which nobody knows")
+    signal_to(signal.SIGKILL, *worker)
+    finish(ttg)
+
+
+@pytest.mark.parametrize("damage", ["of objects", "of the store"])
+def test_what_cannot_be_read_is_computed_again_at_once(ttg: TtgRun, damage: str) -> None:
+    start(ttg)
+    cut, changed, *removed = stop_before(ttg, 3)
+    if damage == "of the store":
+        shutil.rmtree(ttg.folder / "store")
+    else:
+        os.truncate(cut, 1000)
+        changed.write_bytes(bytes(changed.stat().st_size))
+        removed[0].unlink()
+    signal_to(signal.SIGCONT, ttg.pid)
+    finish(ttg)
+    assert "cannot be read, and is computed again" in ttg.said()
+    assert "submitting what is missing again" not in ttg.said(), "that would be seconds later"
+
+
+def test_a_killed_coordinators_results_wait_in_the_store(ttg: TtgRun) -> None:
+    start(ttg)
+    stop_before(ttg, 2)
+    ttg.kill()
+    again = TtgRun(ttg.folder, ttg.home)
+    again.start("resume", str(ttg.folder), "--workers", "1")
+    finish(again)
+    assert "computed again" not in again.said()

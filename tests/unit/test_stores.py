@@ -1,0 +1,88 @@
+"""Stores: what is read is what was written or is lost, and who shares one knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from results_fakes import Run
+
+from ttg.errors import StoreError
+from ttg.messages import Stored, StoreRef
+from ttg.run.stored_results import StoredResults
+from ttg.stores import ObjectLost, Store, open_store
+
+
+@pytest.fixture(params=[False, True], ids=["found", "named"])
+def ref(request: pytest.FixtureRequest, tmp_path: Path) -> StoreRef:
+    return Store.create(str(tmp_path / "store"), named=request.param)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_000])
+def test_what_is_read_is_what_was_written_also_after_it_is_removed(ref: StoreRef, size: int) -> None:
+    store, payload = Store.attach(ref), b"x" * size
+    stored = store.put(payload)
+    read = open_store(ref).get(stored)
+    store.remove([stored.name, stored.name])
+    assert bytes(read) == payload
+    with pytest.raises(ObjectLost, match="not there"):
+        store.get(stored)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"y" * 2_000_000, b"x" * 1_999_999])
+def test_a_damaged_object_is_lost(ref: StoreRef, damaged: bytes) -> None:
+    store = Store.attach(ref)
+    stored = store.put(b"x" * 2_000_000)
+    (Path(ref.place) / stored.name).write_bytes(damaged)
+    with pytest.raises(ObjectLost, match="damaged: expected 2000000 bytes"):
+        store.get(stored)
+
+
+@pytest.mark.parametrize("name", ["../run.json", "proof", "/etc/hosts", ""])
+def test_what_is_no_object_is_not_read(ref: StoreRef, name: str) -> None:
+    with pytest.raises(ObjectLost, match="expected the name of an object"):
+        open_store(ref).get(Stored(name, 1, 1))
+
+
+def test_a_folder_of_that_name_elsewhere_is_not_the_store(ref: StoreRef, tmp_path: Path) -> None:
+    other = Store.create(str(tmp_path / "other"))
+    with pytest.raises(StoreError, match="it is not shared with it"):
+        Store.attach(StoreRef(other.place, ref.proof))
+    with pytest.raises(StoreError, match="it is not shared with it"):
+        Store.attach(StoreRef(str(tmp_path / "nowhere"), ref.proof))
+    assert Store.create(ref.place, named=ref.named) == ref, "who goes on with a store goes on with its proof"
+
+
+def test_what_is_gone_is_written_to_only_when_its_coordinator_has_made_it_anew(ref: StoreRef) -> None:
+    store = Store.attach(ref)
+    store.clear()
+    with pytest.raises(StoreError, match="cannot use the store"):
+        store.put(b"x")
+    open_store(ref).restore()
+    assert bytes(store.get(store.put(b"x"))) == b"x"
+
+
+async def test_only_what_is_lacking_is_read_and_what_is_lost_stays_without_a_payload(tmp_path: Path) -> None:
+    ref = Store.create(str(tmp_path / "store"))
+    store, run = Store.attach(ref), Run(tmp_path / "r", 30)
+    sent = [run.message(((start, start + 10),)) for start in (0, 10, 20)]
+    kept, known, lost = [run.message(m.header.ranges, stored=store.put(m.payload)) for m in sent]
+    run.collector.add(sent[1])
+    assert lost.header.stored
+    store.remove([lost.header.stored.name])
+    stored = StoredResults(ref, run.collector.lacking)
+    read = await stored.fetch([type(m)(m.cursor, m.header, b"") for m in (kept, known, lost)])
+    assert [bytes(message.payload) for message in read] == [sent[0].payload, b"", b""]
+
+
+async def test_nothing_is_lost_of_a_store_that_is_away(tmp_path: Path) -> None:
+    (tmp_path / "mount").mkdir()
+    ref = Store.create(str(tmp_path / "mount" / "store"), named=True)
+    run = Run(tmp_path / "r", 10)
+    message = run.message(((0, 10),), stored=Store.attach(ref).put(b"rows"))
+    (tmp_path / "mount").rename(tmp_path / "unmounted")
+    stored, messages = StoredResults(ref, run.collector.lacking), [type(message)("1", message.header, b"")]
+    with pytest.raises(StoreError):
+        await stored.fetch(messages)
+    (tmp_path / "unmounted").rename(tmp_path / "mount")
+    assert bytes((await stored.fetch(messages))[0].payload) == b"rows"
