@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from ttg.run.api import open_run as open_run
     from ttg.run.api import resume as resume
     from ttg.run.api import run as run
+    from ttg.run.api import shared as shared
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ttg.run.api": ("Run", "open_run", "resume", "run"),
+    "ttg.run.api": ("Run", "open_run", "resume", "run", "shared"),
     "ttg.space": (
         "Space",
         "choice",

@@ -25,7 +25,8 @@ class FunctionRef(Message, frozen=True):
 
     ``file``: a path to a Python file; ``module``: a dotted module name; ``pickled``: cloudpickle bytes in ``blob``
     (base64), for functions that exist only in a notebook or a script, with ``signature`` an HMAC-SHA256 by the shared
-    secret (``TTG_SECRET``) or by one that only this user has, and ``python`` the version that made it. ``code`` is a
+    secret (``TTG_SECRET``) or by one that only this user has, and ``python`` the version that made it. A large one is
+    the input of the run that is called ``packed``, and ``blob`` is empty. ``code`` is a
     fingerprint of the source; ``helpers`` are those of the user's own modules that it imports, by name: a hash of the
     bytes and one of the code (empty for a compiled module).
     """
@@ -37,10 +38,19 @@ class FunctionRef(Message, frozen=True):
     blob: str = ""
     signature: str = ""
     python: str = ""
+    packed: str = ""
     helpers: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.location}:{self.name}"
+
+
+class SharedRef(Message, frozen=True):
+    """An object that all calls share: the input of the run that is called ``packed``, signed as functions are."""
+
+    packed: str
+    python: str
+    signature: str
 
 
 class RetryPolicy(Message, frozen=True):
@@ -82,6 +92,7 @@ class RunSpec(Message, frozen=True):
     version: int = 2  # which did not write it down
     identity: str = ""
     store: StoreRef | None = None
+    shared: dict[str, SharedRef] = msgspec.field(default_factory=dict)
 
     @property
     def wide_seeds(self) -> bool:
@@ -122,4 +133,6 @@ def fingerprint(spec: RunSpec) -> str:
     }
     if spec.function.helpers:
         parts["helpers"] = {name: code or data for name, (data, code) in spec.function.helpers.items()}
+    if spec.shared:
+        parts["shared"] = {name: ref.packed for name, ref in spec.shared.items()}
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()

@@ -35,11 +35,15 @@ Fingerprint = tuple[str, str]
 """SHA-256 of a module's bytes, and of its syntax tree; the second is empty for a compiled one."""
 
 
-def helpers_of(ref: FunctionRef, cwd: Path, path: Sequence[str] = ()) -> dict[str, Fingerprint]:
-    """Fingerprints by module name, found from where a child would import (:func:`ttg.function.source.search_path`)."""
+def helpers_of(
+    ref: FunctionRef, cwd: Path, path: Sequence[str] = (), stream: bytes | None = None
+) -> dict[str, Fingerprint]:
+    """Fingerprints by module name, found from where a child would import (:func:`ttg.function.source.search_path`).
+    ``stream`` is the pickle of a function that is too large for its reference, if it is at hand; otherwise its helpers
+    are those that it had."""
     found: dict[str, Fingerprint] = {}
     where = search_path(ref.kind, ref.location, cwd, path)
-    pending = deque(_first_names(ref, cwd, path))
+    pending = deque(_first_names(ref, cwd, path, stream))
     seen = {module_name(ref), "__main__"}
     while pending and len(found) < MOST_HELPERS:
         name = pending.popleft()
@@ -107,9 +111,12 @@ def module_name(ref: FunctionRef) -> str:
     return Path(ref.location).stem if ref.kind == "file" else ref.location
 
 
-def _first_names(ref: FunctionRef, cwd: Path, path: Sequence[str]) -> Iterator[str]:
-    if ref.kind == "pickled":
-        yield from _names_in_pickle(ref.blob, search_path(ref.kind, ref.location, cwd, path))
+def _first_names(ref: FunctionRef, cwd: Path, path: Sequence[str], stream: bytes | None) -> Iterator[str]:
+    if ref.kind == "pickled" and not ref.blob and stream is None:
+        yield from ref.helpers
+    elif ref.kind == "pickled":
+        pickled = base64.b64decode(ref.blob) if stream is None else stream
+        yield from _names_in_pickle(pickled, search_path(ref.kind, ref.location, cwd, path))
     elif source := _own_source(ref, cwd, path):
         package = ref.location if ref.kind == "module" else ""
         yield from _parents(package)
@@ -121,12 +128,12 @@ def _own_source(ref: FunctionRef, cwd: Path, path: Sequence[str]) -> Source | No
     return source if source and is_own(source.path) else None
 
 
-def _names_in_pickle(blob: str, where: Sequence[str]) -> Iterator[str]:
+def _names_in_pickle(pickled: bytes, where: Sequence[str]) -> Iterator[str]:
     """Every text in a pickle that could name a module: functions carry their modules, and what they import, by name."""
     import pickletools  # takes as long to import as the rest of this
 
     present = {name for folder in where if is_own(Path(folder)) for name in _modules_in(folder)}
-    for _, argument, _ in islice(pickletools.genops(base64.b64decode(blob)), MOST_OPERATIONS):
+    for _, argument, _ in islice(pickletools.genops(pickled), MOST_OPERATIONS):
         if isinstance(argument, str) and argument.partition(".")[0] in present:
             yield from (*_parents(argument), argument)
 

@@ -15,6 +15,7 @@ from typing import Any
 from ttg.errors import FunctionError
 from ttg.function.helpers import Fingerprint, find_here, fingerprint_of, is_own, same
 from ttg.function.joining import join_path, shadows
+from ttg.function.packing import FindInput, no_input
 from ttg.function.signature import check_returns
 from ttg.function.signing import Secret, unpickled
 from ttg.function.source import Source, file_of, is_installed, source_of
@@ -75,12 +76,18 @@ def _is_defined_in(source: Source, function: str) -> bool:
 
 
 def load(
-    ref: FunctionRef, *, secret: Secret = None, cwd: Path | None = None, path: Sequence[str] = ()
+    ref: FunctionRef,
+    *,
+    secret: Secret = None,
+    cwd: Path | None = None,
+    path: Sequence[str] = (),
+    find_input: FindInput = no_input,
 ) -> Callable[..., Any]:
     """The function itself; this executes the user's module. Call it in a child only.
 
     The source, and what it imports of the user's own, must have the fingerprints the run was started with; a pickle
-    must be signed with ``secret``. ``path`` is the ``sys.path`` of whoever started the run. Every failure, also one of
+    must be signed with ``secret``. ``path`` is the ``sys.path`` of whoever started the run; ``find_input``
+    gives the file of a large pickle. Every failure, also one of
     the user's own code on import, is a :class:`FunctionError`.
     """
     if ref.kind not in ("file", "module", "pickled"):
@@ -93,7 +100,7 @@ def load(
     modules = _modules_of(ref, source)
     _drop_stale(modules)
     try:
-        function = _found(ref, source, secret)
+        function = _found(ref, source, secret, find_input)
         _check_helpers(ref)
     except FunctionError:
         _forget(modules)  # whatever was loaded is not what was meant
@@ -101,9 +108,9 @@ def load(
     return _checked(function, ref)
 
 
-def _found(ref: FunctionRef, source: Source | None, secret: Secret) -> Any:
+def _found(ref: FunctionRef, source: Source | None, secret: Secret, find_input: FindInput) -> Any:
     if ref.kind == "pickled":
-        return unpickled(ref, secret)
+        return unpickled(ref, secret, find_input)
     return _attribute(_run_file(source, ref) if ref.kind == "file" and source else _import(ref), ref)
 
 

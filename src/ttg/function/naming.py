@@ -17,6 +17,7 @@ from ttg.errors import FunctionError
 from ttg.function.helpers import helpers_of
 from ttg.function.marks import marks
 from ttg.function.members import loaded_enum
+from ttg.function.packing import Inputs
 from ttg.function.signature import (
     Signature,
     check_fit,
@@ -59,9 +60,10 @@ def _reference(
     return with_helpers(ref, folder, path)
 
 
-def with_helpers(ref: FunctionRef, folder: Path, path: Sequence[str] = ()) -> FunctionRef:
+def with_helpers(ref: FunctionRef, folder: Path, path: Sequence[str] = (), inputs: Inputs | None = None) -> FunctionRef:
     """The same reference, with the present fingerprints of what it imports of the user's own."""
-    return msgspec.structs.replace(ref, helpers=helpers_of(ref, folder, path))
+    packed = (inputs or {}).get(ref.packed)
+    return msgspec.structs.replace(ref, helpers=helpers_of(ref, folder, path, packed.stream if packed else None))
 
 
 def signature_from_text(text: str, *, cwd: Path | None = None) -> Signature | None:
@@ -123,10 +125,12 @@ def function_from_callable(
     secret: Secret = None,
     cwd: Path | None = None,
     classes: Sequence[type] = (),
+    inputs: Inputs | None = None,
 ) -> FunctionRef:
     """The reference of a function object: its module or file if a worker can import it from there, otherwise
     (``__main__``, a notebook, a lambda, nested, partial) the function itself, pickled and signed with ``secret``,
-    together with ``classes`` from there that its parameters need.
+    together with ``classes`` from there that its parameters need. With ``inputs``
+    it may be large: then it is put there.
     """
     if not callable(function):
         raise FunctionError(f"expected a function, got {function!r} ({type(function).__name__})")
@@ -139,7 +143,8 @@ def function_from_callable(
         check_fit(signature, names, label)
     folder = (cwd or Path.cwd()).resolve()
     if module == "__main__" or _imported(module, name) is not function:
-        return with_helpers(pickled_reference(function, module, name, secret, classes), folder, sys.path)
+        ref = pickled_reference(function, module, name, secret, classes, inputs)
+        return with_helpers(ref, folder, sys.path, inputs)
     file = _script(module)
     kind, location = ("file", relative_location(file, folder)) if file else ("module", module)
     return _reference(kind, location, name, source_of(kind, location, folder, sys.path), folder, sys.path)

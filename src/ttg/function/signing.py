@@ -15,40 +15,50 @@ from typing import Any
 import msgspec
 
 from ttg.errors import FunctionError
-from ttg.spec import FunctionRef
+from ttg.function.packing import FindInput, Inputs, Packed, unpacked
+from ttg.spec import FunctionRef, SharedRef
 
 Secret = str | bytes | None
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def pickled_reference(
-    function: Callable[..., Any], location: str, name: str, secret: Secret, classes: Sequence[type] = ()
+    function: Callable[..., Any],
+    location: str,
+    name: str,
+    secret: Secret,
+    classes: Sequence[type] = (),
+    inputs: Inputs | None = None,
 ) -> FunctionRef:
-    """A reference that carries its function, and ``classes`` for its parameters; signed with ``secret``."""
+    """A reference that carries its function, and ``classes`` for its parameters; signed with ``secret``. What is too
+    large for that becomes one of ``inputs``."""
     import cloudpickle
 
     key = _key(secret, f"{location}:{name}")
+    carried = (function, *classes) if classes else function
     try:
-        blob = base64.b64encode(cloudpickle.dumps((function, *classes) if classes else function)).decode()
+        large = None if inputs is None else Packed.if_large(carried)
+        blob = "" if large else base64.b64encode(cloudpickle.dumps(carried)).decode()
     except Exception as error:  # whatever a user's object raises when it is pickled
         reason = f"{type(error).__name__}: {error}"
         raise FunctionError(f"{location}:{name} cannot be sent to a worker ({reason}): move it into a file") from error
     ref = FunctionRef("pickled", location, name, code_of(function), blob, python=PYTHON)
+    if large and inputs is not None:
+        inputs[large.name] = large
+        ref = msgspec.structs.replace(ref, packed=large.name)
     return msgspec.structs.replace(ref, signature=_signature(key, ref))
 
 
-def unpickled(ref: FunctionRef, secret: Secret) -> Any:
+def unpickled(ref: FunctionRef, secret: Secret, find_input: FindInput) -> Any:
     """The function that :func:`pickled_reference` packed, if whoever packed it knew ``secret``."""
-    key = _key(secret, str(ref))
-    if not hmac.compare_digest(_signature(key, ref).encode(), ref.signature.encode()):
-        raise FunctionError(f"{ref}: its signature is not by this worker's TTG_SECRET: use one secret everywhere")
-    if ref.python != PYTHON:
-        raise FunctionError(
-            f"{ref} is byte code of Python {ref.python}, which Python {PYTHON}, here, may crash on: use workers "
-            f"with Python {ref.python}, or move the function into a file or module"
-        )
+    _check(str(ref), ref.signature, _signature(_key(secret, str(ref)), ref), ref.python)
     try:
-        found = pickle.loads(base64.b64decode(ref.blob, validate=True))  # noqa: S301 - its signature was checked
+        if ref.packed:
+            found = unpacked(ref.packed, find_input)
+        else:
+            found = pickle.loads(base64.b64decode(ref.blob, validate=True))  # noqa: S301 - its signature was checked
+    except FunctionError:
+        raise
     except binascii.Error as error:
         raise FunctionError(f"{ref}: the function it carries is damaged") from error
     except Exception as error:  # whatever importing what the function refers to raises
@@ -61,20 +71,59 @@ def unpickled(ref: FunctionRef, secret: Secret) -> Any:
     return function
 
 
+def shared_reference(name: str, value: Any, secret: Secret, inputs: Inputs) -> SharedRef:
+    """``value``, which all calls get as ``name``, as one of ``inputs``; signed with ``secret``."""
+    key = _key(secret, f"shared {name}")
+    try:
+        packed = Packed(value)
+    except Exception as error:  # whatever a user's object raises when it is pickled
+        raise FunctionError(f"shared {name!r} cannot be pickled ({type(error).__name__}: {error})") from error
+    inputs[packed.name] = packed
+    return SharedRef(packed.name, PYTHON, _signed(key, b"ttg-shared:", name, packed.name, PYTHON))
+
+
+def shared_value(name: str, ref: SharedRef, secret: Secret, find_input: FindInput) -> Any:
+    """What :func:`shared_reference` packed, if whoever packed it knew ``secret``."""
+    label = f"shared {name}"
+    signature = _signed(_key(secret, label), b"ttg-shared:", name, ref.packed, ref.python)
+    _check(label, ref.signature, signature, ref.python)
+    try:
+        return unpacked(ref.packed, find_input)
+    except FunctionError:
+        raise
+    except Exception as error:  # whatever importing what the object refers to raises
+        reason = f"{type(error).__name__}: {error}"
+        raise FunctionError(f"{label} cannot be unpacked here ({reason}): install what it uses") from error
+
+
+def _check(label: str, given: str, expected: str, python: str) -> None:
+    if not hmac.compare_digest(expected.encode(), given.encode()):
+        raise FunctionError(f"{label}: its signature is not by this worker's TTG_SECRET: use one secret everywhere")
+    if python != PYTHON:
+        raise FunctionError(
+            f"{label} may hold byte code of Python {python}, which Python {PYTHON}, here, may crash on: use workers "
+            f"with Python {python}, or move the function into a file or module"
+        )
+
+
 def _key(secret: Secret, label: str) -> bytes:
     if not secret:
         raise FunctionError(
             f"{label} exists only in the memory of the process that started the run, so it travels as a signed pickle: "
-            "set TTG_SECRET to the same value everywhere, or move the function into a file or module"
+            "set TTG_SECRET to the same value everywhere, or move it into a file or module"
         )
     return secret.encode() if isinstance(secret, str) else secret
 
 
 def _signature(key: bytes, ref: FunctionRef) -> str:
+    parts = (ref.location, ref.name, ref.code, ref.blob, ref.python, *([ref.packed] if ref.packed else []))
+    return _signed(key, b"ttg-ref:", *parts)
+
+
+def _signed(key: bytes, label: bytes, *parts: str) -> str:
     # Each part with its length, so that no two lists of parts sign the same bytes.
-    parts = (ref.location, ref.name, ref.code, ref.blob, ref.python)
     message = b"".join(b"%d:%b" % (len(data), data) for data in (part.encode() for part in parts))
-    return hmac.new(key, b"ttg-ref:" + message, hashlib.sha256).hexdigest()
+    return hmac.new(key, label + message, hashlib.sha256).hexdigest()
 
 
 def code_of(function: Callable[..., Any]) -> str:

@@ -164,6 +164,15 @@ class RunFolder:
         """Folder of the results that are not collected yet, while the run is unfinished."""
         return self.path / "store"
 
+    @property
+    def inputs(self) -> Path:
+        """Folder of the large objects that function and specification refer to."""
+        return self.path / "inputs"
+
+    def input(self, name: str) -> Path:
+        """The file of one of them."""
+        return self.inputs / name
+
     def update(self, **changes: Any) -> None:
         """Replace fields of :class:`RunInfo` and write ``run.json`` atomically."""
         versions = self.info.versions | _versions()

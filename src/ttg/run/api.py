@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ttg.errors import TTGError
+from ttg.errors import SpaceError, TTGError
 from ttg.messages.parameters import decoded
 from ttg.options import EntryPoint, choose
 from ttg.results.folder import RunFolder, find_run
@@ -25,12 +25,14 @@ from ttg.run.threaded import run_in_thread
 from ttg.settings import Settings, read_settings
 from ttg.space import Space, grid, rows, space_to_json
 from ttg.space.codec import enums_of
+from ttg.spec import FunctionRef
 
 if TYPE_CHECKING:
     import pandas
     import xarray
     from numpy.typing import NDArray
 
+    from ttg.function import Inputs
     from ttg.results.reading import Dataset, Indices, RecordBatch, Table
     from ttg.results.sql import Answer
 
@@ -186,6 +188,7 @@ def run(
     function: Callable[..., Any] | str,
     space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
+    shared: Mapping[str, Any] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Run:
@@ -195,17 +198,27 @@ def run(
     ``space`` a :class:`~ttg.space.Space`, a dict of axes (their product) or a list of dicts (one each). With
     ``vectorized`` (or :func:`ttg.vectorized` on the function) it takes NumPy arrays of parameters, returns columns.
 
+    ``shared`` are further arguments, the same objects for every call: ``shared={"data": frame}``, or the axis
+    ``data=ttg.shared(frame)``. They are sent once to each machine; NumPy and Arrow data are mapped there, not copied,
+    anything else is unpickled once per child process. What a function closes over is treated alike. What a call changes
+    of them stays changed for later calls of the same child.
+
     Failed parameters do not raise: see :meth:`Run.failures`. Raises :class:`~ttg.errors.TTGError` subclasses. Ctrl-C
     drains the workers and raises ``KeyboardInterrupt``, a second one leaves at once; :func:`resume` goes on.
     """
-    from ttg.function import is_vectorized
+    from ttg.function import is_vectorized, shared_reference
 
     chosen = choose(EntryPoint.API_RUN, options)
-    settings = read_settings() if isinstance(function, str) else with_secret(read_settings())
-    points = _space(space)
-    ref = _reference(function, points, settings)
+    points, given = _without_shared(space, shared or {})
+    settings = read_settings() if isinstance(function, str) and not given else with_secret(read_settings())
+    inputs: Inputs = {}
+    ref = _reference(function, points, given, settings, inputs)
+    refs = {name: shared_reference(name, value, settings.secret, inputs) for name, value in given.items()}
     chosen = chosen.but(vectorized=chosen.vectorized or is_vectorized(function))
-    return _carry_out(new_request(ref, points, settings, chosen, python_path=_python_path()), progress)
+    path = _python_path()
+    return _carry_out(
+        new_request(ref, points, settings, chosen, python_path=path, shared=refs, inputs=inputs), progress
+    )
 
 
 def resume(run: str | Path = "last", *, progress: bool = True, **options: Any) -> Run:
@@ -223,20 +236,51 @@ def open_run(run: str | Path = "last") -> Run:
     return Run(find_run(run, read_settings().home))
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Made by :func:`shared`."""
+
+    value: Any
+
+
+def shared(value: Any) -> Shared:
+    """An argument that is the same object for every call, in place of an axis: ``ttg.run(f, {"x": xs, "data":
+    ttg.shared(frame)})``. See :func:`run`."""
+    return Shared(value)
+
+
+def _without_shared(space: Any, given: Mapping[str, Any]) -> tuple[Space, dict[str, Any]]:
+    """The space without what is shared, and that."""
+    beside = {name: axis for name, axis in space.items() if isinstance(axis, Shared)} if _is_axes(space) else {}
+    points = _space({name: axis for name, axis in space.items() if name not in beside} if beside else space)
+    both = {*beside, *points.names} & given.keys()
+    if both:
+        raise SpaceError(f"{min(both)!r} is given twice: as shared, and as an axis or ttg.shared(…) of the space")
+    return points, {**{name: axis.value for name, axis in beside.items()}, **given}
+
+
+def _is_axes(space: Any) -> bool:
+    return isinstance(space, Mapping) and not isinstance(space, Space)
+
+
 def _space(space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Space:
     if isinstance(space, Space):
         return space
     return grid(**space) if isinstance(space, Mapping) else rows(space)
 
 
-def _reference(function: Callable[..., Any] | str, space: Space, settings: Settings) -> Any:
+def _reference(
+    function: Callable[..., Any] | str, space: Space, shared: Iterable[str], settings: Settings, inputs: Inputs
+) -> FunctionRef:
     from ttg.function import function_from_callable, function_from_text
     from ttg.function.members import loaded_enum
 
+    names = (*space.names, *shared)
     if isinstance(function, str):
-        return function_from_text(function, space.names, path=_python_path())
+        return function_from_text(function, names, path=_python_path())
     own = [name for name in enums_of(space_to_json(space)) if name.startswith("__main__:")]
-    return function_from_callable(function, space.names, secret=settings.secret, classes=list(map(loaded_enum, own)))
+    classes = list(map(loaded_enum, own))
+    return function_from_callable(function, names, secret=settings.secret, classes=classes, inputs=inputs)
 
 
 def _python_path() -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from ttg.results.folder import RunFolder, forget_run, list_runs
 from ttg.run.report import counts
 from ttg.settings import Settings
 
-RUN_ENTRIES = ("results", "dead", "logs", "code", "broker", "rows", "function", "store", "lock", "run.json")
+RUN_ENTRIES = ("results", "dead", "logs", "code", "broker", "rows", "function", "inputs", "store", "lock", "run.json")
 """Everything a run writes into its folder; ``run.json`` last, since it makes it one."""
 
 

@@ -25,7 +25,7 @@ from msgspec import structs
 from ttg.allocation import keep_freed_memory
 from ttg.errors import RunConflictError, RunStopped, StoreError, TTGError
 from ttg.messages import RunStatus, StoreRef
-from ttg.results.folder import RunFolder, RunLock, forget_run, link_run
+from ttg.results.folder import RunFolder, RunLock, disk_errors, forget_run, link_run
 from ttg.run.local_workers import LocalWorkers, WorkerCommand
 from ttg.run.progress import Progress
 from ttg.run.provenance import commit_of, save_sources
@@ -107,15 +107,25 @@ def _folder(request: RunRequest) -> RunFolder:
     if request.resume:
         return RunFolder.open(request.out)
     folder = RunFolder.create(request.out, request.spec, python_path=request.python_path)
+    try:
+        _save_inputs(folder, request)
+    except TTGError:
+        forget_run(folder, request.settings.home, delete=True)
+        raise
+    return folder
+
+
+def _save_inputs(folder: RunFolder, request: RunRequest) -> None:
+    """What cannot be made again from the specification alone."""
     if not request.space.computable:
         from ttg.results.rows import save_rows
 
-        try:
-            save_rows(folder, request.space)
-        except TTGError:
-            forget_run(folder, request.settings.home, delete=True)
-            raise
-    return folder
+        save_rows(folder, request.space)
+    if request.inputs:
+        with disk_errors(folder.inputs):
+            folder.inputs.mkdir(exist_ok=True)
+            for packed in request.inputs.values():
+                packed.write(folder.inputs / packed.name)
 
 
 async def _execute(
@@ -142,7 +152,10 @@ async def _execute(
 
 def _with_store(spec: RunSpec, folder: RunFolder) -> RunSpec:
     """``spec`` with the store that its workers are to use this time."""
-    return structs.replace(spec, store=Store.create(str(folder.store)))
+    ref = Store.create(str(folder.store))
+    for path in folder.inputs.glob("*"):
+        open_store(ref).add_file(path.name, path)
+    return structs.replace(spec, store=ref)
 
 
 @asynccontextmanager

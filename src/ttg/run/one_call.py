@@ -42,7 +42,7 @@ def prepare(folder: RunFolder, index: int, settings: Settings) -> OneCall:
 
     spec, space = request.spec, request.space
     secret = request.settings.secret
-    loaded = load_run(spec, secret.encode() if secret else None)
+    loaded = load_run(spec, secret.encode() if secret else None, find_input=folder.input)
     rows = NO_ROWS if space.computable else packed(space.encoded_columns(index, index + 1))
     task = Task(spec.run, "call", ((index, index + 1),), rows=rows)
     columns = loaded.columns_of(task, index, index + 1)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,8 +20,11 @@ from ttg.run.config import CoordinatorConfig
 from ttg.settings import Settings
 from ttg.space import Space, space_to_json
 from ttg.space.codec import enums_of
-from ttg.spec import SPEC_VERSION, FunctionRef, Limits, RetryPolicy, RunSpec, new_identity
+from ttg.spec import SPEC_VERSION, FunctionRef, Limits, RetryPolicy, RunSpec, SharedRef, new_identity
 from ttg.units import Share
+
+if TYPE_CHECKING:
+    from ttg.function import Inputs
 
 EMBEDDED_KEEP_BYTES = 4 << 20
 SHARED_KEEP_BYTES = 64 << 20
@@ -46,6 +49,7 @@ class RunRequest:
     retry_dead: Iterable[int] = ()
     python_path: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=dict)
     change: str = ""
 
 
@@ -56,9 +60,12 @@ def new_request(
     chosen: Options = DEFAULTS,
     *,
     python_path: tuple[str, ...] = (),
+    shared: Mapping[str, SharedRef] | None = None,
+    inputs: Inputs | None = None,
 ) -> RunRequest:
     """A fresh run, frozen. Raises ``InputError`` subclasses for what cannot work. ``python_path``: the ``sys.path`` of
-    a script or notebook, which local workers get too."""
+    a script or notebook, which local workers get too. ``inputs`` are the large objects that function and ``shared``
+    refer to."""
     from ttg.function import is_marked, texts_of
 
     if not len(space):
@@ -83,9 +90,11 @@ def new_request(
         created=unix_time(),
         version=SPEC_VERSION,
         identity=settings.run_identity or new_identity(),
+        shared=dict(shared or {}),
     )
     request = _request(spec, space, settings, chosen, chosen.out or Path("ttg-runs") / spec.run)
-    return replace(request, python_path=python_path, sources=texts_of(function, Path.cwd(), python_path))
+    sources = texts_of(function, Path.cwd(), python_path)
+    return replace(request, python_path=python_path, sources=sources, inputs=inputs or {})
 
 
 def _own_enums(form: Mapping[str, Any]) -> list[str]:
@@ -113,7 +122,7 @@ def resume_request(
 
     folder = find_run(run, settings.home)
     path = tuple(dict.fromkeys([*folder.info.python_path, *python_path]))
-    if folder.spec.function.kind == "pickled":
+    if folder.spec.function.kind == "pickled" or folder.spec.shared:
         settings = with_secret(settings)
     spec, change = _same_function(folder, path, settings, force=chosen.force)
     request = _request(spec, space_of(folder), settings, chosen, folder.path, resume=True)
@@ -164,7 +173,11 @@ def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings,
     if not change:
         return spec, ""
     if not force:
-        then = f" `ttg resume {spec.run}` elsewhere goes on with the one of then," if spec.function.blob else ""
+        then = (
+            f" `ttg resume {spec.run}` elsewhere goes on with the one of then,"
+            if spec.function.kind == "pickled"
+            else ""
+        )
         raise RunConflictError(
             f"{change}, so old and new rows would not belong together:{then} start a new run, or insist with --force"
             f"{lines}"

@@ -7,6 +7,7 @@ import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ttg.errors import StoreError
@@ -84,6 +85,25 @@ class Store(ABC):
                 f"got {len(data)} bytes with {zlib.crc32(data):08x}"
             )
         return data
+
+    def add_file(self, name: str, path: Path) -> None:
+        """Have the contents of a file as an object of that name."""
+        import mmap
+
+        if self.has(name):
+            return
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            self.write(name, data)
+
+    def local_copy(self, name: str) -> Path:
+        """A file with the contents of an object, to be mapped: one for all processes of this user on this machine."""
+        from ttg.stores.cache import cached
+
+        return cached(name, lambda: self.read(name))
+
+    @abstractmethod
+    def has(self, name: str) -> bool:
+        """Whether there is such an object."""
 
     @abstractmethod
     def make(self) -> None:

@@ -29,6 +29,18 @@ class FolderStore(Store):
         with self._errors():
             self._folder.mkdir(exist_ok=True)
 
+    def has(self, name: str) -> bool:
+        with self._errors():
+            return (self._folder / name).exists()
+
+    def add_file(self, name: str, path: Path) -> None:
+        with contextlib.suppress(OSError):
+            os.link(path, self._folder / name)
+        super().add_file(name, path)
+
+    def local_copy(self, name: str) -> Path:
+        return super().local_copy(name) if self.ref.named else self._folder / name
+
     def find(self, name: str) -> bytes | None:
         with self._errors():
             try:

@@ -16,13 +16,15 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ttg.allocation import keep_freed_memory
-from ttg.errors import MessageError, StoreError, TTGError
-from ttg.messages import Task
+from ttg.errors import FunctionError, MessageError, StoreError, TTGError
+from ttg.messages import StoreRef, Task
 from ttg.spec import decode_spec
-from ttg.stores import Store
+from ttg.stores import ObjectLost, Store
 from ttg.worker.execution import Execution
 from ttg.worker.failures import failure_of
 from ttg.worker.limits import die_with_parent, limit_memory, noted_after
@@ -118,7 +120,10 @@ class Child:
             wanted = decode_spec(spec)
             # Past Python, for what hangs may hold its lock.
             faulthandler.dump_traceback_later(noted_after(wanted.limits.load_seconds), file=2)
-            self.runs[setup.run] = load_run(wanted, setup.secret, self.python_path)
+            store, unshared = _attached(wanted.store)
+            find_input = partial(_find_input, store, unshared)
+            loaded = self.runs[setup.run] = load_run(wanted, setup.secret, self.python_path, find_input)
+            loaded.store = store
         except TTGError as error:
             self.channel.send(Refused(setup.run, str(error)))
         except BaseException as error:
@@ -126,19 +131,9 @@ class Child:
             text = f"cannot load the function: {failure.error}: {failure.message} {failure.place}"
             self.channel.send(Refused(setup.run, text.rstrip()))
         else:
-            self.channel.send(SetUp(setup.run, self._attach_store(self.runs[setup.run])))
+            self.channel.send(SetUp(setup.run, unshared))
         finally:
             faulthandler.cancel_dump_traceback_later()
-
-    def _attach_store(self, run: Loaded) -> str:
-        """Why the run's store cannot be used here, if so: then results travel through the broker."""
-        if run.spec.store is None:
-            return ""
-        try:
-            run.store = Store.attach(run.spec.store)
-        except StoreError as error:
-            return str(error)
-        return ""
 
     def _execute(self, number: int, task: Task) -> None:
         loaded = self.runs.get(task.life)
@@ -163,6 +158,26 @@ class Child:
         if memory_bytes != self.memory_bytes:
             limit_memory(memory_bytes)
             self.memory_bytes = memory_bytes
+
+
+def _attached(ref: StoreRef | None) -> tuple[Store | None, str]:
+    """The run's store, or why it cannot be used here: then results travel through the broker."""
+    try:
+        return (Store.attach(ref) if ref else None), ""
+    except StoreError as error:
+        return None, str(error)
+
+
+def _find_input(store: Store | None, unshared: str, name: str) -> Path:
+    if store is None:
+        raise FunctionError(
+            f"its function or what is shared is too large for the broker, and {unshared or 'the run has no store'}: "
+            "start the run with --store PLACE, which its coordinator and its workers share"
+        )
+    try:
+        return store.local_copy(name)
+    except (StoreError, ObjectLost) as error:
+        raise FunctionError(f"an input of the run cannot be had: {error}") from error
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 NOTED_SECONDS = 10.0
+_UNKNOWN = [0] * 7
 _BURST_BYTES = 256 << 20
 
 _ORPHANS_SECONDS, _POLL_SECONDS = 1.0, 0.002
@@ -60,27 +61,41 @@ def noted_after(limit_seconds: float) -> float:
 def limit_memory(memory_bytes: int | None) -> None:
     """Let allocations far beyond the limit fail with ``MemoryError`` at once, before the supervisor could notice.
 
-    The address space that a process reserves exceeds what it uses, so this only stops bursts; the limit itself is
-    watched by the supervisor (:func:`resident_bytes`).
+    The address space that a process reserves exceeds what it uses, and inputs of the run are mapped in it already, so
+    this only stops bursts; the limit itself is watched by the supervisor (:func:`private_bytes`).
     """
     if sys.platform != "linux":
         return
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    soft = hard if memory_bytes is None else 2 * memory_bytes + _BURST_BYTES
+    soft = hard if memory_bytes is None else _reserved_bytes() + 2 * memory_bytes + _BURST_BYTES
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
+def _reserved_bytes() -> int:
+    return _statm("self")[5] * _PAGE_BYTES
+
+
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process; 0 where it cannot be told (not Linux, or the process is gone)."""
+    return _statm(pid)[1] * _PAGE_BYTES
+
+
+def private_bytes(pid: int) -> int:
+    """The same without mapped files, which it may share with others."""
+    pages = _statm(pid)
+    return (pages[1] - pages[2]) * _PAGE_BYTES
+
+
+def _statm(process: int | str) -> list[int]:
     try:
-        with open(f"/proc/{pid}/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError):
-        return 0
+        with open(f"/proc/{process}/statm", "rb") as statm:
+            return [int(pages) for pages in statm.read().split()] or _UNKNOWN
+    except OSError:
+        return _UNKNOWN
 
 
 def adopt_orphans() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ttg.errors import FunctionError
-from ttg.function import bind, is_vectorized, load
+from ttg.function import FindInput, bind, is_vectorized, load, no_input, shared_value
 from ttg.function.members import loaded_enum, loaded_member
 from ttg.messages import Ranges, Task
 from ttg.messages.parameters import decoded_values, fresh
@@ -113,10 +114,13 @@ class Loaded:
         return seeds(run_seed, start, stop, wide=wide) if name == "seed" else rngs(run_seed, start, stop)
 
 
-def load_run(spec: RunSpec, secret: bytes | None, python_path: Sequence[str] = ()) -> Loaded:
+def load_run(
+    spec: RunSpec, secret: bytes | None, python_path: Sequence[str] = (), find_input: FindInput = no_input
+) -> Loaded:
     """Import the user's module and build the space. Raises ``InputError``, or whatever the user's code raises."""
-    function = load(spec.function, secret=secret, path=python_path)
-    binding = bind(function, spec.names, str(spec.function))
+    function = load(spec.function, secret=secret, path=python_path, find_input=find_input)
+    shared = {name: shared_value(name, ref, secret, find_input) for name, ref in spec.shared.items()}
+    binding = bind(partial(function, **shared) if shared else function, spec.names, str(spec.function))
     if is_vectorized(function):
         spec = msgspec.structs.replace(spec, vectorized=True)
     if spec.vectorized and "rng" in binding.injected:

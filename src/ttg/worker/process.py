@@ -19,7 +19,7 @@ from typing import Protocol
 
 from ttg.errors import MessageError
 from ttg.worker.launching import MARK, Launched, launch
-from ttg.worker.limits import end_orphans, resident_bytes
+from ttg.worker.limits import end_orphans, private_bytes
 from ttg.worker.output import ChildOutput
 from ttg.worker.protocol import FrameReader, FromChild, Report, ToChild, frame
 
@@ -171,7 +171,7 @@ class ChildProcess:
         return self._printed.last_words[0]
 
     def memory_bytes(self) -> int:
-        return 0 if self._gone else resident_bytes(self.pid)
+        return 0 if self._gone else private_bytes(self.pid)
 
     # -- its end
 

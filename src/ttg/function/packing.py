@@ -1,0 +1,130 @@
+"""Objects as files that can be mapped: a pickle whose large buffers lie beside its stream, each at its own place.
+
+A packed object is a table of contents, the stream (pickle protocol 5), and its buffers, aligned. Whoever maps such a
+file has the NumPy and Arrow data in it without a copy, and shares the memory with all others that do; what a process
+changes is its own. Its name is a digest of the table and the stream; the table has the checksums of the buffers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ttg.errors import FunctionError
+
+INLINE_BYTES = 4 << 20
+"""Pickles up to this size travel with the run's specification."""
+ASIDE_BYTES = 64 << 10
+"""Smaller buffers stay in the stream."""
+ALIGNMENT = 64
+_MAGIC = b"TTGpack1"
+_HEAD = struct.Struct("<8sQQ")
+_ENTRY = struct.Struct("<QI")
+
+FindInput = Callable[[str], Path]
+"""Where the file of a packed object is, by its name. Raises ``FunctionError`` when it cannot be had."""
+
+
+class Packed:
+    """An object, packed but not copied: the buffers are still those of the object itself."""
+
+    def __init__(self, value: Any) -> None:
+        import cloudpickle
+
+        self._buffers: list[memoryview] = []
+        self.stream = cloudpickle.dumps(value, protocol=5, buffer_callback=self._keep)
+        entries = b"".join(_ENTRY.pack(len(buffer), zlib.crc32(buffer)) for buffer in self._buffers)
+        self._head = _HEAD.pack(_MAGIC, len(self.stream), len(self._buffers)) + entries
+        self.name = _name_of(self._head, self.stream)
+
+    @classmethod
+    def if_large(cls, value: Any) -> Packed | None:
+        """``value``, unless it is small enough to travel with the run's specification."""
+        packed = cls(value)
+        return packed if packed.size > INLINE_BYTES else None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return sum(map(len, self._parts()))
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        temporary = path.with_suffix(".part")
+        with temporary.open("wb") as file:
+            for part in self._parts():
+                file.write(part)
+        temporary.replace(path)
+
+    def _keep(self, buffer: pickle.PickleBuffer) -> bool:
+        """Whether it stays in the stream."""
+        try:
+            raw = buffer.raw()
+        except BufferError:  # not in one piece
+            return True
+        if len(raw) >= ASIDE_BYTES:
+            self._buffers.append(raw)
+        return len(raw) < ASIDE_BYTES
+
+    def _parts(self) -> Iterator[bytes | memoryview]:
+        position = 0
+        for part in (self._head, self.stream, *self._buffers):
+            yield b"\0" * (-position % ALIGNMENT if position else 0)
+            position += (-position % ALIGNMENT) + len(part)
+            yield part
+
+
+Inputs = dict[str, Packed]
+"""What a run needs beside its specification, by name."""
+
+
+def no_input(name: str) -> Path:
+    """For runs that have none."""
+    raise FunctionError(f"the run's input {name} is not at hand here")
+
+
+def unpacked(name: str, find_input: FindInput) -> Any:
+    """The object in the file of that ``name``. Only for names that somebody trusted has signed.
+
+    Raises ``FunctionError`` for a file that is not there or damaged, and what unpickling raises.
+    """
+    import mmap
+
+    path = find_input(name)
+    try:
+        with path.open("rb") as file:
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        stream, buffers = _contents(data, name)
+    except (OSError, ValueError, struct.error) as error:
+        raise FunctionError(f"an input of the run cannot be read ({path}): {error}") from error
+    return pickle.loads(stream, buffers=buffers)  # noqa: S301 - see above
+
+
+def _contents(data: memoryview, name: str) -> tuple[memoryview, list[memoryview]]:
+    magic, stream_size, count = _HEAD.unpack_from(data)
+    table = _HEAD.size + count * _ENTRY.size
+    if magic != _MAGIC or table > len(data):
+        raise ValueError("it is no packed object of TTG")
+    entries = [_ENTRY.unpack_from(data, _HEAD.size + number * _ENTRY.size) for number in range(count)]
+    position, parts = table, []
+    for size in (stream_size, *(size for size, _ in entries)):
+        start = position + -position % ALIGNMENT
+        parts.append(data[start : start + size])
+        position = start + size
+    stream, *buffers = parts
+    if _name_of(data[:table], stream) != name or position > len(data):
+        raise ValueError("it is damaged")
+    if any(zlib.crc32(buffer) != checksum for buffer, (_, checksum) in zip(buffers, entries, strict=True)):
+        raise ValueError("its data are damaged")
+    return stream, buffers
+
+
+def _name_of(head: bytes | memoryview, stream: bytes | memoryview) -> str:
+    digest = hashlib.blake2b(head, digest_size=16)
+    digest.update(stream)
+    return digest.hexdigest()

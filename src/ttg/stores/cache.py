@@ -1,0 +1,49 @@
+"""Objects of stores, once on this machine, for as long as somebody uses them and a day longer."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ttg.errors import StoreError
+
+KEPT_SECONDS = 86_400.0
+
+
+def cached(name: str, read: Callable[[], Any]) -> Path:
+    """The file of the object of that name; the first process that asks for it reads it, others wait for that."""
+    folder = Path(tempfile.gettempdir()) / f"ttg-inputs-{os.getuid()}"
+    path = folder / name
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise StoreError(f"expected {folder} to be yours: set TMPDIR to a folder that is")
+        with (folder / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                _forget_old(folder)
+                _write(path, read())
+            os.utime(path)
+    except OSError as error:
+        raise StoreError(f"cannot keep an input of the run in {folder}: {error.strerror or error}") from error
+    return path
+
+
+def _write(path: Path, data: Any) -> None:
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as file:
+        file.write(data)
+    temporary.replace(path)
+
+
+def _forget_old(folder: Path) -> None:
+    for file in folder.iterdir():
+        with suppress(OSError):
+            if file.name != "lock" and time.time() - file.stat().st_mtime > KEPT_SECONDS:
+                file.unlink()
