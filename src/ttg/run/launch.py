@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ttg.run")
 
-BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+OF_NUMPY_AND_ARROW = {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""No thread per core that spins for linear algebra that never comes; and Arrow, which needs 1 MiB at a time to write a
+part, does so from the heap of all else: its own pool (mimalloc) grew to 40 MiB for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,19 +303,20 @@ def _coordinator(
 
 @contextmanager
 def _importing_much() -> Iterator[None]:
-    """Imports make objects that stay, not garbage: looking for some takes a quarter of their time. And where this
-    process is ours alone, NumPy need not start a thread per core that spins for linear algebra it never gets."""
-    ours = threading.current_thread() is threading.main_thread() and BLAS_THREADS not in os.environ
-    if ours:
-        os.environ[BLAS_THREADS] = "1"
+    """Imports make objects that stay, not garbage: looking for some takes a quarter of their time. And a process that
+    is ours alone says what it needs of what it imports (:data:`OF_NUMPY_AND_ARROW`)."""
+    alone = threading.current_thread() is threading.main_thread()
+    ours = {name: value for name, value in OF_NUMPY_AND_ARROW.items() if alone and name not in os.environ}
+    os.environ.update(ours)
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-        if ours:
-            del os.environ[BLAS_THREADS]
-            keep_freed_memory()
+        for name in ours:
+            del os.environ[name]
+        if alone:
+            keep_freed_memory(shared=True)
 
 
 async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> RunStatus:
