@@ -285,7 +285,7 @@ class Options:
     name: str | None = _worker(NAME, "name in logs and views (default: host-pid)")
     allow: tuple[str, ...] = _worker(FUNCTIONS, ALLOWED, ())
     until_run: str | None = _worker(RUN, "exit when this run is finished")
-    exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task")
+    exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task, to the second")
     grace: float = _worker(DELAY, "time to drain after SIGTERM", 8.0)
     parent_pipe_fd: int | None = _worker(count(0), "")
     log_file: Path | None = _worker(FILE, "")
