@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 import json
 import os
 from decimal import Decimal
@@ -19,8 +21,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ttg.errors import SpaceError
-from ttg.space import from_file, grid, rows, space_from_json, space_to_json
-from ttg.space.readers import BLOCK_ROWS, MANY_ROWS, kind_of, kinds_of
+from ttg.space import from_file, grid, readers, rows, space_from_json, space_to_json
+from ttg.space.readers import BLOCK_ROWS, MANY_ROWS, CsvReader, kind_of, kinds_of
 
 MANY = [{"i": index, "x": index / 8, "s": f"name {index}", "b": index % 2 == 0} for index in range(2 * BLOCK_ROWS + 5)]
 
@@ -110,6 +112,29 @@ def test_csv_types_are_those_of_whole_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "text"), [("a.csv", "x;y\n1;2\n"), ("a.tsv", "x\ty\n1\t2\n")])
 def test_other_delimiters(tmp_path: Path, name: str, text: str) -> None:
     assert list(from_file(write(tmp_path / name, text))) == [{"x": 1, "y": 2}]
+
+
+PLAIN = st.text("ab 1.,;\u2028\x0b", max_size=4)
+
+
+@given(
+    st.lists(st.lists(PLAIN, min_size=2, max_size=2), min_size=1, max_size=12),
+    st.sampled_from(["", "\n", "\r\n", '"q"']),
+    st.booleans(),
+)
+def test_lines_without_quotes_are_what_the_parser_makes_of_them(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[list[str]], end: str, ends: bool
+) -> None:
+    lines = ["\t".join(["t", *row]) for row in cells]
+    text = "\n".join(lines) + "\n" * ends + (f"\nt\tx\ty{end}" if end else "")
+    path = tmp_path_factory.mktemp("csv") / "a.tsv"
+    path.write_bytes(f"k\ta\tb\n{text}".encode())
+    parsed = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True) if row]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "BLOCK_ROWS", 3)
+        reader = CsvReader(path)
+        found = [row for offset in reader._offsets for row in reader._block(offset)[0]]
+    assert (found, reader.count) == (parsed, len(parsed))
 
 
 def test_quoted_line_breaks_do_not_confuse_the_blocks(tmp_path: Path) -> None:

@@ -24,9 +24,11 @@ class Taking:
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
+        self.calls = 0
 
     async def submit(self, tasks: list[Task]) -> None:
         self.tasks += tasks
+        self.calls += 1
 
 
 class OffTheLoop:
@@ -166,7 +168,7 @@ def test_rows_are_cut_beside_the_loop_and_what_is_too_much_for_one_message_is_pi
 
     async def submit() -> None:
         submission = Submission(spec, space, collector, broker, Backoff("c", lambda trouble: None), lambda: 1, None)
-        await submission._submit_with_rows("7", ((0, 12), (15, 30)))
+        await submission._submit_with_rows([("7", ((0, 12), (15, 30)))])
 
     asyncio.run(submit())
     tasks = broker.tasks
@@ -186,3 +188,18 @@ def test_what_was_settled_for_nothing_goes_first_and_nothing_else_goes_twice() -
     again = [ranges for _, ranges in view.cut(1, 100 - view.in_flight)]
     assert again[0] == first[0]
     assert all(ranges[0][0] >= first[-1][-1][1] for ranges in again[1:])
+
+
+def test_many_small_tasks_with_rows_go_together_and_large_ones_alone() -> None:
+    space = rows([{"x": "y" * (300_000 if i < 10 else 1)} for i in range(500)])
+    spec = RunSpec("r", FunctionRef("module", "m", "f"), space_to_json(space), len(space), space.names)
+    broker: Any = Taking()
+    collector: Any = SimpleNamespace(missing=None)
+
+    async def submit() -> None:
+        submission = Submission(spec, space, collector, broker, Backoff("c", lambda *_: None), lambda: 1, 1)
+        await submission._submit_with_rows([(str(i), ((i, i + 1),)) for i in range(500)])
+
+    asyncio.run(submit())
+    assert [task.ranges for task in broker.tasks] == [((i, i + 1),) for i in range(500)]
+    assert 3 <= broker.calls <= 10

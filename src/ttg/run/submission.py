@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from itertools import chain
 
@@ -32,6 +32,7 @@ TASK_BYTES = 1 << 20
 is sent, stored and decoded in one go."""
 
 FIRST_ROWS = 16
+MOST_TASKS = 128
 
 
 class Submission:
@@ -81,8 +82,7 @@ class Submission:
             elif self._space.computable:
                 await self._submit([self._task(name, ranges) for name, ranges in chunks])
             else:
-                for name, ranges in chunks:
-                    await self._submit_with_rows(name, ranges)
+                await self._submit_with_rows(chunks)
 
     def saw(self, header: ResultHeader) -> None:
         """A piece was settled."""
@@ -141,20 +141,32 @@ class Submission:
     async def _submit(self, tasks: list[Task]) -> None:
         await self._backoff.call(partial(self._broker.submit, tasks))
 
-    async def _submit_with_rows(self, name: str, ranges: Ranges) -> None:
-        """As one task, or as several where its rows are too much for a message; to the window they are pieces of one.
-        Rows are cut and encoded in a thread, and there is one message of them at a time."""
+    async def _submit_with_rows(self, chunks: list[tuple[str, Ranges]]) -> None:
+        """A few at a time, so that what is made of them and not sent yet is bounded in bytes."""
+        tasks: list[Task] = []
+        for name, ranges in chunks:
+            async for task in self._tasks_with_rows(name, ranges):
+                tasks.append(task)
+                if sum(size_of(waiting.rows) for waiting in tasks) >= TASK_BYTES or len(tasks) == MOST_TASKS:
+                    await self._submit(tasks)
+                    tasks = []
+        if tasks:
+            await self._submit(tasks)
+
+    async def _tasks_with_rows(self, name: str, ranges: Ranges) -> AsyncIterator[Task]:
+        """One, or several where its rows are too much for a message; to the window they are pieces of one. Rows are cut
+        and encoded in a thread."""
         count = count_indices(ranges)
         if not self.window.planner.parameter_bytes:
             await self._rows(split_ranges(ranges, FIRST_ROWS)[0])
         if count == 1 or count * self.window.planner.parameter_bytes <= TASK_BYTES:
             rows = await self._rows(ranges)
             if count == 1 or size_of(rows) <= 2 * TASK_BYTES:
-                await self._submit([self._task(name, ranges, rows)])
+                yield self._task(name, ranges, rows)
                 return
-        head, tail = split_ranges(ranges, count // 2)
-        await self._submit_with_rows(f"{name}.a", head)
-        await self._submit_with_rows(f"{name}.b", tail)
+        for letter, half in zip("ab", split_ranges(ranges, count // 2), strict=True):
+            async for task in self._tasks_with_rows(f"{name}.{letter}", half):
+                yield task
 
     async def _rows(self, ranges: Ranges) -> msgspec.Raw:
         rows = await asyncio.to_thread(self._packed, ranges)

@@ -38,10 +38,10 @@ class BlockReader(Protocol):
 class _Lines:
     """Lines of text from a binary file; ``position`` is the byte behind the last one handed out."""
 
-    def __init__(self, path: Path, position: int = 0, errors: str = "strict") -> None:
+    def __init__(self, path: Path, position: int = 0, errors: str = "strict", number: int = 0) -> None:
         self.position = position
         self._errors = errors
-        self.number = 0
+        self.number = number
         self._path = path
 
     def __iter__(self) -> Iterator[str]:
@@ -105,7 +105,7 @@ class CsvReader:
         self.names = [name.strip() for name in next(records, [])]
         if not self.names:
             raise SpaceError(f"{path}: is empty: expected a first line with the names of the parameters")
-        self._kinds = self._scan(lines, records)
+        self._kinds = self._scan(lines.position, lines.number)
 
     def _records(self, lines: _Lines) -> Iterator[list[str]]:
         try:
@@ -113,21 +113,37 @@ class CsvReader:
         except csv.Error as error:
             raise SpaceError(f"{self._path}, line {lines.number}: {error}") from error
 
-    def _scan(self, lines: _Lines, records: Iterator[list[str]]) -> list[str]:
+    def _scan(self, position: int, number: int) -> list[str]:
         seen: list[set[str]] = [set() for _ in self.names]
         while True:
-            position = lines.position
-            block = list(islice(records, BLOCK_ROWS))
+            block, behind = self._block(position, number)
             if not block:
                 return [self._decide(name, kinds) for name, kinds in zip(self.names, seen, strict=True)]
-            for number, row in enumerate(block, self.count + 1):
-                if len(row) != len(self.names):
-                    raise SpaceError(f"{self._path}, row {number}: expected {len(self.names)} cells, got {len(row)}")
+            self._check_lengths(block)
             self._offsets.append(position)
             self.starts.append(self.count)
             self.count += len(block)
+            position, number = behind
             for kinds, column in zip(seen, zip(*block, strict=True), strict=True):
                 kinds.update(() if "text" in kinds else kinds_of(column))
+
+    def _block(self, position: int, number: int = 0) -> tuple[list[list[str]], tuple[int, int]]:
+        """The records from a byte on, before which there are ``number`` lines, and the same two behind them. Lines
+        without quotes need no parser."""
+        with self._path.open("rb") as file:
+            file.seek(position)
+            data = b"".join(islice(file, BLOCK_ROWS))
+        if data and not (b'"' in data or b"\r" in data or b"\n\n" in data or data.startswith(b"\n")):
+            lines = data.removesuffix(b"\n").decode().split("\n")
+            return [line.split(self._delimiter) for line in lines], (position + len(data), number + len(lines))
+        parsed = _Lines(self._path, position, number=number)
+        return list(islice(self._records(parsed), BLOCK_ROWS)), (parsed.position, parsed.number)
+
+    def _check_lengths(self, block: list[list[str]]) -> None:
+        expected = len(self.names)
+        if set(map(len, block)) != {expected}:
+            number, row = next((n, row) for n, row in enumerate(block, self.count + 1) if len(row) != expected)
+            raise SpaceError(f"{self._path}, row {number}: expected {expected} cells, got {len(row)}")
 
     def _decide(self, name: str, kinds: set[str]) -> str:
         filled = kinds - {"empty"}
@@ -140,8 +156,7 @@ class CsvReader:
         return next(iter(filled)) if len(filled) == 1 else "text" if filled else "empty"
 
     def read(self, block: int) -> dict[str, list[Any]]:
-        records = self._records(_Lines(self._path, self._offsets[block]))
-        columns = zip(*islice(records, BLOCK_ROWS), strict=True)
+        columns = zip(*self._block(self._offsets[block])[0], strict=True)
         named = zip(self.names, self._kinds, columns, strict=True)
         return {name: _converted_column(column, kind) for name, kind, column in named}
 
