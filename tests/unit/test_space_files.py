@@ -221,6 +221,14 @@ def test_parquet_gives_what_python_has_for_it(tmp_path: Path) -> None:
         from_file(tmp_path / "b.parquet")[0]
 
 
+@pytest.mark.parametrize("kind", ["int8", "int64", "uint64", "float16", "float32", "float64", "bool", "string"])
+@pytest.mark.parametrize("none", [[], [None]])
+def test_values_of_a_column_are_those_of_arrow(kind: str, none: list[None]) -> None:
+    values = pa.array([0, 1, 3, 1, *none]).cast(pa.int8()).cast(kind)
+    column = pa.chunked_array([values, values[1:3]])
+    assert list(map(repr, readers.list_of(column))) == list(map(repr, column.to_pylist()))
+
+
 def test_lines_are_values_of_one_parameter(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"data/a,b.csv\r\n\n\xe4 x.csv\n")
     space = from_file(tmp_path / "a.txt", ["path"])

@@ -21,6 +21,7 @@ from ttg.results.folder import publish_file
 from ttg.space import Space
 from ttg.space.base import gathered
 from ttg.space.forms import RowsForm
+from ttg.space.readers import list_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,14 +126,14 @@ class SavedRows(Space):
 
     def columns(self, start: int, stop: int) -> dict[str, Sequence[Any]]:
         return {
-            name: decoded_values(_data(column), self._member) if is_json else _values(column)
+            name: decoded_values(_data(column), self._member) if is_json else list_of(column)
             for name, column, is_json in self._slice(start, stop)
         }
 
     def encoded_columns(self, start: int, stop: int) -> dict[str, list[Any]]:
         """JSON stays the text that it is."""
         return {
-            name: _raw(column) if is_json else encoded_values(_values(column))
+            name: _raw(column) if is_json else encoded_values(list_of(column))
             for name, column, is_json in self._slice(start, stop)
         }
 
@@ -162,9 +163,3 @@ def _data(column: pa.ChunkedArray) -> list[Any]:
 
 def _raw(column: pa.ChunkedArray) -> list[Any]:
     return [None if text is None else msgspec.Raw(text) for text in column.to_pylist()]
-
-
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    is_numbers = str(column.type) in ("int64", "double") and not column.null_count
-    values: list[Any] = column.to_numpy().tolist() if is_numbers else column.to_pylist()
-    return values

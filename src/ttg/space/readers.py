@@ -349,7 +349,7 @@ def values_of(column: Any, where: str) -> list[Any]:
     fine = {"timestamp": pa.timestamp("us", getattr(kind, "tz", None)), "duration": pa.duration("us")}
     wanted = pa.time64("us") if pa.types.is_time64(kind) else fine.get(str(kind).partition("[")[0])
     try:
-        values: list[Any] = (column.cast(wanted) if wanted else column).to_pylist()
+        values = list_of(column.cast(wanted) if wanted else column)
     except pa.ArrowInvalid as error:
         raise SpaceError(
             f"{where}: holds times with nanoseconds, which Python's datetime lacks: round them to microseconds, or "
@@ -357,6 +357,16 @@ def values_of(column: Any, where: str) -> list[Any]:
         ) from error
     zone = getattr(kind, "tz", None)
     return values if zone is None else [value and value.astimezone(_zone(zone)) for value in values]
+
+
+def list_of(column: Any) -> list[Any]:
+    """As the column's ``to_pylist``, which looks at each value by itself; for numbers NumPy is ten times as fast."""
+    import pyarrow as pa
+
+    kind = column.type
+    is_numbers = pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind)
+    values: list[Any] = column.to_numpy().tolist() if is_numbers and not column.null_count else column.to_pylist()
+    return values
 
 
 def _zone(name: str) -> datetime.tzinfo:
