@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import socket
 import sys
@@ -77,6 +78,7 @@ def worker(args: argparse.Namespace) -> int:
         metrics_host=chosen.metrics_host,
     )
     broker = connect(settings.broker_config(url), name)
+    gc.freeze()  # what was imported is no garbage
     keep_freed_memory()
     summary = asyncio.run(run_worker(broker, config, first))
     show(sys.stdout, summary.to_json() + "\n")  # its exit code says what became of its work, and nothing else

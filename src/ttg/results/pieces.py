@@ -198,7 +198,8 @@ def _seconds(pieces: Sequence[Piece]) -> np.ndarray[Any, Any]:
 def _workers(pieces: Sequence[Piece]) -> pa.DictionaryArray:
     codes: dict[str, int] = {}
     numbers = [codes.setdefault(piece.worker, len(codes)) for piece in pieces]
-    return pa.DictionaryArray.from_arrays(_repeated(numbers, pieces, np.int32), pa.array(codes, pa.string()))
+    indices = pa.array(_repeated(numbers, pieces, np.int32))
+    return pa.DictionaryArray.from_arrays(indices, pa.array(codes, pa.string()), safe=False)
 
 
 def _results(pieces: Sequence[Piece], fields: Sequence[pa.Field]) -> list[pa.ChunkedArray]:

@@ -304,7 +304,7 @@ def _coordinator(
 @contextmanager
 def _importing_much() -> Iterator[None]:
     """Imports make objects that stay, not garbage: looking for some takes a quarter of their time. And a process that
-    is ours alone says what it needs of what it imports (:data:`OF_NUMPY_AND_ARROW`)."""
+    is ours alone never looks there again, and says what it needs of what it imports (:data:`OF_NUMPY_AND_ARROW`)."""
     alone = threading.current_thread() is threading.main_thread()
     ours = {name: value for name, value in OF_NUMPY_AND_ARROW.items() if alone and name not in os.environ}
     os.environ.update(ours)
@@ -316,6 +316,7 @@ def _importing_much() -> Iterator[None]:
         for name in ours:
             del os.environ[name]
         if alone:
+            gc.freeze()
             keep_freed_memory(shared=True)
 
 
