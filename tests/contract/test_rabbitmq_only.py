@@ -425,6 +425,14 @@ async def test_large_results_are_fetched_a_few_at_a_time(config: BrokerConfig, b
         cursor = message.cursor
     assert [attached._prefetch <= 2 for attached in reader._readers._idle.values()] == [True]
     await reader.close()
+    onlooker = RabbitMQBroker(config, "onlooker")
+    assert (await onlooker.stats()).queue("results").messages == 12
+    link = (await onlooker._reading())._connection
+    before = link.bytes_received
+    counted = await eventually(onlooker.stats, lambda stats: stats.queue("results").messages == 12)
+    assert counted.queue("events").messages == (await broker.stats()).queue("events").messages
+    assert link.bytes_received - before < len(payload), "whoever looks every second does not fetch results for it"
+    await onlooker.close()
 
 
 async def test_a_change_of_a_record_counts_only_if_nobody_was_faster(

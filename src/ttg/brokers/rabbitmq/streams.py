@@ -222,15 +222,15 @@ async def _has_entries(connection: AmqpConnection, stream: str) -> bool:
     return bool(answer.method.message_count)
 
 
-async def stream_length(connection: AmqpConnection, stream: str) -> int:
-    """Entries of ``stream``, from the oldest kept to the newest."""
-    newest = await last_offset(connection, stream)
-    if newest < 0:
-        return 0
+async def stream_length(connection: AmqpConnection, stream: str) -> tuple[int, int]:
+    """Entries of ``stream``, from the oldest kept to the newest, and how many bytes that has."""
+    newest = await last_entry(connection, stream)
+    if newest is None:
+        return 0, 0
     reader = await StreamReader.attach_at(connection, stream, "first", prefetch=1)
     oldest = await reader.take(1, SHORTEST_WAIT_SECONDS)
     reader.detach()
-    return newest + 1 - (oldest[0].offset if oldest else 0)
+    return newest.offset + 1 - (oldest[0].offset if oldest else 0), len(newest.body)
 
 
 async def _newest(reader: StreamReader) -> StreamEntry | None:

@@ -46,6 +46,7 @@ DELIVERY_LIMIT = 1_000_000  # a backstop only: attempts are counted in our own m
 RESULTS_KEPT_BYTES = 2 * 2**30
 RESULTS_KEPT = "1D"
 RESULTS_SEGMENT_BYTES = 64 * 2**20
+LARGE_BYTES = 64 << 10
 EVENT_BYTES = 400  # a typical event, to turn a number of events into a size
 RUNS_KEPT_BYTES = 16 * 2**20
 LONGEST_DOWN_SECONDS = 8.0  # streams come back within a second after a restart, or never
@@ -95,6 +96,7 @@ class Topology:
         self.is_single_node = is_single_node(config)
         self._config = config
         self._retry_queues: dict[int, str] = {}
+        self._with_large_entries: set[str] = set()
 
     @property
     def retry_queues(self) -> tuple[str, ...]:
@@ -199,8 +201,19 @@ class Topology:
 
     async def stream_lengths(self, connection: AmqpConnection) -> Lengths:
         """Entries of each of our streams, 0 if it does not exist."""
-        found = await asyncio.gather(*(_stream_figures(connection, name) for name in self.names.streams))
+        found = await asyncio.gather(*(self._stream_figures(connection, name) for name in self.names.streams))
         return dict(zip(self.names.streams, found, strict=True))
+
+    async def _stream_figures(self, connection: AmqpConnection, name: str) -> tuple[int, int]:
+        """Entries and consumers. The broker's own count of entries is seconds late, so they are looked at, unless that
+        was found to mean fetching large ones."""
+        counted = await inspect_queue(connection, name)
+        if counted is None or name in self._with_large_entries:
+            return counted or (0, 0)
+        length, newest_bytes = await stream_length(connection, name)
+        if newest_bytes > LARGE_BYTES:
+            self._with_large_entries.add(name)
+        return length, counted[1]
 
     async def _declare_shared_retry(self, connection: AmqpConnection) -> None:
         delay_ms = self._config.retry_delay_ms
@@ -294,12 +307,6 @@ async def inspect_queue(connection: AmqpConnection, name: str) -> tuple[int, int
         return None
     await channel.close()
     return answer.method.message_count, answer.method.consumer_count
-
-
-async def _stream_figures(connection: AmqpConnection, name: str) -> tuple[int, int]:
-    """Entries and consumers; only the consumers' number in the broker's answer is up to date."""
-    figures = await inspect_queue(connection, name)
-    return (await stream_length(connection, name), figures[1]) if figures else (0, 0)
 
 
 async def delete_queue(connection: AmqpConnection, name: str) -> None:
