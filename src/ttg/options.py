@@ -32,7 +32,8 @@ class EntryPoint(Enum):
     RETRY = "ttg retry"
     PLAN = "ttg plan"
     WORKER = "ttg worker"
-    LOOK = "ttg monitor, dashboard, cancel, doctor"
+    LOOK = "ttg monitor, dashboard, cancel"
+    DOCTOR = "ttg doctor"
     CLEANUP = "ttg cleanup"
     API_RUN = "ttg.run()"
     API_RESUME = "ttg.resume()"
@@ -50,7 +51,7 @@ NEW = SAMPLED - {EntryPoint.PLAN}
 AGAIN = {EntryPoint.RESUME, EntryPoint.RETRY, EntryPoint.API_RESUME}
 ALL = {*SAMPLED, *AGAIN}
 LOCAL = {*NEW, *AGAIN} - CLUSTER
-CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.CLEANUP}
+CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.DOCTOR, EntryPoint.CLEANUP}
 DRIVEN = {*CLUSTER, EntryPoint.KUBE_UP}
 LOCATED = {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP}
 KUBE_COMMANDS = {EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE}
@@ -104,6 +105,7 @@ DIR = Kind("DIR", units.folder)
 ID = Kind("ID", units.run_id)
 URL = Kind("URL", _url)
 COMMAND = Kind("COMMAND", _command)
+PLACE = Kind("PLACE", units.place)
 ADDRESS = Kind("ADDRESS", units.text)
 INDICES = Kind("INDICES", units.indices)
 FUNCTIONS = Kind("FUNCTION", units.texts)
@@ -121,6 +123,10 @@ BROKER = (
 CREDENTIALS = (
     "prints the broker's password, or JSON with username, password, expires_in; run again before that expires and when "
     "a login is refused; not for unix:// (default: $TTG_CREDENTIALS_COMMAND)"
+)
+STORE = (
+    "where results and inputs that are not small pass from and to workers: a folder that all machines see, or "
+    "s3://bucket/prefix (default: $TTG_STORE, or the run's folder, for workers of this machine)"
 )
 POD_MEMORY = "memory of a pod (default: 192M and what its children may use; 1G without --memory)"
 ALLOWED = "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder); may be repeated"
@@ -229,6 +235,7 @@ class Options:
     slots: int = _execution({*ALL, EntryPoint.WORKER}, count(1, 1_000), "child processes per worker", 1)
     replace: bool = _execution(LOCAL, FLAG, "replace a local worker that died", True, instead=REPLACED)
     keep_results: int | None = _execution({*NEW, *AGAIN}, SIZE, KEPT, sent=True)
+    store: str | None = _execution({*NEW, *AGAIN, EntryPoint.DOCTOR}, PLACE, STORE, sent=True)
     force: bool = _execution(
         AGAIN - {EntryPoint.RETRY}, FLAG, "go on even though the function, or a module it imports, changed", False
     )

@@ -17,6 +17,7 @@ variable                    default              meaning
 ``TTG_CERT_FILE``           –                    our certificate, for servers that ask for one; also ``TTG_KEY_FILE``
 ``TTG_CREDENTIALS_COMMAND`` –                    what prints user and password, see :mod:`ttg.brokers.credentials`
 ``TTG_SECRET``              –                    shared secret that signs functions sent through a broker
+``TTG_STORE``               –                    where large results and inputs pass; ``--store`` overrides it
 ``TTG_HOME``                ``~/.local/state/ttg`` where runs are registered
 ``TTG_RUN_IDENTITY``        – (made up)          identity of a new run, for whoever starts one and may start it again
 ``LOG_LEVEL``               ``INFO``             also ``LOG_FORMAT``: ``text`` or ``json``
@@ -33,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from ttg import units
 from ttg.brokers.base import BrokerConfig, backend_of
 from ttg.errors import SettingsError
 from ttg.spec import RetryPolicy
@@ -53,6 +55,7 @@ class Settings:
     credentials_command: str
     secret: str | None
     home: Path
+    store: str | None
     run_identity: str | None
     otlp_endpoint: str | None
     log_level: str
@@ -84,11 +87,19 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         credentials_command=_credentials_command(env),
         secret=env.get("TTG_SECRET") or None,
         home=_home(env),
+        store=_store(env),
         run_identity=env.get("TTG_RUN_IDENTITY") or None,
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         log_level=_choice(env, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
         log_format=_choice(env, "LOG_FORMAT", ("text", "json")),
     )
+
+
+def _store(env: Mapping[str, str]) -> str | None:
+    try:
+        return units.place(env["TTG_STORE"]) if env.get("TTG_STORE") else None
+    except ValueError as error:
+        raise SettingsError(f"TTG_STORE: {error}") from None
 
 
 def check_url(url: str) -> str:

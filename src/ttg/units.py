@@ -200,3 +200,21 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if not isinstance(value, bool) and 0 <= number < float("inf") else None
+
+
+STORES = ("s3", "gs", "abfs", "abfss")
+
+
+def place(value: Any) -> str:
+    """A folder, as an absolute path, or the URL of an object store, without credentials."""
+    from urllib.parse import urlsplit
+
+    given = str(value) if isinstance(value, Path) else text(value)
+    if "://" not in given:
+        return str(Path(given).expanduser().absolute())
+    parts = urlsplit(given)
+    if parts.scheme not in STORES or not parts.netloc:
+        raise ValueError(f"expected a folder, or {'://, '.join(STORES)}:// with a bucket, got {given!r}")
+    if "@" in parts.netloc and parts.scheme in ("s3", "gs"):
+        raise ValueError("expected a URL without credentials: those belong into the environment of each machine")
+    return given

@@ -229,3 +229,9 @@ def test_a_broker_without_streams_is_named_before_a_run_meets_it(
     said = capsys.readouterr().err
     assert "stream queues, which this broker has not" in said
     assert "Traceback" not in said
+
+
+def test_a_store_is_tried(tmp_path: Path) -> None:
+    found = {str(place): asyncio.run(examine(read_settings(), None, str(place)))[-1] for place in (tmp_path, "/proc")}
+    assert [(finding.subject, finding.level) for finding in found.values()] == [("store", "good"), ("store", "problem")]
+    assert not list(tmp_path.iterdir())

@@ -22,6 +22,10 @@ def start(ttg: TtgRun, *more: str) -> None:
     ttg.start("run", f"{WORKLOADS}:large", *arguments, "--workers", "1", *more)
 
 
+def is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
+
+
 def finish(ttg: TtgRun) -> None:
     """The oracle; and what nobody collected is gone."""
     assert ttg.wait() == 0, ttg.said()
@@ -38,14 +42,15 @@ def signal_to(number: int, *pids: int) -> None:
         os.kill(pid, number)
 
 
-def stop_before(ttg: TtgRun, count: int) -> list[Path]:
+def stop_before(ttg: TtgRun, count: int, store: Path | None = None) -> list[Path]:
     """Stop the coordinator; so many objects that it has not seen."""
-    eventually(lambda: objects_in(ttg.folder / "store"), "the first result in the store")
+    store = store or ttg.folder / "store"
+    eventually(lambda: objects_in(store), "the first result in the store")
     signal_to(signal.SIGSTOP, ttg.pid)
-    seen = objects_in(ttg.folder / "store")
+    seen = objects_in(store)
 
     def waiting() -> list[Path]:
-        new = sorted(objects_in(ttg.folder / "store") - seen)
+        new = sorted(objects_in(store) - seen)
         return new if len(new) >= count else []
 
     return eventually(waiting, f"{count} results that wait")
@@ -86,3 +91,35 @@ def test_a_killed_coordinators_results_wait_in_the_store(ttg: TtgRun) -> None:
     again.start("resume", str(ttg.folder), "--workers", "1")
     finish(again)
     assert "computed again" not in again.said()
+
+
+def test_a_shared_folder_that_goes_away_is_waited_for_and_left_empty(ttg: TtgRun, tmp_path: Path) -> None:
+    shared, away = tmp_path / "shared", tmp_path / "away"
+    shared.mkdir()
+    start(ttg, "--store", str(shared))
+    place = eventually(lambda: next(shared.iterdir(), None), "the run's place in the store")
+    assert place is not None
+    stop_before(ttg, 2, place)
+    shared.rename(away)
+    signal_to(signal.SIGCONT, ttg.pid)
+    eventually(lambda: "waiting: expected a folder" in ttg.said(), "the coordinator waits")
+    away.rename(shared)
+    finish(ttg)
+    assert "computed again" not in ttg.said()
+    assert is_empty(shared)
+
+
+def test_cleanup_takes_what_an_interrupted_run_left_in_a_shared_folder(ttg: TtgRun, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    start(ttg, "--store", str(shared))
+    place = eventually(lambda: next(shared.iterdir(), None), "the run's place in the store")
+    assert place is not None
+    stop_before(ttg, 1, place)
+    ttg.kill()
+    assert objects_in(place)
+    cleanup = TtgRun(ttg.folder, ttg.home)
+    cleanup.start("cleanup", str(ttg.folder), "--force")
+    assert cleanup.wait() == 0, cleanup.said()
+    assert is_empty(shared)
+    assert not ttg.folder.exists()

@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "planner": BASE | {"messages"},
     "stores": BASE | {"messages"},
     "function": CORE,
-    "settings": CORE | {"brokers.base"},
+    "settings": CORE | {"brokers.base", "units"},
     "brokers": BROKERS,
     "worker": BESIDE_BROKERS,
     "results": FUNCTION | {"settings", "brokers.base"},

@@ -23,7 +23,7 @@ def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
     text = "check this machine and the broker, and say what to do"
     parser = arguments.add_command(subparsers, "doctor", doctor, text)
-    arguments.add_options(parser, EntryPoint.LOOK)
+    arguments.add_options(parser, EntryPoint.DOCTOR)
     arguments.add_flag(parser, "--json", "findings as JSON")
     arguments.add_flag(parser, "--repair", "replace queues that serve nobody, after saying what is lost and asking")
     arguments.add_flag(parser, "--force", "with --repair: do not ask")
@@ -36,13 +36,13 @@ def doctor(args: argparse.Namespace) -> int:
 
     from ttg.run.doctor import examine
 
-    chosen = arguments.chosen(args, EntryPoint.LOOK)
+    chosen = arguments.chosen(args, EntryPoint.DOCTOR)
     settings = arguments.read_settings(chosen)
     if args.repair:
         _repair(chosen, settings, force=args.force)
     elif args.force:
         raise SettingsError("--force goes with --repair")
-    findings = asyncio.run(examine(settings, chosen.broker or settings.broker_url))
+    findings = asyncio.run(examine(settings, chosen.broker or settings.broker_url, chosen.store or settings.store))
     if args.json:
         arguments.put(json.dumps([finding.as_dict() for finding in findings], indent=1))
     else:

@@ -22,6 +22,7 @@ from ttg.monitor.words import as_bytes, plural
 from ttg.results.folder import RunFolder, forget_run, list_runs
 from ttg.run.report import counts
 from ttg.settings import Settings
+from ttg.stores import open_store
 
 RUN_ENTRIES = ("results", "dead", "logs", "code", "broker", "rows", "function", "inputs", "store", "lock", "run.json")
 """Everything a run writes into its folder; ``run.json`` last, since it makes it one."""
@@ -113,6 +114,7 @@ def run_removal(folder: RunFolder, home: Path) -> Removal:
 
     async def remove() -> None:
         with folder.lock():
+            _clear_store(folder)
             forget_run(folder, home)
             _remove_ours(folder.path)
 
@@ -122,7 +124,16 @@ def run_removal(folder: RunFolder, home: Path) -> Removal:
     details = f"{folder.spec.run}: {folder.status.words}, {held}, {as_bytes(size)}"
     foreign = sorted({path.name for path in folder.path.iterdir()}.difference(RUN_ENTRIES))
     stays = (f"the folder stays, for it holds {', '.join(foreign[:5])}",) if foreign else ()
-    return Removal(f"run folder {folder.path}", (details, *stays), remove)
+    named = folder.spec.store if folder.spec.store and folder.spec.store.named else None
+    stored = (f"and what is left of it in the store {named.place}",) if named else ()
+    return Removal(f"run folder {folder.path}", (details, *stored, *stays), remove)
+
+
+def _clear_store(folder: RunFolder) -> None:
+    """A store that was named is elsewhere; it is the run's if its proof is."""
+    ref = folder.spec.store
+    if ref and ref.named and (store := open_store(ref)).is_shared():
+        store.clear()
 
 
 def _files(path: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import platform
 import shutil
 import tempfile
@@ -13,9 +15,10 @@ from typing import Any
 
 from ttg.brokers import connect
 from ttg.brokers.base import BrokerConfig, Unserved
-from ttg.errors import BrokerError, SettingsError
+from ttg.errors import BrokerError, SettingsError, StoreError
 from ttg.run.request import usable_cores
 from ttg.settings import Settings
+from ttg.stores import Store, open_store, within
 
 LEAST_FREE_BYTES = 1 << 30
 SIGNS = {"good": "✓", "note": "·", "problem": "✗"}
@@ -38,11 +41,23 @@ class Finding:
         return asdict(self)
 
 
-async def examine(settings: Settings, broker_url: str | None) -> list[Finding]:
-    """Everything that can be told without changing anything."""
+async def examine(settings: Settings, broker_url: str | None, store: str | None = None) -> list[Finding]:
+    """Everything that can be told without changing anything; but something is written to ``store``, and removed."""
     findings = [_python(), _cores(), *_extras(), _folder("run registry", settings.home), _folder("here", Path.cwd())]
     findings += [_embedded()] if broker_url is None else await _broker(settings.broker_config(broker_url))
-    return findings
+    return findings + ([await asyncio.to_thread(_store, store)] if store else [])
+
+
+def _store(named: str) -> Finding:
+    place = within(named, f"doctor-{os.urandom(8).hex()}")
+    try:
+        ref = Store.create(place, named=True)
+        Store.attach(ref)
+        open_store(ref).clear()
+    except StoreError as error:
+        advice = "make the folder or bucket, and give this user the right to read, write and delete there"
+        return Finding("problem", "store", str(error), advice)
+    return Finding("good", "store", f"{named} can be written, read and cleared from here; run this on workers, too")
 
 
 def _python() -> Finding:

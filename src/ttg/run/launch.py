@@ -134,8 +134,8 @@ async def _execute(
     request: RunRequest, folder: RunFolder, lock: RunLock, reporter: Any, hooks: Hooks, signals: _Signals
 ) -> Finished:
     save_sources(folder, request.sources)
-    request = replace(request, spec=_with_store(request.spec, folder))
     try:
+        request = replace(request, spec=_with_store(request, folder))
         async with _broker(request, folder) as (broker, server, workers), _noting_commit(request, folder):
             coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
             coordinator.on_renewal = partial(_confirm, request, folder, lock)
@@ -148,16 +148,18 @@ async def _execute(
         resumable = isinstance(error, RunStopped) or (isinstance(error, RunConflictError) and bool(folder.info.epoch))
         if not request.resume and not resumable and folder.is_empty:
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
+            if request.spec.store:
+                _clear(request.spec.store)
         raise
     return Finished.of(folder)
 
 
-def _with_store(spec: RunSpec, folder: RunFolder) -> RunSpec:
-    """``spec`` with the store that its workers are to use this time."""
-    ref = Store.create(str(folder.store))
+def _with_store(request: RunRequest, folder: RunFolder) -> RunSpec:
+    """The specification with the store that its workers are to use this time."""
+    ref = Store.create(request.store or str(folder.store), named=request.store is not None)
     for path in folder.inputs.glob("*"):
         open_store(ref).add_file(path.name, path)
-    return structs.replace(spec, store=ref)
+    return structs.replace(request.spec, store=ref)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ COLUMNS = {
     "kubernetes": {EntryPoint.ON_CLUSTER, EntryPoint.KUBE_RUN},
     "kube up": {EntryPoint.KUBE_UP},
     "worker": {EntryPoint.WORKER},
-    "others": {EntryPoint.LOOK, EntryPoint.CLEANUP, EntryPoint.KUBE},
+    "others": {EntryPoint.LOOK, EntryPoint.DOCTOR, EntryPoint.CLEANUP, EntryPoint.KUBE},
     "ttg.run": {EntryPoint.API_RUN},
     "ttg.resume": {EntryPoint.API_RESUME},
 }

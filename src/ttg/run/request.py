@@ -21,6 +21,7 @@ from ttg.settings import Settings
 from ttg.space import Space, space_to_json
 from ttg.space.codec import enums_of
 from ttg.spec import SPEC_VERSION, FunctionRef, Limits, RetryPolicy, RunSpec, SharedRef, new_identity
+from ttg.stores import within
 from ttg.units import Share
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SHARED_KEEP_BYTES = 64 << 20
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """Everything a coordinator needs, checked. ``broker_url`` ``None``: the embedded server. ``change`` says what
-    is not as it was of a function that goes on by force."""
+    is not as it was of a function that goes on by force. ``store`` ``None``: the one in the run's folder."""
 
     spec: RunSpec
     space: Space
@@ -51,6 +52,7 @@ class RunRequest:
     sources: Mapping[str, str] = field(default_factory=dict)
     inputs: Inputs = field(default_factory=dict)
     change: str = ""
+    store: str | None = None
 
 
 def new_request(
@@ -156,7 +158,15 @@ def _request(
         resume=resume,
         force=chosen.force,
         retry_dead=chosen.retry_dead,
+        store=_store(spec, chosen.store, settings.store),
     )
+
+
+def _store(spec: RunSpec, named: str | None, usual: str | None) -> str | None:
+    """The run's place in the store that was named, in the one that it has had, or in the usual one."""
+    if named is None and spec.store is not None:
+        return spec.store.place if spec.store.named else None
+    return within(place, f"{spec.run}-{spec.identity}") if (place := named or usual) else None
 
 
 def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings, *, force: bool) -> tuple[RunSpec, str]:

@@ -16,3 +16,4 @@ from ttg.stores.base import INLINE_BYTES as INLINE_BYTES
 from ttg.stores.base import ObjectLost as ObjectLost
 from ttg.stores.base import Store as Store
 from ttg.stores.base import open_store as open_store
+from ttg.stores.base import within as within

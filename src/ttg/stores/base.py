@@ -132,6 +132,16 @@ class Store(ABC):
 
 def open_store(ref: StoreRef) -> Store:
     """The store that ``ref`` is about; nothing is looked at yet."""
+    if "://" in ref.place:
+        from ttg.stores.objects import ObjectStore  # imports PyArrow
+
+        return ObjectStore(ref)
     from ttg.stores.folder import FolderStore
 
     return FolderStore(ref)
+
+
+def within(place: str, name: str) -> str:
+    """Where ``name`` is at a place that somebody named."""
+    path, mark, query = place.partition("?") if "://" in place else (place, "", "")
+    return f"{path.rstrip('/')}/{name}{mark}{query}"

@@ -26,6 +26,9 @@ class FolderStore(Store):
         return Path(self.place)
 
     def make(self) -> None:
+        """In a folder that is there: nothing of ours is made where a disk is not mounted."""
+        if not self._folder.parent.is_dir():
+            raise StoreError(f"expected a folder {self._folder.parent} for the store: make it, or mount it")
         with self._errors():
             self._folder.mkdir(exist_ok=True)
 

@@ -1,0 +1,68 @@
+"""A store in an object store (S3, Google Cloud Storage, Azure), by PyArrow's file systems."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from ttg.errors import StoreError
+from ttg.messages import StoreRef
+from ttg.stores.base import ObjectLost, Store
+
+
+class ObjectStore(Store):
+    """One object each, at a URL such as ``s3://bucket/prefix?region=eu-central-1``. Credentials are those of the
+    environment. An object is visible once it is written to its end."""
+
+    def __init__(self, ref: StoreRef) -> None:
+        super().__init__(ref)
+        with self._errors():
+            self._files, self._path = fs.FileSystem.from_uri(self.place)
+
+    def make(self) -> None:
+        """Prefixes need not be made."""
+
+    def has(self, name: str) -> bool:
+        with self._errors():
+            return self._files.get_file_info(f"{self._path}/{name}").type is fs.FileType.File
+
+    def find(self, name: str) -> bytes | None:
+        try:
+            return bytes(self.read(name))
+        except ObjectLost:
+            return None
+
+    def read(self, name: str) -> Any:
+        with self._errors():
+            try:
+                with self._files.open_input_file(f"{self._path}/{name}") as file:
+                    return memoryview(file.read_buffer())
+            except FileNotFoundError:
+                raise ObjectLost(f"{name} is not there") from None
+
+    def write(self, name: str, data: Any) -> None:
+        with self._errors(), self._files.open_output_stream(f"{self._path}/{name}") as file:
+            file.write(data)
+
+    def remove(self, names: Iterable[str]) -> None:
+        with self._errors():
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.delete_file(f"{self._path}/{name}")
+
+    def clear(self) -> None:
+        with self._errors(), contextlib.suppress(FileNotFoundError):
+            self._files.delete_dir(self._path)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"cannot use the store {self.place}: {error}") from error
