@@ -12,6 +12,7 @@ import pytest
 from workloads import large
 
 from runs import TtgRun, apply_oracle, eventually
+from tools import need_program
 
 WORKLOADS = str(Path(__file__).with_name("workloads.py"))
 SIZE, KILOBYTES = 60, 200
@@ -123,3 +124,19 @@ def test_cleanup_takes_what_an_interrupted_run_left_in_a_shared_folder(ttg: TtgR
     assert cleanup.wait() == 0, cleanup.said()
     assert is_empty(shared)
     assert not ttg.folder.exists()
+
+
+def test_a_full_store_is_waited_for_and_costs_nobody_an_attempt(ttg: TtgRun, tmp_path: Path) -> None:
+    """It has room for two of the results, which are too large for a message."""
+    shared, size, kilobytes = tmp_path / "shared", 8, 16_000
+    shared.mkdir()
+    mount = 'mount -t tmpfs -o size=36m tmpfs "$0" && exec "$@"'
+    ttg.inside = (need_program("unshare", install="util-linux"), "-m", "sh", "-c", mount, str(shared))
+    if os.geteuid():
+        ttg.inside = (ttg.inside[0], "-r", *ttg.inside[1:])
+    arguments = (f"i=range(0,{size})", f"kilobytes={kilobytes}", "--out", str(ttg.folder), "--store", str(shared))
+    ttg.start("run", f"{WORKLOADS}:large", *arguments, "--workers", "2", "--chunk-size", "1", "--retries", "0")
+    assert ttg.wait() == 0, ttg.said()
+    apply_oracle(ttg.folder, size, lambda i: large(i, kilobytes), dead=set())
+    logs = "".join(log.read_text() for log in (ttg.folder / "logs").iterdir())
+    assert "waiting with a result of 15.6 MiB: cannot use the store" in logs, "it was never full"

@@ -6,6 +6,7 @@ import threading
 from bdb import BdbQuit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from ttg.messages import Task, indices_of, ranges_of
 from ttg.results.encode import decode_payload
 from ttg.spec import FunctionRef, RunSpec
+from ttg.stores import Store
 from ttg.worker import execution
 from ttg.worker.execution import Execution, index_at, without
 from ttg.worker.loading import Pace, positions_of
@@ -213,6 +215,22 @@ def test_a_payload_stays_below_what_a_message_can_hold(monkeypatch: pytest.Monke
     report, values = execute(lambda i: "x" * (20_000 if i == 1 else 10), task_of((1, 2)))
     assert [failure.kind for failure in report.failures] == ["encoding"]
     assert "write large results to files" in report.failures[0].message
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_result_whose_store_stays_away_costs_an_attempt_unless_its_child_is_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    monkeypatch.setattr(execution, "MAX_PAYLOAD_BYTES", 100_000)
+    monkeypatch.setattr(execution, "STORE_PATIENCE_SECONDS", 0.0)
+    store = Store.attach(Store.create(str(tmp_path / "store")))
+    store.clear()
+    run = Execution(task_of((5, 6)), Numbers(lambda i: "x" * 200_000, pace=Pace()), store=store)
+    run.run(60.0, lambda *_: None, lambda: False)
+    report, payload = run.report(1, lambda: stopped)
+    assert (report.done, payload) == ((), b"")
+    assert report.remaining == (((5, 6),) if stopped else ())
+    assert [(failure.index, failure.final) for failure in report.failures] == ([] if stopped else [(5, False)])
 
 
 def test_calls_are_timed_one_by_one_once_they_are_slow() -> None:

@@ -147,10 +147,11 @@ class Child:
             self.channel.send(Announced(number, offset, count, seconds))
 
         execution = Execution(task, loaded, spec.vectorized, self.marks, loaded.store)
-        execution.run(spec.limits.checkpoint_seconds, announce, lambda: self.channel.must_stop(number))
+        must_stop = partial(self.channel.must_stop, number)
+        execution.run(spec.limits.checkpoint_seconds, announce, must_stop)
         if spec.limits.timeout_seconds is not None:
             announce(execution.executed, 0, 0.0)
-        report, payload = execution.report(number)
+        report, payload = execution.report(number, must_stop)
         self.marks.end()
         self.channel.send(report, payload)
 

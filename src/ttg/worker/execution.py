@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
 from ttg.errors import StoreError, TTGError
@@ -37,6 +37,8 @@ MARKED_CALL_SECONDS = 5e-4
 MAX_FAILURES = 1_000
 MAX_PAYLOAD_BYTES = 15 << 20
 """Below the 16 MiB that RabbitMQ accepts by default, with room for headers."""
+STORE_PATIENCE_SECONDS, STORE_PAUSE_SECONDS = 60.0, 0.5
+"""How long a large result waits for its store, before that costs it an attempt: it may be larger than the store is."""
 MAX_ROWS_BYTES = MAX_PAYLOAD_BYTES - (64 << 10)
 """What rows may take of it: Arrow's own headers must not make a full payload too large, or half of it is done again."""
 
@@ -247,16 +249,16 @@ class Execution:
 
     # -- reporting
 
-    def report(self, number: int) -> tuple[Report, bytes]:
-        """The report and its payload."""
-        payload = self._encode()
+    def report(self, number: int, stop: Callable[[], bool] = lambda: True) -> tuple[Report, bytes]:
+        """The report and its payload. Until ``stop()``, a store that a large result needs is waited for."""
+        payload = self._encode(stop)
         remaining = split_ranges(self.task.ranges, self.executed)[1]
         mean = self.call_seconds / self.executed if self.executed else 0.0
         busy = perf_counter() - self.started
         failures = tuple(sorted(self.failures, key=attrgetter("index")))
         return Report(number, self._done_indices(), failures, remaining, busy, mean, self.stored), payload
 
-    def _encode(self) -> bytes:
+    def _encode(self, stop: Callable[[], bool]) -> bytes:
         while self.results.count:
             try:
                 payload = self.results.payload(self.seconds or None, self._parameters())
@@ -264,6 +266,8 @@ class Execution:
                 self._reject_all(error.failures)
                 continue
             unstored = self._store(payload)
+            if unstored and self.results.count == 1 and len(payload) > MAX_PAYLOAD_BYTES:
+                unstored = self._wait_for_store(payload, unstored, stop)
             if self.stored:
                 return b""
             if len(payload) <= MAX_PAYLOAD_BYTES:
@@ -280,6 +284,17 @@ class Execution:
         except StoreError as error:
             return str(error)
         return ""
+
+    def _wait_for_store(self, payload: bytes, unstored: str, stop: Callable[[], bool]) -> str:
+        """Put it there when it is well again, or has room; why it could not be. Who is to stop has done nothing."""
+        sys.stderr.write(f"ttg: waiting with a result of {len(payload) / (1 << 20):.1f} MiB: {unstored}\n")
+        began = perf_counter()
+        while unstored and not stop() and perf_counter() - began < STORE_PATIENCE_SECONDS:
+            sleep(STORE_PAUSE_SECONDS)
+            unstored = self._store(payload)
+        if unstored and stop():
+            self._keep(0)
+        return unstored
 
     def _done_indices(self) -> Ranges:
         executed = split_ranges(self.task.ranges, self.executed)[0]
@@ -313,7 +328,7 @@ class Execution:
     def _shrink(self, payload_bytes: int, unstored: str) -> None:
         """The payload is too large for a message: half of the rows run again later; a single row fails, for good
         unless it is only the store that did not take it."""
-        if self.results.count > 1:
+        if self.results.count != 1:
             self._keep(self.results.count // 2)
             return
         size = f"{payload_bytes / (1 << 20):.1f} MiB"
