@@ -268,7 +268,7 @@ class Execution:
             unstored = self._store(payload)
             if unstored and self.results.count == 1 and len(payload) > MAX_PAYLOAD_BYTES:
                 unstored = self._wait_for_store(payload, unstored, stop)
-            if self.stored:
+            if self.stored or not self.results.count:
                 return b""
             if len(payload) <= MAX_PAYLOAD_BYTES:
                 return payload
@@ -328,7 +328,7 @@ class Execution:
     def _shrink(self, payload_bytes: int, unstored: str) -> None:
         """The payload is too large for a message: half of the rows run again later; a single row fails, for good
         unless it is only the store that did not take it."""
-        if self.results.count != 1:
+        if self.results.count > 1:
             self._keep(self.results.count // 2)
             return
         size = f"{payload_bytes / (1 << 20):.1f} MiB"
