@@ -18,6 +18,26 @@ def ref(request: pytest.FixtureRequest, tmp_path: Path) -> StoreRef:
     return Store.create(str(tmp_path / "store"), named=request.param)
 
 
+def test_an_object_store_keeps_the_same_promises(tmp_path: Path) -> None:
+    """PyArrow's file system of local files: where there is no server, the verbs are the same."""
+    place = tmp_path / "objects"
+    place.mkdir()
+    ref = Store.create(f"file://{place}", named=True)
+    assert Store.create(f"file://{place}", named=True) == ref
+    store, payload = Store.attach(ref), b"x" * 5_000_000
+    stored = store.put(payload)
+    read = open_store(ref).get(stored)
+    (place / store.put(b"y").name).write_bytes(b"z")
+    store.remove([stored.name, stored.name])
+    assert bytes(read) == payload
+    with pytest.raises(ObjectLost, match="not there"):
+        store.get(stored)
+    store.clear()
+    store.clear()
+    with pytest.raises(StoreError, match="it is not shared with it"):
+        Store.attach(ref)
+
+
 @pytest.mark.parametrize("size", [0, 1, 5_000_000])
 def test_what_is_read_is_what_was_written_also_after_it_is_removed(ref: StoreRef, size: int) -> None:
     store, payload = Store.attach(ref), b"x" * size
