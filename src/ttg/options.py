@@ -131,6 +131,7 @@ STORE = (
 POD_MEMORY = "memory of a pod (default: 192M and what its children may use; 1G without --memory)"
 ALLOWED = "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder); may be repeated"
 REPLACED = "Kubernetes replaces pods by itself"
+NOT_FROM_PODS = "pods reach nothing but their broker, through which all results travel there"
 OWN_NAMESPACE = "the broker of a cluster is TTG's alone; --kube-namespace says where pods go"
 OWN_ACCOUNT = "a cluster has a broker of its own, whose account is in a Secret"
 ON_CLUSTER_ONLY = "it goes with --on kubernetes"
@@ -235,7 +236,7 @@ class Options:
     slots: int = _execution({*ALL, EntryPoint.WORKER}, count(1, 1_000), "child processes per worker", 1)
     replace: bool = _execution(LOCAL, FLAG, "replace a local worker that died", True, instead=REPLACED)
     keep_results: int | None = _execution({*NEW, *AGAIN}, SIZE, KEPT, sent=True)
-    store: str | None = _execution({*NEW, *AGAIN, EntryPoint.DOCTOR}, PLACE, STORE, sent=True)
+    store: str | None = _execution({*LOCAL, EntryPoint.DOCTOR}, PLACE, STORE, instead=NOT_FROM_PODS)
     force: bool = _execution(
         AGAIN - {EntryPoint.RETRY}, FLAG, "go on even though the function, or a module it imports, changed", False
     )

@@ -17,8 +17,7 @@ from ttg.options import EntryPoint, Option, choose, every_option, options_at
 TYPED = {
     "N": "7", "TIME": "9s", "SIZE": "300M", "N|%": "5%", "URL": "redis://somewhere", "PORT": "9000", "RUN": "other",
     "DIR": "somewhere", "ID": "r1", "NAME": "somebody", "ADDRESS": "0.0.0.0", "FILE": "x.csv", "FUNCTION": "m:f",
-    "A,B": "x",
-}  # fmt: skip
+    "A,B": "x", "COMMAND": "get-password", "PLACE": "/nfs/runs"}  # fmt: skip
 QUANTITIES = {"data_storage": "7Gi", "pod_memory": "4G"}
 
 pytestmark = pytest.mark.usefixtures("fake")
@@ -68,7 +67,7 @@ def test_every_option_of_a_run_is_handed_on_used_here_or_refused() -> None:
         "kube_context", "data_storage", "storage_class", "keep",
     }  # fmt: skip
     assert {option.name for option in REFUSED} == {
-        "replace", "broker", "namespace", "dashboard", "metrics_port", "metrics_host",
+        "replace", "store", "broker", "namespace", "credentials_command", "dashboard", "metrics_port", "metrics_host",
     }  # fmt: skip
 
 

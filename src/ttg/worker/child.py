@@ -123,7 +123,7 @@ class Child:
             store, unshared = _attached(wanted.store)
             find_input = partial(_find_input, store, unshared)
             loaded = self.runs[setup.run] = load_run(wanted, setup.secret, self.python_path, find_input)
-            loaded.store = store
+            loaded.store, loaded.unshared = store, unshared
         except TTGError as error:
             self.channel.send(Refused(setup.run, str(error)))
         except BaseException as error:
@@ -146,7 +146,7 @@ class Child:
         def announce(offset: int, count: int, seconds: float) -> None:
             self.channel.send(Announced(number, offset, count, seconds))
 
-        execution = Execution(task, loaded, spec.vectorized, self.marks, loaded.store)
+        execution = Execution(task, loaded, spec.vectorized, self.marks, loaded.store, loaded.unshared)
         must_stop = partial(self.channel.must_stop, number)
         execution.run(spec.limits.checkpoint_seconds, announce, must_stop)
         if spec.limits.timeout_seconds is not None:

@@ -45,13 +45,16 @@ MAX_ROWS_BYTES = MAX_PAYLOAD_BYTES - (64 << 10)
 
 @dataclass
 class Execution:
-    """One task being executed. The function takes one item of each column, or whole columns if ``vectorized``."""
+    """One task being executed. The function takes one item of each column, or whole columns if ``vectorized``.
+    ``unshared`` says why the run's store cannot be used here.
+    """
 
     task: Task
     work: Loaded
     vectorized: bool = False
     marks: Marks = field(default_factory=Marks)
     store: Store | None = None
+    unshared: str = ""
     executed: int = 0
     results: ScalarResults | Batches = field(init=False)
     seconds: list[float] = field(default_factory=list)
@@ -336,7 +339,8 @@ class Execution:
             self._reject(0, f"a result of {size} needs the store: {unstored}", final=False)
         else:
             limit = f"expected a result of at most {MAX_PAYLOAD_BYTES >> 20} MiB without a store, got {size}"
-            self._reject(0, f"{limit}: give the run a --store, or write large results to files and return their names")
+            advice = self.unshared or "give the run a --store"
+            self._reject(0, f"{limit}: {advice}, or write large results to files and return their names")
 
     def _keep(self, rows: int) -> None:
         """Forget all rows behind the first ``rows``, and the failures there: they remain to be done."""

@@ -75,6 +75,7 @@ class Loaded:
     mutable: frozenset[str] = frozenset()
     _carried: tuple[msgspec.Raw, Mapping[str, list[Any]]] = (NO_ROWS, {})
     store: Store | None = None
+    unshared: str = ""
 
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
         """One column per argument of the function, for the indices from ``start`` up to ``stop``.
