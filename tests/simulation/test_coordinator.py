@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -15,7 +16,7 @@ from simulation.scenario import Fault, Kind, Scenario
 from simulation.virtual_time import VirtualLoop, run_virtually
 from simulation.world import World
 from ttg.errors import RunStopped
-from ttg.messages import BrokerTrouble, decode_event
+from ttg.messages import BrokerTrouble, RunStatus, decode_event
 from ttg.run.config import CoordinatorConfig
 from ttg.run.progress import Progress
 
@@ -128,3 +129,44 @@ def test_a_full_broker_keeps_no_collected_results_whatever_was_asked_for(tmp_pat
     full = Fault(Kind.FULL, at=0.5, seconds=1.0)
     world = played(replace(PLAIN, size=240, call_seconds=0.02, keep_result_bytes=1 << 20, faults=(full,)), tmp_path)
     assert not world.server.namespace(world.config.namespace).results.entries
+
+
+class Interrupted(OneCoordinator):
+    """A world that remembers how its coordinator ended."""
+
+    status = ""
+
+    async def keep_staff(self) -> None:
+        if self.coordinator is not None:
+            self.coordinator.workers = SlowToStop()  # type: ignore[assignment]
+        await super().keep_staff()
+
+    async def _coordinate(self) -> None:
+        self.status = await self._coordinate_once("coordinator-0")
+
+
+class SlowToStop:
+    """Local workers that take as long as they may to settle what they have."""
+
+    pids: ClassVar[dict[int, str]] = {}
+    hopeless = False
+
+    async def stop(self) -> None:
+        await asyncio.sleep(8.0)
+
+    def look(self) -> tuple[int, ...]:
+        return ()
+
+
+def test_who_is_interrupted_while_the_broker_is_away_is_interrupted_and_has_not_failed(tmp_path: Path) -> None:
+    away = Fault(Kind.STOP_BROKER, at=0.5, seconds=30.0)
+    stopped = Fault(Kind.STOP_COORDINATOR, at=0.8)
+
+    async def story(loop: VirtualLoop) -> World:
+        world = Interrupted(replace(PLAIN, size=240, call_seconds=0.02, faults=(away, stopped)), tmp_path / "run", loop)
+        await world.run()
+        return world
+
+    world = run_virtually(story)
+    assert isinstance(world, Interrupted)
+    assert world.status == RunStatus.INTERRUPTED

@@ -128,8 +128,7 @@ class Coordinator:
         happens, everything collected so far is committed first.
         """
         try:
-            await self._announce()
-            await self._work()
+            await self._until_told_to_stop()
             if self.status is RunStatus.ACTIVE:
                 dead = self.collector.dead_count
                 self.status = RunStatus.FINISHED_WITH_DEAD_LETTERS if dead else RunStatus.FINISHED
@@ -142,6 +141,16 @@ class Coordinator:
         finally:
             await self._leave()
         return self.status
+
+    async def _until_told_to_stop(self) -> None:
+        """All there is to do; that the broker is away meanwhile is no failure of a run that is to end anyway."""
+        try:
+            await self._announce()
+            await self._work()
+        except BrokerError as error:
+            if not self._stop.is_set():
+                raise
+            log.warning("the broker does not hear of the end: %s", error)
 
     def stop(self, status: RunStatus = RunStatus.INTERRUPTED) -> None:
         """End the run early: drain local workers, commit what is settled. May be called again and again."""
