@@ -233,6 +233,18 @@ def test_a_result_whose_store_stays_away_costs_an_attempt_unless_its_child_is_to
     assert [(failure.index, failure.final) for failure in report.failures] == ([] if stopped else [(5, False)])
 
 
+@pytest.mark.parametrize("unshared", ["", "/nfs is not shared"])
+def test_what_only_a_store_could_hold_is_tried_again_where_another_worker_may_share_it(
+    monkeypatch: pytest.MonkeyPatch, unshared: str
+) -> None:
+    monkeypatch.setattr(execution, "MAX_PAYLOAD_BYTES", 100_000)
+    run = Execution(task_of((5, 6)), Numbers(lambda i: "x" * 200_000, pace=Pace()), unshared=unshared)
+    run.run(60.0, lambda *_: None, lambda: False)
+    (failure,) = run.report(1)[0].failures
+    assert failure.final is not bool(unshared)
+    assert (unshared or "give the run a --store") in failure.message
+
+
 def test_calls_are_timed_one_by_one_once_they_are_slow() -> None:
     work = Numbers(lambda i: i, pace=slow_pace())
     run = Execution(task_of((0, 5)), work)

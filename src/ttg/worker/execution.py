@@ -330,7 +330,7 @@ class Execution:
 
     def _shrink(self, payload_bytes: int, unstored: str) -> None:
         """The payload is too large for a message: half of the rows run again later; a single row fails, for good
-        unless it is only the store that did not take it."""
+        unless a worker that shares the store could have it."""
         if self.results.count > 1:
             self._keep(self.results.count // 2)
             return
@@ -340,7 +340,8 @@ class Execution:
         else:
             limit = f"expected a result of at most {MAX_PAYLOAD_BYTES >> 20} MiB without a store, got {size}"
             advice = self.unshared or "give the run a --store"
-            self._reject(0, f"{limit}: {advice}, or write large results to files and return their names")
+            text = f"{limit}: {advice}, or write large results to files and return their names"
+            self._reject(0, text, final=not self.unshared)
 
     def _keep(self, rows: int) -> None:
         """Forget all rows behind the first ``rows``, and the failures there: they remain to be done."""
