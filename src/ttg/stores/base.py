@@ -14,7 +14,7 @@ from ttg.errors import StoreError
 from ttg.messages import Stored, StoreRef
 
 PROOF = "proof"
-INLINE_BYTES = 64 << 10
+INLINE_BYTES = 192 << 10
 """Payloads up to this size travel in their message: a file each would cost more than it saves."""
 _NAME = re.compile(r"[0-9a-f]{32}")
 
