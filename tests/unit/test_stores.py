@@ -73,12 +73,12 @@ def test_a_folder_of_that_name_elsewhere_is_not_the_store(ref: StoreRef, tmp_pat
     assert Store.create(ref.place, named=ref.named) == ref, "who goes on with a store goes on with its proof"
 
 
-def test_what_is_gone_is_written_to_only_when_its_coordinator_has_made_it_anew(ref: StoreRef) -> None:
+def test_what_is_gone_is_written_to_only_when_its_coordinator_has_made_it_anew(ref: StoreRef, tmp_path: Path) -> None:
     store = Store.attach(ref)
     store.clear()
     with pytest.raises(StoreError, match="cannot use the store"):
         store.put(b"x")
-    open_store(ref).restore()
+    open_store(ref).restore(tmp_path / "none")
     assert bytes(store.get(store.put(b"x"))) == b"x"
 
 
@@ -90,7 +90,7 @@ async def test_only_what_is_lacking_is_read_and_what_is_lost_stays_without_a_pay
     run.collector.add(sent[1])
     assert lost.header.stored
     store.remove([lost.header.stored.name])
-    stored = StoredResults(ref, run.collector.lacking)
+    stored = StoredResults(ref, run.collector.lacking, run.collector.folder.inputs)
     read = await stored.fetch([type(m)(m.cursor, m.header, b"") for m in (kept, known, lost)])
     assert [bytes(message.payload) for message in read] == [sent[0].payload, b"", b""]
 
@@ -101,8 +101,22 @@ async def test_nothing_is_lost_of_a_store_that_is_away(tmp_path: Path) -> None:
     run = Run(tmp_path / "r", 10)
     message = run.message(((0, 10),), stored=Store.attach(ref).put(b"rows"))
     (tmp_path / "mount").rename(tmp_path / "unmounted")
-    stored, messages = StoredResults(ref, run.collector.lacking), [type(message)("1", message.header, b"")]
+    stored, messages = (
+        StoredResults(ref, run.collector.lacking, run.collector.folder.inputs),
+        [type(message)("1", message.header, b"")],
+    )
     with pytest.raises(StoreError):
         await stored.fetch(messages)
     (tmp_path / "unmounted").rename(tmp_path / "mount")
     assert bytes((await stored.fetch(messages))[0].payload) == b"rows"
+
+
+def test_a_store_that_is_made_anew_has_the_inputs_of_the_run(ref: StoreRef, tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    (inputs / "a").write_bytes(b"data")
+    store = open_store(ref)
+    store.add_files(inputs)
+    store.clear()
+    store.restore(inputs)
+    assert Store.attach(ref).read("a") == (inputs / "a").read_bytes() == b"data"

@@ -82,7 +82,7 @@ class Collector:
 
     def __init__(self, folder: RunFolder, spec: RunSpec, space: ParameterSource, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._folder = folder
+        self.folder = folder
         self._spec = spec
         self._space = space
         self._admitted = ledger.copy()
@@ -180,7 +180,7 @@ class Collector:
         """Make dead letters on disk missing again, for a replay; returns how many. The letters as they stand in the
         results log are not believed a second time."""
         retried = self.ledger.dead() & BitMap64(indices)
-        self._replayed.update(dead_letters.stamps(self._folder, retried))
+        self._replayed.update(dead_letters.stamps(self.folder, retried))
         self.ledger.retry_dead(retried)
         return self._admitted.retry_dead(retried)
 
@@ -218,7 +218,7 @@ class Collector:
         pieces, refused = self._write_rows(batch) if batch.pieces else ((), ())
         letters = (*batch.letters, *refused)
         if letters:
-            path = part_path(self._folder.dead, batch.number)
+            path = part_path(self.folder.dead, batch.number)
             write_part(path, dead_letters.SCHEMA, [dead_letters.table(letters)], dead_letters.indices(letters))
         ranges = tuple(piece.ranges for piece in pieces)
         return Written(
@@ -230,7 +230,7 @@ class Collector:
 
     def _write_rows(self, batch: Batch) -> tuple[Sequence[Piece], Sequence[DeadLetter]]:
         source = self._space if self._space.computable else None
-        path = part_path(self._folder.results, batch.number)
+        path = part_path(self.folder.results, batch.number)
         written, refused = write_what_can_be(path, batch.pieces, self._spec.names, source)
         for _, reason in refused:
             log.warning("a result cannot be stored in the table: %s", reason)
@@ -247,10 +247,10 @@ class Collector:
     def finalise(self) -> dict[str, dict[str, Any]]:
         """Blocking, for a thread, after the last commit: one schema over all parts; the statistics of each column are
         returned and recorded in ``run.json``. Safe to repeat, and to interrupt at any moment."""
-        parts = unify_parts(self._folder.results, self._spec.names)
+        parts = unify_parts(self.folder.results, self._spec.names)
         merged = statistics.merge_all(part.statistics for part in parts)
         figures = {name: found.as_json() for name, found in merged.items()}
         for name, told in statistics.of_mixed(parts[0].schema).items() if parts else ():
             figures[name]["mixed"] = told
-        self._folder.update(statistics=figures)
+        self.folder.update(statistics=figures)
         return figures

@@ -157,8 +157,7 @@ async def _execute(
 def _with_store(request: RunRequest, folder: RunFolder) -> RunSpec:
     """The specification with the store that its workers are to use this time."""
     ref = Store.create(request.store or str(folder.store), named=request.store is not None)
-    for path in folder.inputs.glob("*"):
-        open_store(ref).add_file(path.name, path)
+    open_store(ref).add_files(folder.inputs)
     return structs.replace(request.spec, store=ref)
 
 

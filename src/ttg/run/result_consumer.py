@@ -38,7 +38,7 @@ class ResultConsumer:
         self.cursor: str | None = None
         self._broker = broker
         self._identity = spec.identity
-        self._stored = StoredResults(spec.store, collector.lacking)
+        self._stored = StoredResults(spec.store, collector.lacking, collector.folder.inputs)
         self._ahead: list[ResultMessage] = []
         self.unread: list[Ranges] = []
         """What was settled with rows that cannot be had: it is to be submitted again."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from ttg.brokers.base import ResultMessage
 from ttg.errors import StoreError
@@ -17,10 +18,11 @@ log = logging.getLogger("ttg.run")
 
 class StoredResults:
     """The coordinator's side of the store at ``ref``, if there is one. ``lacking`` gives those of some ranges of which
-    there is no row yet."""
+    there is no row yet; ``inputs`` is the folder of the run's inputs, which are in the store, too."""
 
-    def __init__(self, ref: StoreRef | None, lacking: Callable[[Ranges], Ranges]) -> None:
+    def __init__(self, ref: StoreRef | None, lacking: Callable[[Ranges], Ranges], inputs: Path) -> None:
         self._store = open_store(ref) if ref else None
+        self._inputs = inputs
         self._lacking = lacking
         self._collected: list[str] = []
 
@@ -32,7 +34,7 @@ class StoredResults:
         }
         if not needed or self._store is None:
             return list(messages)
-        return await asyncio.to_thread(_fetched, self._store, messages, needed)
+        return await asyncio.to_thread(self._fetched, self._store, messages, needed)
 
     def collected(self, message: ResultMessage) -> None:
         """Its object is not needed any more, once what was collected so far is committed."""
@@ -53,16 +55,14 @@ class StoredResults:
         except StoreError as error:
             log.debug("collected objects stay for now: %s", error)
 
+    def _fetched(self, store: Store, messages: Sequence[ResultMessage], needed: set[str]) -> list[ResultMessage]:
+        return [self._with_payload(store, message) if message.cursor in needed else message for message in messages]
 
-def _fetched(store: Store, messages: Sequence[ResultMessage], needed: set[str]) -> list[ResultMessage]:
-    return [_with_payload(store, message) if message.cursor in needed else message for message in messages]
-
-
-def _with_payload(store: Store, message: ResultMessage) -> ResultMessage:
-    assert message.header.stored is not None
-    try:
-        return replace(message, payload=store.get(message.header.stored))
-    except ObjectLost as lost:
-        store.restore()  # or an error: nothing can be told of a store that is away
-        log.warning("a result of worker %s cannot be read, and is computed again: %s", message.header.worker, lost)
-        return message
+    def _with_payload(self, store: Store, message: ResultMessage) -> ResultMessage:
+        assert message.header.stored is not None
+        try:
+            return replace(message, payload=store.get(message.header.stored))
+        except ObjectLost as lost:
+            store.restore(self._inputs)  # or an error: nothing can be told of a store that is away
+            log.warning("a result of worker %s cannot be read, and is computed again: %s", message.header.worker, lost)
+            return message

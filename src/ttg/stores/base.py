@@ -62,11 +62,12 @@ class Store(ABC):
         """Whether this is the store that the coordinator made."""
         return self.find(PROOF) == self.ref.proof.encode()
 
-    def restore(self) -> None:
-        """Make the store anew if it is gone; coordinator's side."""
+    def restore(self, inputs: Path) -> None:
+        """Make the store anew if it is gone, with the files in ``inputs``; coordinator's side."""
         if not self.is_shared():
             self.make()
             self.write(PROOF, self.ref.proof.encode())
+            self.add_files(inputs)
 
     def put(self, payload: Any) -> Stored:
         """Write an object; it is whole when this returns."""
@@ -85,6 +86,11 @@ class Store(ABC):
                 f"got {len(data)} bytes with {zlib.crc32(data):08x}"
             )
         return data
+
+    def add_files(self, folder: Path) -> None:
+        """Have what lies in a folder, if there is one, as objects of the same names."""
+        for path in folder.glob("*"):
+            self.add_file(path.name, path)
 
     def add_file(self, name: str, path: Path) -> None:
         """Have the contents of a file as an object of that name."""
