@@ -49,6 +49,11 @@ def sizes(stats: BrokerStats) -> dict[str, int]:
     return {queue.name.split(".", 1)[1]: queue.messages for queue in stats.queues}
 
 
+def work(stats: BrokerStats) -> dict[str, int]:
+    """Without the logs."""
+    return {name: count for name, count in sizes(stats).items() if name.startswith("tasks")}
+
+
 async def test_figures_at_every_stage(clients: Clients) -> None:
     broker = await clients("worker", lease_seconds=60.0)
     await broker.submit(tasks(4))
@@ -90,15 +95,13 @@ async def test_purging_a_run_leaves_the_others(broker: Broker) -> None:
     await fill(broker, "mine")
     alone = sizes(await broker.stats())
     await fill(broker, "yours")
-    both = sizes(await broker.stats())
+    both = work(await broker.stats())
     mine = record("mine")
     counts = await broker.purge(mine, dry_run=True)
-    assert sizes(await broker.stats()) == both
+    assert work(await broker.stats()) == both, "of its logs RabbitMQ counts what was there some seconds ago"
     assert await broker.purge(mine) == counts
-    left = sizes(await eventually(broker.stats, lambda stats: stats.queue("tasks").messages == alone["tasks"]))
-    assert {name: left[name] for name in ("tasks", "tasks.retry", "tasks.dlq")} == {
-        name: alone[name] for name in ("tasks", "tasks.retry", "tasks.dlq")
-    }
+    left = work(await eventually(broker.stats, lambda stats: stats.queue("tasks").messages == alone["tasks"]))
+    assert left == {name: alone[name] for name in left}
     assert [found.run for found in await broker.list_runs()] == ["yours"]
     assert {found.run for found in await dead_letters(broker)} == {"yours"}
     assert {found.header.run for found in await broker.read_results(None, 100, 0.5, "yours")} == {"yours"}
