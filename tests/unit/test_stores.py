@@ -120,3 +120,12 @@ def test_a_store_that_is_made_anew_has_the_inputs_of_the_run(ref: StoreRef, tmp_
     store.clear()
     store.restore(inputs)
     assert Store.attach(ref).read("a") == (inputs / "a").read_bytes() == b"data"
+
+
+def test_a_damaged_input_in_the_store_is_written_again(ref: StoreRef, tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    (inputs / "a").write_bytes(b"all of it")
+    (Path(ref.place) / "a").write_bytes(b"all")
+    open_store(ref).add_files(inputs)
+    assert bytes(open_store(ref).read("a")) == (inputs / "a").read_bytes() == b"all of it"

@@ -93,10 +93,10 @@ class Store(ABC):
             self.add_file(path.name, path)
 
     def add_file(self, name: str, path: Path) -> None:
-        """Have the contents of a file as an object of that name."""
+        """Have the contents of a file as an object of that name; one of another size there is damaged."""
         import mmap
 
-        if self.has(name):
+        if self.size(name) == path.stat().st_size:
             return
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             self.write(name, data)
@@ -108,8 +108,8 @@ class Store(ABC):
         return cached(name, lambda: self.read(name))
 
     @abstractmethod
-    def has(self, name: str) -> bool:
-        """Whether there is such an object."""
+    def size(self, name: str) -> int | None:
+        """Bytes of an object; ``None`` if there is none."""
 
     @abstractmethod
     def make(self) -> None:

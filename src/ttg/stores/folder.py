@@ -32,9 +32,12 @@ class FolderStore(Store):
         with self._errors():
             self._folder.mkdir(exist_ok=True)
 
-    def has(self, name: str) -> bool:
+    def size(self, name: str) -> int | None:
         with self._errors():
-            return (self._folder / name).exists()
+            try:
+                return (self._folder / name).stat().st_size
+            except FileNotFoundError:
+                return None
 
     def add_file(self, name: str, path: Path) -> None:
         with contextlib.suppress(OSError):
@@ -67,13 +70,14 @@ class FolderStore(Store):
                 raise ObjectLost(f"{name} is not there") from None
 
     def write(self, name: str, data: Any) -> None:
-        path = self._folder / name
+        path = self._folder / f"{name}.part"
         with self._errors():
             try:
-                with open(path, "xb", buffering=0) as file:
+                with open(path, "wb", buffering=0) as file:
                     view = memoryview(data)
                     while len(view):
                         view = view[file.write(view) :]
+                path.replace(self._folder / name)
             except OSError:
                 with contextlib.suppress(OSError):
                     path.unlink()

@@ -26,9 +26,10 @@ class ObjectStore(Store):
     def make(self) -> None:
         """Prefixes need not be made."""
 
-    def has(self, name: str) -> bool:
+    def size(self, name: str) -> int | None:
         with self._errors():
-            return self._files.get_file_info(f"{self._path}/{name}").type is fs.FileType.File
+            found = self._files.get_file_info(f"{self._path}/{name}")
+        return found.size if found.type is fs.FileType.File else None
 
     def find(self, name: str) -> bytes | None:
         try:
