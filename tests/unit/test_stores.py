@@ -129,3 +129,13 @@ def test_a_damaged_input_in_the_store_is_written_again(ref: StoreRef, tmp_path: 
     (Path(ref.place) / "a").write_bytes(b"all")
     open_store(ref).add_files(inputs)
     assert bytes(open_store(ref).read("a")) == (inputs / "a").read_bytes() == b"all of it"
+
+
+def test_a_copy_on_this_machine_follows_what_the_store_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    store = open_store(Store.create(str(tmp_path / "store"), named=True))
+    store.write("a", b"all")
+    copies = [store.local_copy("a").read_bytes()]
+    store.write("a", b"all of it")
+    copies.append(store.local_copy("a").read_bytes())
+    assert copies == [b"all", b"all of it"]

@@ -105,7 +105,7 @@ class Store(ABC):
         """A file with the contents of an object, to be mapped: one for all processes of this user on this machine."""
         from ttg.stores.cache import cached
 
-        return cached(name, lambda: self.read(name))
+        return cached(name, self.size(name), lambda: self.read(name))
 
     @abstractmethod
     def size(self, name: str) -> int | None:

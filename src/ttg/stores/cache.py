@@ -16,8 +16,9 @@ from ttg.errors import StoreError
 KEPT_SECONDS = 86_400.0
 
 
-def cached(name: str, read: Callable[[], Any]) -> Path:
-    """The file of the object of that name; the first process that asks for it reads it, others wait for that."""
+def cached(name: str, size: int | None, read: Callable[[], Any]) -> Path:
+    """The file of the object of that name and size; the first process that asks for it reads it, others wait for
+    that."""
     folder = Path(tempfile.gettempdir()) / f"ttg-inputs-{os.getuid()}"
     path = folder / name
     try:
@@ -26,7 +27,7 @@ def cached(name: str, read: Callable[[], Any]) -> Path:
             raise StoreError(f"expected {folder} to be yours: set TMPDIR to a folder that is")
         with (folder / "lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists():
+            if not path.exists() or path.stat().st_size != size:
                 _forget_old(folder)
                 _write(path, read())
             os.utime(path)
