@@ -117,7 +117,8 @@ WORKERS = "local worker processes (default: one per core), or a cluster's pods (
 FAIL_FAST = "stop, resumably, at the first parameter that failed for good, or when the first ten all fail alike"
 KEPT = "collected results kept in the broker (default: 64M; 4M in an embedded one)"
 BROKER = (
-    "redis://, rediss://, unix://, amqp:// or amqps:// (default: $TTG_BROKER, or QUEUE_BACKEND with "
+    "redis://, rediss://, redis+sentinel://, unix://, amqp:// or amqps://, also with several hosts "
+    "(docs/brokers.md; default: $TTG_BROKER, or QUEUE_BACKEND with "
     "REDIS_*/RABBITMQ_*; without any, a private embedded Valkey)"
 )
 CREDENTIALS = (

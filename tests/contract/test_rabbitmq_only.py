@@ -262,9 +262,9 @@ async def settled_at_last(broker: RabbitMQBroker, delivery: Delivery) -> Any:
 @pytest.fixture
 async def impatient(server: RabbitMQServer) -> AsyncIterator[float]:
     """The node's acknowledgement timeout, in seconds, of channels opened from now on."""
-    await server.set("consumer_timeout", 2000)
+    await server.set("consumer_timeout", 4000)
     await server.set("channel_tick_interval", 250)
-    yield 2.0
+    yield 4.0
     await server.set("consumer_timeout", 1_800_000)
     await server.set("channel_tick_interval", 60_000)
 
@@ -279,13 +279,13 @@ async def test_what_is_held_beyond_the_acknowledgement_timeout_stays_its_holders
     server: RabbitMQServer, config: BrokerConfig, impatient: float
 ) -> None:
     """With classic queues; test_rabbitmq_runs.py has quorum queues, and a holder that dies."""
-    config = replace(config, url=f"{server.url}&consumer_timeout={impatient:.0f}", queue_type="classic")
+    config = replace(config, url=f"{server.url}&consumer_timeout={impatient / 2:.0f}", queue_type="classic")
     holder, other = RabbitMQBroker(config, "holder"), RabbitMQBroker(config, "other")
     await asyncio.gather(holder.open(), other.open())
     await holder.submit(tasks(2))
     held = await eventually(lambda: holder.lease(2, 5.0), lambda leased: len(leased) == 2)
 
-    assert await hold(holder, held, 2 * impatient) == []
+    assert await hold(holder, held, 1.5 * impatient) == []
     figures = (await holder.stats()).queue("tasks")
     assert (figures.messages, figures.ready) == (2, 0)
     given_back = Settlement(held[1], Outcome(header(held[1].task, ()), remainder=(held[1].task,)))
@@ -308,7 +308,7 @@ async def test_the_acknowledgement_timeout_is_learned(
     assert await hold(broker, held, 60.0) == held
     assert "set ?consumer_timeout=SECONDS" in caplog.text
     held = await broker.lease(1, 10.0)
-    assert await hold(broker, held, 3 * impatient) == []
+    assert await hold(broker, held, 2 * impatient) == []
     assert await broker.settle([done(held[0])]) == [True]
     await broker.purge()
     await broker.close()
