@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from results_fakes import Run
 
-from ttg.errors import StoreError
-from ttg.messages import Stored, StoreRef
+from ttg.errors import MessageError, StoreError
+from ttg.messages import Stored, StoreRef, decode, encode
 from ttg.run.stored_results import StoredResults
 from ttg.stores import ObjectLost, Store, open_store
+from ttg.stores.cache import cached
+
+INPUT = "a" * 32
 
 
 @pytest.fixture(params=[False, True], ids=["found", "named"])
@@ -58,10 +62,43 @@ def test_a_damaged_object_is_lost(ref: StoreRef, damaged: bytes) -> None:
         store.get(stored)
 
 
-@pytest.mark.parametrize("name", ["../run.json", "proof", "/etc/hosts", ""])
-def test_what_is_no_object_is_not_read(ref: StoreRef, name: str) -> None:
-    with pytest.raises(ObjectLost, match="expected the name of an object"):
-        open_store(ref).get(Stored(name, 1, 1))
+@pytest.mark.parametrize("name", ["../run.json", "proof", "/etc/hosts", "", "a" * 32 + "\n"])
+def test_a_message_names_nothing_but_objects(name: str) -> None:
+    """What it names is read, and removed."""
+    with pytest.raises(MessageError, match="name"):
+        decode(encode(Stored(name, 1, 1)), Stored)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_place_with_something_else_in_it_is_not_cleared(scheme: str, tmp_path: Path) -> None:
+    """A run folder says where its store is, and may come from somebody else."""
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("mine")
+    ref = Store.create(f"{scheme}{tmp_path / 'precious'}", named=True)
+    with pytest.raises(StoreError, match="thesis"):
+        open_store(ref).clear()
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_folder_of_copies_that_somebody_else_named_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shared machines have one folder of temporary files for all; links there are anybody's."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "old").touch()
+    os.utime(tmp_path / "home" / "old", (1, 1))
+    link = tmp_path / f"ttg-inputs-{os.getuid()}"
+    link.symlink_to(tmp_path / "home")
+    lstat = Path.lstat
+    monkeypatch.setattr(Path, "lstat", lambda path: _of_somebody_else(lstat(path)) if path == link else lstat(path))
+    with pytest.raises(StoreError, match="to be yours"):
+        cached("a" * 32, 3, lambda: b"abc")
+    assert [file.name for file in (tmp_path / "home").iterdir()] == ["old"]
+
+
+def _of_somebody_else(found: os.stat_result) -> os.stat_result:
+    return os.stat_result([*found[:4], found.st_uid + 1, *found[5:10]])
 
 
 def test_a_folder_of_that_name_elsewhere_is_not_the_store(ref: StoreRef, tmp_path: Path) -> None:
@@ -114,21 +151,21 @@ async def test_nothing_is_lost_of_a_store_that_is_away(tmp_path: Path) -> None:
 def test_a_store_that_is_made_anew_has_the_inputs_of_the_run(ref: StoreRef, tmp_path: Path) -> None:
     inputs = tmp_path / "inputs"
     inputs.mkdir()
-    (inputs / "a").write_bytes(b"data")
+    (inputs / INPUT).write_bytes(b"data")
     store = open_store(ref)
     store.add_files(inputs)
     store.clear()
     store.restore(inputs)
-    assert Store.attach(ref).read("a") == (inputs / "a").read_bytes() == b"data"
+    assert Store.attach(ref).read(INPUT) == (inputs / INPUT).read_bytes() == b"data"
 
 
 def test_a_damaged_input_in_the_store_is_written_again(ref: StoreRef, tmp_path: Path) -> None:
     inputs = tmp_path / "inputs"
     inputs.mkdir()
-    (inputs / "a").write_bytes(b"all of it")
-    (Path(ref.place) / "a").write_bytes(b"all")
+    (inputs / INPUT).write_bytes(b"all of it")
+    (Path(ref.place) / INPUT).write_bytes(b"all")
     open_store(ref).add_files(inputs)
-    assert bytes(open_store(ref).read("a")) == (inputs / "a").read_bytes() == b"all of it"
+    assert bytes(open_store(ref).read(INPUT)) == (inputs / INPUT).read_bytes() == b"all of it"
 
 
 def test_a_copy_on_this_machine_follows_what_the_store_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

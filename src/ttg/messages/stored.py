@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from ttg.messages.codec import Message
 
 
@@ -15,8 +19,9 @@ class StoreRef(Message, frozen=True):
 
 
 class Stored(Message, frozen=True):
-    """An object: its name, its size in bytes and the CRC-32 of them."""
+    """An object: its name, its size in bytes and the CRC-32 of them. Whoever reads a message reads and removes what it
+    names, so the name is nothing but one that a store has made up."""
 
-    name: str
+    name: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     size: int
     checksum: int

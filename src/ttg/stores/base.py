@@ -16,7 +16,7 @@ from ttg.messages import Stored, StoreRef
 PROOF = "proof"
 INLINE_BYTES = 192 << 10
 """Payloads up to this size travel in their message: a file each would cost more than it saves."""
-_NAME = re.compile(r"[0-9a-f]{32}")
+_OURS = re.compile(rf"([0-9a-f]{{32}}|{PROOF})(\.part)?")
 
 
 class ObjectLost(Exception):
@@ -77,8 +77,6 @@ class Store(ABC):
 
     def get(self, stored: Stored) -> Any:
         """Its bytes, as a buffer that stays valid when the object is removed. Raises :class:`ObjectLost`, too."""
-        if not _NAME.fullmatch(stored.name):
-            raise ObjectLost(f"expected the name of an object of TTG, got {stored.name!r}")
         data = self.read(stored.name)
         if len(data) != stored.size or zlib.crc32(data) != stored.checksum:
             raise ObjectLost(
@@ -107,6 +105,16 @@ class Store(ABC):
 
         return cached(name, self.size(name), lambda: self.read(name))
 
+    def clear(self) -> None:
+        """Remove the store with all that is in it, unless there is something that no store has put there."""
+        if foreign := sorted(name for name in self.names() if not _OURS.fullmatch(name)):
+            raise StoreError(f"{self.place} holds {foreign[0]!r}, which is not TTG's: remove it yourself")
+        self._clear()
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Of all that is there."""
+
     @abstractmethod
     def size(self, name: str) -> int | None:
         """Bytes of an object; ``None`` if there is none."""
@@ -132,8 +140,8 @@ class Store(ABC):
         """Remove objects; those that are not there are removed already."""
 
     @abstractmethod
-    def clear(self) -> None:
-        """Remove the store with all that is in it."""
+    def _clear(self) -> None:
+        """Remove the place with all that is in it."""
 
 
 def open_store(ref: StoreRef) -> Store:

@@ -23,7 +23,7 @@ def cached(name: str, size: int | None, read: Callable[[], Any]) -> Path:
     path = folder / name
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
+        if folder.lstat().st_uid != os.getuid():
             raise StoreError(f"expected {folder} to be yours: set TMPDIR to a folder that is")
         with (folder / "lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

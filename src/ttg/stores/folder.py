@@ -88,7 +88,11 @@ class FolderStore(Store):
             for name in names:
                 (self._folder / name).unlink(missing_ok=True)
 
-    def clear(self) -> None:
+    def names(self) -> list[str]:
+        with self._errors():
+            return os.listdir(self._folder) if self._folder.exists() else []
+
+    def _clear(self) -> None:
         import shutil
 
         with self._errors():

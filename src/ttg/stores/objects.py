@@ -55,7 +55,12 @@ class ObjectStore(Store):
                 with contextlib.suppress(FileNotFoundError):
                     self._files.delete_file(f"{self._path}/{name}")
 
-    def clear(self) -> None:
+    def names(self) -> list[str]:
+        with self._errors():
+            found = self._files.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
+        return [info.base_name for info in found]
+
+    def _clear(self) -> None:
         with self._errors(), contextlib.suppress(FileNotFoundError):
             self._files.delete_dir(self._path)
 

@@ -76,6 +76,11 @@ def launch(start: Start = executed) -> Launched:
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     try:
         process = start((theirs.fileno(), their_parent_pipe), their_output, {**_environment(), MARK: mark})
+    except BaseException:
+        connection.close()
+        os.close(parent_pipe)
+        os.close(output)
+        raise
     finally:
         theirs.close()
         os.close(their_parent_pipe)
