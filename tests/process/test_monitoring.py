@@ -79,9 +79,10 @@ def on_rabbitmq(rabbitmq: RabbitMQServer) -> Server:
         lines = await rabbitmq.control(
             "-q", "--no-table-headers", "list_queues", "name", "messages", "messages_unacknowledged"
         )
-        rows = {name: (int(all_), int(held)) for name, all_, held in (line.split() for line in lines.splitlines())}
-        figures = {suffix: rows[f"{NAMESPACE}.{suffix}"][0] for suffix in QUEUES}
-        return {**figures, "tasks unacknowledged": rows[f"{NAMESPACE}.tasks"][1]}
+        rows = {row[0]: row[1:] for row in (line.split() for line in lines.splitlines()) if len(row) == 3}
+        counted = {suffix: rows[f"{NAMESPACE}.{suffix}"] for suffix in QUEUES if f"{NAMESPACE}.{suffix}" in rows}
+        figures = {suffix: int(all_) for suffix, (all_, _) in counted.items()}  # a queue just made has no figures yet
+        return {**figures, "tasks unacknowledged": int(counted["tasks"][1])} if "tasks" in counted else figures
 
     return Server(BrokerConfig(rabbitmq.url, NAMESPACE, retry_delay_ms=60_000), depths)
 
