@@ -27,6 +27,7 @@ from ttg.spec import RunSpec
 RUN_FILE = "run.json"
 LOCK_FILE = "lock"
 PICKLES = "function"
+LOGS = "logs"
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.01
 _LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "hiredis", "pika")
 
@@ -76,7 +77,7 @@ class RunFolder:
         path = _in_unicode(Path(path).absolute())
         with disk_errors(path):
             _claim(path)
-            for name in ("results", "dead", "logs"):
+            for name in ("results", "dead", LOGS):
                 (path / name).mkdir(exist_ok=True)
             now = unix_time()
             info = RunInfo(spec=spec, created=now, updated=now, size=spec.size, versions=_versions())
@@ -147,7 +148,7 @@ class RunFolder:
     @property
     def logs(self) -> Path:
         """Folder of the local workers' logs."""
-        return self.path / "logs"
+        return self.path / LOGS
 
     @property
     def code(self) -> Path:

@@ -10,7 +10,6 @@ import asyncio
 import gc
 import logging
 import os
-import shlex
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -26,14 +25,14 @@ from ttg.allocation import keep_freed_memory
 from ttg.errors import RunConflictError, RunStopped, StoreError, TTGError
 from ttg.messages import RunStatus, StoreRef
 from ttg.results.folder import RunFolder, RunLock, disk_errors, forget_run, link_run
-from ttg.run.local_workers import LocalWorkers, WorkerCommand
+from ttg.run.local_workers import LocalWorkers
+from ttg.run.processes import broker_and_workers
 from ttg.run.progress import Progress
 from ttg.run.provenance import commit_of, save_sources
 from ttg.run.report import Finished
 from ttg.run.request import RunRequest
 from ttg.spec import RunSpec
 from ttg.stores import Store, open_store
-from ttg.worker.protocol import CALLER_PATH
 
 if TYPE_CHECKING:
     from ttg.brokers.base import Broker
@@ -136,7 +135,11 @@ async def _execute(
     save_sources(folder, request.sources)
     try:
         request = replace(request, spec=_with_store(request, folder))
-        async with _broker(request, folder) as (broker, server, workers), _noting_commit(request, folder):
+        discard = partial(_is_finished, folder)
+        async with (
+            broker_and_workers(request, folder.path, discard=discard) as (broker, server, workers),
+            _noting_commit(request, folder),
+        ):
             coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
             coordinator.on_renewal = partial(_confirm, request, folder, lock)
             hooks.on_start(Running(coordinator, broker, server, workers))
@@ -152,6 +155,10 @@ async def _execute(
                 _clear(request.spec.store)
         raise
     return Finished.of(folder)
+
+
+def _is_finished(folder: RunFolder) -> bool:
+    return folder.info.state.is_finished
 
 
 def _with_store(request: RunRequest, folder: RunFolder) -> RunSpec:
@@ -181,94 +188,6 @@ def _confirm(request: RunRequest, folder: RunFolder, lock: RunLock, epoch: int) 
         folder.update(spec=request.spec, state=RunStatus.ACTIVE, epoch=epoch)
     lock.touch()
     link_run(folder, request.settings.home)
-
-
-@asynccontextmanager
-async def _broker(
-    request: RunRequest, folder: RunFolder
-) -> AsyncIterator[tuple[Broker, EmbeddedServer | None, LocalWorkers | None]]:
-    """The broker and the local workers, started; ended in the reverse order whatever happens.
-
-    The workers need not wait for the server: it is there before they have imported what they need.
-    """
-    server = await _embedded(request, folder)
-    url = server.url if server else request.broker_url
-    assert url is not None
-    workers = _local_workers(request, folder, url, server)
-    try:
-        from ttg.brokers import connect
-
-        if server is not None:
-            await server.ready()
-        config = request.settings.broker_config(url, retry_delay_ms=request.spec.retry.delay_ms)
-        broker = connect(config, f"coordinator-{request.spec.run}")
-        try:
-            yield broker, server, workers
-        finally:
-            if workers is not None:
-                await workers.stop()
-            await broker.close()
-    finally:
-        if workers is not None:
-            workers.kill()
-        if server is not None:
-            await server.stop(discard=folder.info.state.is_finished)
-
-
-async def _embedded(request: RunRequest, folder: RunFolder) -> EmbeddedServer | None:
-    if request.broker_url is not None:
-        return None
-    from ttg.brokers.embedded import EmbeddedServer
-
-    server = EmbeddedServer(folder.path)
-    await server.begin()
-    return server
-
-
-def _local_workers(
-    request: RunRequest, folder: RunFolder, url: str, server: EmbeddedServer | None
-) -> LocalWorkers | None:
-    if not request.workers:
-        log.warning("no local workers: start some, in this folder, with `%s`", _worker_command(request, url))
-        return None
-    spec = request.spec
-    arguments = [
-        "--slots",
-        str(request.slots),
-        "--until-run",
-        f"{spec.run}@{spec.identity}",
-        "--allow",
-        str(spec.function),
-        "--allow",
-        ".",
-    ]
-    environment = {
-        **os.environ,
-        "TTG_BROKER": url,
-        "TTG_NAMESPACE": request.settings.namespace,
-        "TTG_LEASE_SECONDS": str(request.settings.lease_seconds),
-        "TTG_RETRY_DELAY_MS": str(spec.retry.delay_ms),
-    }
-    if request.python_path:
-        environment[CALLER_PATH] = os.pathsep.join(request.python_path)
-    if request.settings.credentials_command:
-        environment["TTG_CREDENTIALS_COMMAND"] = request.settings.credentials_command
-    if request.settings.secret:
-        environment["TTG_SECRET"] = request.settings.secret
-    keep_open = (server.parent_pipe_fd,) if server else ()
-    command = WorkerCommand(arguments, environment, folder.logs, keep_open)
-    workers = LocalWorkers(command, request.workers, replace=request.replace_workers)
-    workers.start()
-    return workers
-
-
-def _worker_command(request: RunRequest, url: str) -> str:
-    """What to type elsewhere, without the password, which belongs into TTG_BROKER there."""
-    broker = request.settings.broker_config(url)
-    words = ["ttg", "worker", "--broker", broker.masked_url, "--allow", str(request.spec.function)]
-    if broker.namespace != "ttg":
-        words += ["--namespace", broker.namespace]
-    return shlex.join(words)
 
 
 def _coordinator(

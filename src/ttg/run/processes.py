@@ -1,0 +1,109 @@
+"""The processes that a run has on this machine: an embedded broker, if no other is named, and local workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ttg.results.folder import LOGS
+from ttg.run.local_workers import LocalWorkers, WorkerCommand
+from ttg.run.request import RunRequest
+from ttg.worker.protocol import CALLER_PATH
+
+if TYPE_CHECKING:
+    from ttg.brokers.base import Broker
+    from ttg.brokers.embedded import EmbeddedServer
+
+log = logging.getLogger("ttg.run")
+
+
+@asynccontextmanager
+async def broker_and_workers(
+    request: RunRequest, folder: Path, *, discard: Callable[[], bool]
+) -> AsyncIterator[tuple[Broker, EmbeddedServer | None, LocalWorkers | None]]:
+    """The broker and the local workers, started; ended in the reverse order whatever happens.
+
+    The workers need not wait for the server: it is there before they have imported what they need. What they leave is
+    in ``folder``; an embedded broker's files are removed at the end if ``discard()``.
+    """
+    server = await _embedded(request, folder)
+    url = server.url if server else request.broker_url
+    assert url is not None
+    workers = _local_workers(request, folder, url, server)
+    try:
+        from ttg.brokers import connect
+
+        if server is not None:
+            await server.ready()
+        config = request.settings.broker_config(url, retry_delay_ms=request.spec.retry.delay_ms)
+        broker = connect(config, f"coordinator-{request.spec.run}")
+        try:
+            yield broker, server, workers
+        finally:
+            if workers is not None:
+                await workers.stop()
+            await broker.close()
+    finally:
+        if workers is not None:
+            workers.kill()
+        if server is not None:
+            await server.stop(discard=discard())
+
+
+async def _embedded(request: RunRequest, folder: Path) -> EmbeddedServer | None:
+    if request.broker_url is not None:
+        return None
+    from ttg.brokers.embedded import EmbeddedServer
+
+    server = EmbeddedServer(folder)
+    await server.begin()
+    return server
+
+
+def _local_workers(request: RunRequest, folder: Path, url: str, server: EmbeddedServer | None) -> LocalWorkers | None:
+    if not request.workers:
+        log.warning("no local workers: start some, in this folder, with `%s`", _worker_command(request, url))
+        return None
+    spec = request.spec
+    arguments = [
+        "--slots",
+        str(request.slots),
+        "--until-run",
+        f"{spec.run}@{spec.identity}",
+        "--allow",
+        str(spec.function),
+        "--allow",
+        ".",
+    ]
+    environment = {
+        **os.environ,
+        "TTG_BROKER": url,
+        "TTG_NAMESPACE": request.settings.namespace,
+        "TTG_LEASE_SECONDS": str(request.settings.lease_seconds),
+        "TTG_RETRY_DELAY_MS": str(spec.retry.delay_ms),
+    }
+    if request.python_path:
+        environment[CALLER_PATH] = os.pathsep.join(request.python_path)
+    if request.settings.credentials_command:
+        environment["TTG_CREDENTIALS_COMMAND"] = request.settings.credentials_command
+    if request.settings.secret:
+        environment["TTG_SECRET"] = request.settings.secret
+    keep_open = (server.parent_pipe_fd,) if server else ()
+    command = WorkerCommand(arguments, environment, folder / LOGS, keep_open)
+    workers = LocalWorkers(command, request.workers, replace=request.replace_workers)
+    workers.start()
+    return workers
+
+
+def _worker_command(request: RunRequest, url: str) -> str:
+    """What to type elsewhere, without the password, which belongs into TTG_BROKER there."""
+    broker = request.settings.broker_config(url)
+    words = ["ttg", "worker", "--broker", broker.masked_url, "--allow", str(request.spec.function)]
+    if broker.namespace != "ttg":
+        words += ["--namespace", broker.namespace]
+    return shlex.join(words)
