@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ttg.calls.executor import Executor as Executor
     from ttg.function import vectorized as vectorized
     from ttg.run.api import Run as Run
     from ttg.run.api import open_run as open_run
@@ -42,6 +43,7 @@ _HOMES = {
         "uniform",
         "zip",
     ),
+    "ttg.calls.executor": ("Executor",),
     "ttg.function": ("vectorized",),
     "ttg.errors": ("TTGError",),
 }

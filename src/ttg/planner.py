@@ -50,7 +50,8 @@ class Speed:
 @dataclass
 class Planner:
     """Sizes for a run of ``size`` parameters. ``chunk_size`` fixes them; ``None`` is automatic. ``parameter_bytes`` is
-    what a parameter takes in a task, where tasks carry them.
+    what a parameter takes in a task, where tasks carry them. A chunk should last ``target_seconds``, and
+    ``tail_seconds`` at least, near the end.
 
     The caller feeds :meth:`saw` with each settled piece and asks :meth:`next_size` before it cuts a chunk.
     """
@@ -59,6 +60,8 @@ class Planner:
     chunk_size: int | None = None
     speed: Speed = Speed()
     parameter_bytes: float = 0.0
+    target_seconds: float = TARGET_SECONDS
+    tail_seconds: float = TAIL_SECONDS
 
     def saw(self, count: int, seconds: float) -> None:
         """``count`` parameters kept one slot busy for ``seconds``."""
@@ -73,8 +76,10 @@ class Planner:
         if not self.speed.count:
             return PILOT_SIZE
         fair_share = int(left / (TAIL_FRACTION * max(1, slots)))
-        useful = max(fair_share, self._lasting(TAIL_SECONDS), 1)
-        return min(left, self._lasting(TARGET_SECONDS), useful, PILOT_GROWTH * self.speed.count, self._in(CHUNK_BYTES))
+        useful = max(fair_share, self._lasting(self.tail_seconds), 1)
+        return min(
+            left, self._lasting(self.target_seconds), useful, PILOT_GROWTH * self.speed.count, self._in(CHUNK_BYTES)
+        )
 
     def _lasting(self, seconds: float) -> int:
         """Parameters that keep one slot busy for ``seconds``, as far as is known."""

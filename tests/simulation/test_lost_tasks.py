@@ -15,6 +15,7 @@ from ttg.brokers.base import BrokerConfig
 from ttg.brokers.memory import MemoryBroker, MemoryServer
 from ttg.clock import loop_time
 from ttg.messages import ResultHeader, Task
+from ttg.planner import Planner
 from ttg.run.submission import MOST_PATIENCE, Submission
 from ttg.space import grid, range_, space_to_json
 from ttg.spec import FunctionRef, RunSpec
@@ -28,6 +29,7 @@ SPEC = RunSpec("r", FunctionRef("module", "m", "f"), space_to_json(SPACE), 10, (
 class Nothing:
     """A collector to which nothing comes."""
 
+    size = SPEC.size
     done_count = dead_count = 0
     missing = staticmethod(lambda start, limit: ())
 
@@ -39,7 +41,7 @@ class Coordinator:
         self.broker = MemoryBroker(BrokerConfig("memory://lost"), "c", MemoryServer())
         backoff = Backoff("c", lambda text, recovered: None)
         collector: Any = Nothing()
-        self.submission = Submission(SPEC, SPACE, collector, self.broker, backoff, lambda: 1, None)
+        self.submission = Submission(SPEC, SPACE, collector, self.broker, backoff, lambda: 1, Planner(SPEC.size))
         self.lost_at: list[float] = []
 
     async def look(

@@ -30,7 +30,7 @@ def failing(*errors: str, identity: str = "one", dead: int = 0, **options: int) 
 def test_the_first_that_all_fail_alike_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     watched = failing("KeyError")
     for _ in range(3):
-        watched.check(0, 0, 20)
+        watched.check(0, 0, 20, SPEC.size)
     assert [record.message.partition(" (the")[0] for record in caplog.records] == [
         "the first 20 parameters all failed alike: KeyError at sim.py:3 (f): x"
     ]
@@ -53,7 +53,7 @@ def test_nothing_is_said_and_nothing_stopped(
 ) -> None:
     caplog.set_level(logging.INFO)
     watched.saw(ResultHeader("r", "c", (), 1, "w", 0, 0.0, 0.0))
-    watched.check(done, dead, retrying)
+    watched.check(done, dead, retrying, SPEC.size)
     assert not caplog.records
 
 
@@ -68,10 +68,10 @@ def test_the_commonest_cause_is_that_of_the_dead_letters_when_there_are_any() ->
 
 def test_fail_fast_stops_at_the_first_that_is_final_or_when_all_fail_alike() -> None:
     with pytest.raises(RunStopped, match="the first 20 parameters all failed alike: KeyError"):
-        failing("KeyError", fail_fast=True).check(0, 0, 20)
+        failing("KeyError", fail_fast=True).check(0, 0, 20, SPEC.size)
 
     watched = failing(fail_fast=True)
     letter = DeadLetter("r", "sim.py:f", 7, {}, 4, failure(), "w", 0.0)
     watched.saw(ResultHeader("r", "c", (), 1, "w", 0, 0.0, 0.0, dead=(letter,)))
     with pytest.raises(RunStopped, match=r"parameter 7 failed for good.*KeyError at sim.py:3"):
-        watched.check(500, 1, 0)
+        watched.check(500, 1, 0, SPEC.size)

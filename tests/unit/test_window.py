@@ -167,7 +167,9 @@ def test_rows_are_cut_beside_the_loop_and_what_is_too_much_for_one_message_is_pi
     collector: Any = SimpleNamespace(missing=None)
 
     async def submit() -> None:
-        submission = Submission(spec, space, collector, broker, Backoff("c", lambda trouble: None), lambda: 1, None)
+        submission = Submission(
+            spec, space, collector, broker, Backoff("c", lambda trouble: None), lambda: 1, Planner(spec.size)
+        )
         await submission._submit_with_rows([("7", ((0, 12), (15, 30)))])
 
     asyncio.run(submit())
@@ -197,7 +199,9 @@ def test_many_small_tasks_with_rows_go_together_and_large_ones_alone() -> None:
     collector: Any = SimpleNamespace(missing=None)
 
     async def submit() -> None:
-        submission = Submission(spec, space, collector, broker, Backoff("c", lambda *_: None), lambda: 1, 1)
+        submission = Submission(
+            spec, space, collector, broker, Backoff("c", lambda *_: None), lambda: 1, Planner(spec.size, 1)
+        )
         await submission._submit_with_rows([(str(i), ((i, i + 1),)) for i in range(500)])
 
     asyncio.run(submit())

@@ -49,6 +49,11 @@ class Packed:
         return packed if packed.size > INLINE_BYTES else None
 
     @property
+    def has_buffers(self) -> bool:
+        """Whether part of it lies beside the stream."""
+        return bool(self._buffers)
+
+    @property
     def size(self) -> int:
         """Bytes of the file."""
         return sum(map(len, self._parts()))

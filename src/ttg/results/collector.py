@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,6 +98,16 @@ class Collector:
         self._buffered_since: float | None = None
 
     # -- figures
+
+    @property
+    def size(self) -> int:
+        """How many parameters there are."""
+        return self._spec.size
+
+    @property
+    def inputs(self) -> Path:
+        """The folder of what the run needs beside its specification."""
+        return self.folder.inputs
 
     @property
     def done_count(self) -> int:

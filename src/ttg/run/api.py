@@ -215,7 +215,7 @@ def run(
     ref = _reference(function, points, given, settings, inputs)
     refs = {name: shared_reference(name, value, settings.secret, inputs) for name, value in given.items()}
     chosen = chosen.but(vectorized=chosen.vectorized or is_vectorized(function))
-    path = _python_path()
+    path = python_path()
     return _carry_out(
         new_request(ref, points, settings, chosen, python_path=path, shared=refs, inputs=inputs), progress
     )
@@ -224,7 +224,7 @@ def run(
 def resume(run: str | Path = "last", *, progress: bool = True, **options: Any) -> Run:
     """Go on with an interrupted run: what is settled stays, what is missing is done."""
     chosen = choose(EntryPoint.API_RESUME, options)
-    return _carry_out(resume_request(str(run), read_settings(), chosen, python_path=_python_path()), progress)
+    return _carry_out(resume_request(str(run), read_settings(), chosen, python_path=python_path()), progress)
 
 
 show_options(run, EntryPoint.API_RUN)
@@ -277,13 +277,13 @@ def _reference(
 
     names = (*space.names, *shared)
     if isinstance(function, str):
-        return function_from_text(function, names, path=_python_path())
+        return function_from_text(function, names, path=python_path())
     own = [name for name in enums_of(space_to_json(space)) if name.startswith("__main__:")]
     classes = list(map(loaded_enum, own))
     return function_from_callable(function, names, secret=settings.secret, classes=classes, inputs=inputs)
 
 
-def _python_path() -> tuple[str, ...]:
+def python_path() -> tuple[str, ...]:
     """Where this process imports from: scripts and notebooks extend it."""
     entries = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
     return tuple(entry for entry in entries if entry.encode(errors="ignore").decode() == entry)

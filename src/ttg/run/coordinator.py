@@ -36,8 +36,8 @@ from ttg.messages import (
     TasksResubmitted,
 )
 from ttg.planner import weight_among
-from ttg.results.collector import Collector
 from ttg.run.config import CoordinatorConfig
+from ttg.run.ends import Sink, Source
 from ttg.run.failing import Failing
 from ttg.run.fleet import Fleet
 from ttg.run.leadership import Leadership, Standing
@@ -46,7 +46,6 @@ from ttg.run.progress import Progress, Throughput
 from ttg.run.refusing_workers import EXPECTED_SECONDS, HEARD_OF_SECONDS, RefusingWorkers
 from ttg.run.result_consumer import ResultConsumer
 from ttg.run.submission import Submission
-from ttg.space import Space
 from ttg.spec import RunSpec
 
 log = logging.getLogger("ttg.run")
@@ -72,8 +71,8 @@ class Coordinator:
     """
 
     spec: RunSpec
-    space: Space
-    collector: Collector
+    source: Source
+    sink: Sink
     broker: Broker
     options: CoordinatorConfig
     report: Callable[[Progress], None] = lambda progress: None
@@ -99,7 +98,7 @@ class Coordinator:
     def __post_init__(self) -> None:
         self._stop = asyncio.Event()
         self._backoff = Backoff(self.broker.consumer, self._on_trouble, recover=self.restart_broker)
-        self.failing = Failing(self.spec, self.options, self.collector.done_count, self.collector.dead_count)
+        self.failing = Failing(self.spec, self.options, self.sink.done_count, self.sink.dead_count)
         self.fleet = Fleet(self.options.expected_slots)
         heard_of = 0.0 if self.restart_broker else HEARD_OF_SECONDS  # of a private broker there are no others
         patience = EXPECTED_SECONDS if self.workers is None else heard_of
@@ -107,15 +106,15 @@ class Coordinator:
         self.leadership = Leadership(self.broker, self.spec, epoch=self.epoch, force=self.force)
         self.submission = Submission(
             self.spec,
-            self.space,
-            self.collector,
+            self.source,
+            self.sink,
             self.broker,
             self._backoff,
             lambda: self.fleet.slots,
-            self.options.chunk_size,
+            self.options.planner(self.sink.size),
         )
         keep = self.options.keep_result_bytes
-        self.consumer = ResultConsumer(self.collector, self.broker, self.spec, keep, self._backoff)
+        self.consumer = ResultConsumer(self.sink, self.broker, self.spec, keep, self._backoff)
         self._started = self._rivals_due = loop_time()
 
     # ------------------------------------------------------------------------------------------ the run
@@ -130,7 +129,7 @@ class Coordinator:
         try:
             await self._until_told_to_stop()
             if self.status is RunStatus.ACTIVE:
-                dead = self.collector.dead_count
+                dead = self.sink.dead_count
                 self.status = RunStatus.FINISHED_WITH_DEAD_LETTERS if dead else RunStatus.FINISHED
         except asyncio.CancelledError:
             self.status = RunStatus.INTERRUPTED
@@ -171,7 +170,7 @@ class Coordinator:
             RunStarted(
                 **self._signed(),
                 function=str(self.spec.function),
-                size=self.spec.size,
+                size=self.sink.size,
                 settled=self.settled,
                 resumed=record.epoch > 1,
                 names=self.spec.names,
@@ -231,8 +230,8 @@ class Coordinator:
         ended = RunEnded(
             **self._signed(),
             status=self.status,
-            done=self.collector.done_count,
-            dead=self.collector.dead_count,
+            done=self.sink.done_count,
+            dead=self.sink.dead_count,
             seconds=loop_time() - self._started,
         )
         try:
@@ -247,12 +246,12 @@ class Coordinator:
     @property
     def settled(self) -> int:
         """Parameters that have a result or a dead letter here, on disk or about to be."""
-        return self.collector.done_count + self.collector.dead_count
+        return self.sink.done_count + self.sink.dead_count
 
     # ------------------------------------------------------------------------------------------ results and events
 
     async def _collect(self) -> None:
-        while not self.collector.complete:
+        while not self.sink.complete:
             messages = await self._backoff.call(partial(self.consumer.read, READ_LIMIT, TICK_SECONDS))
             self._ingest(messages)
             await self.consumer.write_when_due()
@@ -267,8 +266,8 @@ class Coordinator:
             self._check_failures()
 
     def _check_failures(self) -> None:
-        done, dead = self.collector.done_count, self.collector.dead_count
-        self.failing.check(done, dead, self.submission.retries.waiting)
+        done, dead = self.sink.done_count, self.sink.dead_count
+        self.failing.check(done, dead, self.submission.retries.waiting, self.sink.size)
 
     async def _consume_events(self) -> None:
         after: str | None = "$"
@@ -380,9 +379,9 @@ class Coordinator:
         """The run at this moment."""
         return Progress(
             run=self.spec.run,
-            size=self.spec.size,
-            done=self.collector.done_count,
-            dead=self.collector.dead_count,
+            size=self.sink.size,
+            done=self.sink.done_count,
+            dead=self.sink.dead_count,
             retrying=self.submission.retries.waiting,
             rate=self.throughput.rate,
             workers=len(self.fleet),

@@ -55,8 +55,9 @@ class Failing:
             return self.causes.commonest(self.spec.run)
         return _in_words(self._samples[max(self._dead, key=self._dead.__getitem__)])
 
-    def check(self, done: int, dead: int, retrying: int) -> None:
-        """Raise ``RunStopped`` when more fails than was asked for. If the first ones all fail alike, say so, once.
+    def check(self, done: int, dead: int, retrying: int, size: int) -> None:
+        """Raise ``RunStopped`` when more of ``size`` fails than was asked for. If the first ones all fail alike, say
+        so.
 
         ``retrying`` parameters have failed and will be tried again.
         """
@@ -64,13 +65,13 @@ class Failing:
         if limit is not None and dead > limit:
             counts = f"{dead} parameters failed for good, more than --max-failures allows ({limit})"
             raise self._stopped(f"{counts}, mostly of {self.cause}")
-        if done + dead == self.spec.size:
+        if done + dead == size:
             return  # nothing is left to be stopped
         if self.options.fail_fast and dead > self.dead and self._first:
             which = f"parameter {self._first.index} failed for good, and --fail-fast was given"
             raise self._stopped(f"{which}: {_in_words(self._first)}")
         failing = dead - self.dead + retrying
-        if done == self.done and failing >= min(ALIKE, self.spec.size) and len(self.causes.groups) == 1:
+        if done == self.done and failing >= min(ALIKE, size) and len(self.causes.groups) == 1:
             self._on_alike(failing)
 
     def _stopped(self, why: str) -> RunStopped:

@@ -208,8 +208,8 @@ def _coordinator(
         collector.retry_dead(request.retry_dead)
     return Coordinator(
         spec=request.spec,
-        space=request.space,
-        collector=collector,
+        source=request.space,
+        sink=collector,
         broker=broker,
         options=replace(request.options, expected_slots=max(1, request.workers * request.slots)),
         report=reporter,
@@ -252,7 +252,11 @@ async def _run(coordinator: Coordinator, folder: RunFolder, reporter: Any) -> Ru
 
 
 async def _record_end(coordinator: Coordinator, folder: RunFolder, seconds: float) -> None:
-    collector, on_disk = coordinator.collector, coordinator.collector.ledger
+    from ttg.results.collector import Collector
+
+    collector = coordinator.sink
+    assert isinstance(collector, Collector)
+    on_disk = collector.ledger
     if on_disk.complete:
         await asyncio.to_thread(collector.finalise)
     if coordinator.spec.store and (coordinator.status.is_finished or coordinator.status is RunStatus.CANCELLED):

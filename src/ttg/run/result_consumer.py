@@ -15,7 +15,7 @@ from ttg.brokers.base import Broker, ResultMessage
 from ttg.clock import loop_time
 from ttg.errors import BrokerError, MessageError, StoreError
 from ttg.messages import Ranges, ResultHeader
-from ttg.results.collector import Collector
+from ttg.run.ends import Sink
 from ttg.run.stored_results import StoredResults
 from ttg.spec import RunSpec
 
@@ -31,14 +31,12 @@ class ResultConsumer:
     What is buffered here is still in the broker, so losing this object loses nothing.
     """
 
-    def __init__(
-        self, collector: Collector, broker: Broker, spec: RunSpec, keep_result_bytes: int, backoff: Backoff
-    ) -> None:
-        self.collector = collector
+    def __init__(self, sink: Sink, broker: Broker, spec: RunSpec, keep_result_bytes: int, backoff: Backoff) -> None:
+        self.sink = sink
         self.cursor: str | None = None
         self._broker = broker
         self._identity = spec.identity
-        self._stored = StoredResults(spec.store, collector.lacking, collector.folder.inputs)
+        self._stored = StoredResults(spec.store, sink.lacking, sink.inputs)
         self._ahead: list[ResultMessage] = []
         self.unread: list[Ranges] = []
         """What was settled with rows that cannot be had: it is to be submitted again."""
@@ -81,7 +79,7 @@ class ResultConsumer:
             self.cursor = message.cursor
             self._stored.collected(message)
             try:
-                self.collector.add(self._readable(message))
+                self.sink.add(self._readable(message))
             except MessageError as error:
                 log.warning("a result does not fit this run and is ignored: %s", error)
                 continue
@@ -92,7 +90,7 @@ class ResultConsumer:
         header = message.header
         if not header.stored or message.payload:
             return message
-        if lacking := self.collector.lacking(header.ranges):
+        if lacking := self.sink.lacking(header.ranges):
             self.unread.append(lacking)
         return replace(message, header=msgspec.structs.replace(header, ranges=()))
 
@@ -101,10 +99,10 @@ class ResultConsumer:
         if self._writing is not None and self._writing.done():
             self._writing.result()
             self._writing = None
-        if not self.collector.due(loop_time()):
+        if not self.sink.due(loop_time()):
             return
         if self._writing is not None:
-            if self.collector.buffered_bytes < MAX_BUFFERED_BYTES:
+            if self.sink.buffered_bytes < MAX_BUFFERED_BYTES:
                 return
             await self._writing
         self._writing = asyncio.create_task(self._write())
@@ -117,10 +115,10 @@ class ResultConsumer:
         await self._write()
 
     async def _write(self) -> None:
-        batch, names = self.collector.take(), self._stored.take()
+        batch, names = self.sink.take(), self._stored.take()
         if batch is not None:
-            written = await self._backoff.call(partial(asyncio.to_thread, self.collector.write, batch))
-            self.collector.commit(written)
+            written = await self._backoff.call(partial(asyncio.to_thread, self.sink.write, batch))
+            self.sink.commit(written)
             self._collected_up_to = written.cursor
         await self._stored.remove(names)
         await self._trim()

@@ -17,10 +17,9 @@ from ttg.errors import BrokerError
 from ttg.messages import Ranges, ResultHeader, Task, count_indices, split_ranges
 from ttg.messages.rows import NO_ROWS, packed, size_of
 from ttg.planner import Planner
-from ttg.results.collector import Collector
+from ttg.run.ends import Sink, Source
 from ttg.run.progress import RetryCount
 from ttg.run.window import Window
-from ttg.space import Space
 from ttg.spec import RunSpec
 
 MOST_PATIENCE = 12
@@ -41,18 +40,18 @@ class Submission:
     def __init__(
         self,
         spec: RunSpec,
-        space: Space,
-        collector: Collector,
+        source: Source,
+        sink: Sink,
         broker: Broker,
         backoff: Backoff,
         slots: Callable[[], int],
-        chunk_size: int | None,
+        planner: Planner,
     ) -> None:
-        self.window = Window(Planner(spec.size, chunk_size), collector.missing)
+        self.window = Window(planner, sink.missing)
         self.retries = RetryCount()
         self._spec = spec
-        self._space = space
-        self._collector = collector
+        self._source = source
+        self._sink = sink
         self._broker = broker
         self._backoff = backoff
         self._slots = slots
@@ -79,7 +78,7 @@ class Submission:
             chunks = self.window.cut(self._slots(), self._unassigned())
             if not chunks:
                 await self._wake.wait()
-            elif self._space.computable:
+            elif self._source.computable:
                 await self._submit([self._task(name, ranges) for name, ranges in chunks])
             else:
                 await self._submit_with_rows(chunks)
@@ -105,6 +104,8 @@ class Submission:
 
         While somebody is ``in_trouble`` with the broker, tasks may be with a node that is away, and counts are none; so
         the silence counts from the end of the trouble, if that does not take too long."""
+        if not self._missing:
+            return False
         now = loop_time()
         if in_trouble and now - self._heard_at < MOST_PATIENCE * silent_seconds:
             self._quiet_since = now
@@ -133,7 +134,7 @@ class Submission:
 
     @property
     def _missing(self) -> int:
-        return self._spec.size - self._collector.done_count - self._collector.dead_count
+        return self._sink.size - self._sink.done_count - self._sink.dead_count
 
     def _unassigned(self) -> int:
         return self._missing - self.window.in_flight - self.retries.waiting
@@ -169,13 +170,13 @@ class Submission:
                 yield task
 
     async def _rows(self, ranges: Ranges) -> msgspec.Raw:
-        rows = await asyncio.to_thread(self._packed, ranges)
+        rows = self._packed(ranges) if self._source.at_hand else await asyncio.to_thread(self._packed, ranges)
         self.window.planner.parameter_bytes = size_of(rows) / count_indices(ranges)
         return rows
 
     def _packed(self, ranges: Ranges) -> msgspec.Raw:
-        pieces = [self._space.encoded_columns(start, stop) for start, stop in ranges]
-        return packed({name: [*chain.from_iterable(piece[name] for piece in pieces)] for name in self._space.names})
+        pieces = [self._source.encoded_columns(start, stop) for start, stop in ranges]
+        return packed({name: [*chain.from_iterable(piece[name] for piece in pieces)] for name in self._source.names})
 
     def _task(self, name: str, ranges: Ranges, rows: msgspec.Raw = NO_ROWS) -> Task:
         spec = self._spec

@@ -35,6 +35,7 @@ class Space(ABC):
 
     names: tuple[str, ...]
     computable: bool = True
+    at_hand = False
 
     @abstractmethod
     def __len__(self) -> int: ...

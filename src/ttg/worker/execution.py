@@ -65,7 +65,7 @@ class Execution:
 
     def __post_init__(self) -> None:
         packs = not self.task.rows
-        self.values = ScalarResults(packs=packs)
+        self.values = self.work.results(packs=packs)
         self.batches = _batches(packs) if self.vectorized else None
         self.results = self.batches or self.values
 
@@ -305,7 +305,7 @@ class Execution:
 
     def _parameters(self) -> dict[str, list[Any]]:
         """Columns of the parameters, where the collector cannot compute them."""
-        if not self.task.rows:
+        if not self.task.rows or self.work.makes_calls:
             return {}
         columns: dict[str, list[Any]] = {name: [] for name in self.work.spec.names}
         for start, stop in self._done_indices():

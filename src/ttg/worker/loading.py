@@ -21,6 +21,8 @@ from ttg.space.codec import enums_of, mutable_names
 from ttg.space.values import column_array
 from ttg.spec import RunSpec
 from ttg.stores import Store
+from ttg.worker.calls import CallResults, CallRunner
+from ttg.worker.scalars import ScalarResults
 from ttg.worker.surroundings import Surroundings
 
 SLICE_SECONDS = 0.02
@@ -77,6 +79,15 @@ class Loaded:
     store: Store | None = None
     unshared: str = ""
 
+    @property
+    def makes_calls(self) -> bool:
+        """Whether each of its indices is a call of some program, and not a row of a table."""
+        return isinstance(self.function, CallRunner)
+
+    def results(self, *, packs: bool) -> ScalarResults:
+        """For what a task's calls return."""
+        return CallResults(packs=False) if self.makes_calls else ScalarResults(packs=packs)
+
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
         """One column per argument of the function, for the indices from ``start`` up to ``stop``.
 
@@ -120,6 +131,8 @@ def load_run(
 ) -> Loaded:
     """Import the user's module and build the space. Raises ``InputError``, or whatever the user's code raises."""
     function = load(spec.function, secret=secret, path=python_path, find_input=find_input)
+    if isinstance(function, CallRunner):
+        function = function.opened(secret or b"", find_input)
     shared = {name: shared_value(name, ref, secret, find_input) for name, ref in spec.shared.items()}
     binding = bind(partial(function, **shared) if shared else function, spec.names, str(spec.function))
     if is_vectorized(function):

@@ -1,0 +1,159 @@
+"""A coordinator for calls, on an event loop of its own thread, with broker and workers if it is to have its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from ttg.calls.errors import Resolution
+from ttg.calls.queue import Call, CallQueue
+from ttg.errors import TTGError
+from ttg.function.packing import Packed
+from ttg.messages import RunStatus
+from ttg.run.processes import broker_and_workers
+from ttg.run.request import RunRequest
+from ttg.stores import Store, open_store
+
+if TYPE_CHECKING:
+    from ttg.run.coordinator import Coordinator
+
+
+class Session:
+    """From :meth:`start` until the queue is closed and empty, or something final goes wrong: then ``broken`` says what,
+    and what is open fails with it. ``ended`` is set when nothing of it is left."""
+
+    def __init__(self, request: RunRequest, key: bytes) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ttg-calls-"))
+        self.ended = threading.Event()
+        self.broken: BaseException | None = None
+        self.pid = os.getpid()
+        self._resolutions: queue.SimpleQueue[tuple[Call, Resolution] | None] = queue.SimpleQueue()
+        inputs = self.folder / "inputs"
+        inputs.mkdir()
+        place = request.store or str(self.folder / "store")
+        ref = Store.create(place, named=request.store is not None)
+        self._store = open_store(ref)
+        self.queue = CallQueue(request.spec.identity, key, inputs, self._later)
+        spec: Any = structs.replace(request.spec, store=ref)
+        source: Any = self.queue
+        self._request = replace(request, spec=spec, space=source)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._coordinator: Coordinator | None = None
+        self._woken = threading.Lock()
+        self._inputs: dict[str, int] = {}
+
+    def start(self) -> None:
+        """Returns at once."""
+        for packed in self._request.inputs.values():
+            self.keep(packed)
+        threading.Thread(target=self._resolve_all, name="ttg-futures", daemon=True).start()
+        threading.Thread(target=self._main, name="ttg-calls", daemon=True).start()
+
+    def close(self, *, cancel: bool = False) -> None:
+        """No more calls will come; those that nobody has begun may be cancelled."""
+        self.queue.close(cancel=cancel)
+
+    def keep(self, packed: Packed) -> None:
+        """Have an object where the workers find it."""
+        path = self.queue.inputs / packed.name
+        if not path.exists():
+            packed.write(path)
+            self._store.add_file(packed.name, path)
+
+    # -- the coordinator's thread
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:
+            self.broken = error
+        finally:
+            self._end()
+
+    async def _run(self) -> None:
+        async with broker_and_workers(self._request, self.folder, discard=lambda: True) as (broker, server, workers):
+            from ttg.run.coordinator import Coordinator
+
+            options = replace(self._request.options, expected_slots=max(1, self._request.workers * self._request.slots))
+            source: Any = self.queue
+            coordinator = Coordinator(
+                self._request.spec,
+                source,
+                source,
+                broker,
+                options,
+                workers=workers,
+                restart_broker=server.ensure if server else None,
+            )
+            self._loop, self._coordinator = asyncio.get_running_loop(), coordinator
+            self.queue.on_empty = lambda: coordinator.stop(RunStatus.FINISHED)
+            self.queue.wake = self._wake
+            self._on_wake()
+            status = await coordinator.run()
+            if self.queue.pending:
+                raise BrokenExecutor(f"the calls were ended from outside: {status}")
+
+    def _wake(self) -> None:
+        """From any thread: there is more to do. The loop is woken once for many calls."""
+        if self._loop is not None and self._woken.acquire(blocking=False):
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._on_wake)
+
+    def _on_wake(self) -> None:
+        if self._woken.locked():
+            self._woken.release()
+        assert self._coordinator is not None
+        self._coordinator.submission.wake()
+        self.queue.check_end()
+
+    def _end(self) -> None:
+        error = self.broken
+        for call in self.queue.abandon():
+            self._later(call, _raising(error))
+        self._resolutions.put(None)
+        if self._request.store is not None:
+            with suppress(TTGError):
+                self._store.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- the futures' thread: what callers hang on their futures must not hold up the coordinator
+
+    def _later(self, call: Call, resolution: Resolution) -> None:
+        self._resolutions.put((call, resolution))
+
+    def _resolve_all(self) -> None:
+        while (item := self._resolutions.get()) is not None:
+            _resolve(*item)
+            del item
+        self.ended.set()
+
+
+def _raising(error: BaseException | None) -> Callable[[], Any]:
+    def resolve() -> Any:
+        raise BrokenExecutor(f"the executor ended before this call: {error}") from error
+
+    return resolve
+
+
+def _resolve(call: Call, resolution: Resolution) -> None:
+    future = call.future
+    if not future.running() and not future.set_running_or_notify_cancel():
+        return
+    try:
+        value = resolution()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(value)

@@ -1,0 +1,142 @@
+"""Calls that a program makes one by one (:class:`ttg.Executor`), as a child executes them.
+
+To a worker they are a run whose function is a :class:`CallRunner`. The one parameter of each of its indices, ``call``,
+is a sealed pickle of function and arguments; its result is a sealed pickle of what the call returned or raised. So the
+original exception reaches the caller, and whatever can be pickled.
+"""
+
+from __future__ import annotations
+
+import binascii
+import pickle
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from ttg.errors import FunctionError
+from ttg.function import FindInput, no_input
+from ttg.function.packing import unpacked
+from ttg.function.sealed import key_of, seal, unsealed
+from ttg.worker.failures import outside_of_ttg
+from ttg.worker.scalars import ScalarResults
+
+INLINE, LARGE = b"i", b"l"
+"""What a sealed call is: the pickle itself, or the name of an input of the run that is one."""
+RETURNED, RAISED = b"=", b"!"
+_PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
+
+
+class CallRunner:
+    """Executes calls, after ``initializer(*initargs)`` was called once in this process; a call that raises is tried
+    ``retries`` more times. :meth:`opened` before use."""
+
+    def __init__(
+        self,
+        identity: str,
+        initializer: Callable[..., object] | None = None,
+        initargs: Sequence[Any] = (),
+        retries: int = 0,
+    ) -> None:
+        self._identity = identity
+        self._initializer = initializer
+        self._initargs = tuple(initargs)
+        self._retries = retries
+        self._key = b""
+
+    def opened(self, secret: str | bytes | None, find_input: FindInput) -> CallRunner:
+        """The same, with what it takes to read calls. Raises what the initializer raises."""
+        if not secret:
+            raise FunctionError("calls are signed: start the worker with the TTG_SECRET of the program that makes them")
+        self._key = key_of(secret, self._identity)
+        _Inputs.find = staticmethod(find_input)
+        if self._initializer is not None:
+            self._initializer(*self._initargs)
+        return self
+
+    def __call__(self, call: str) -> bytes:
+        try:
+            text = unsealed(self._key, binascii.a2b_base64(call))
+        except FunctionError as error:
+            return seal(self._key, _raised(error))
+        for retries_left in range(self._retries, -1, -1):
+            try:
+                function, args, kwargs = _unpickled(text)
+                value = function(*args, **kwargs)
+                break
+            except BaseException as error:
+                if not retries_left or not isinstance(error, Exception):
+                    return seal(self._key, _raised(error))
+        try:
+            return seal(self._key, RETURNED + pickled(value))
+        except BaseException as error:
+            return seal(self._key, _raised(_not_picklable(value, error)))
+
+
+class CallResults(ScalarResults):
+    """Sealed pickles; a payload is a MessagePack array of them."""
+
+    def payload(self, seconds: Sequence[float] | None, parameters: Mapping[str, Sequence[Any]]) -> bytes:
+        return msgspec.msgpack.encode(self.items)
+
+
+class _Inputs:
+    """Where the large objects of the calls of this process are found."""
+
+    find: FindInput = staticmethod(no_input)
+
+
+def pickled(value: Any) -> bytes:
+    """``value``, also of a class or function that only this program has."""
+    if type(value) in _PLAIN:
+        return pickle.dumps(value, 5)
+    import cloudpickle
+
+    data: bytes = cloudpickle.dumps(value, 5)
+    return data
+
+
+@lru_cache(maxsize=64)
+def function_from(data: bytes) -> Callable[..., Any]:
+    """A function that many calls have in common. It was in a sealed call."""
+    function: Callable[..., Any] = pickle.loads(data)  # noqa: S301
+    return function
+
+
+@lru_cache(maxsize=8)
+def common_object(name: str) -> Any:
+    """A large object that many calls have in common, mapped and not to be written to."""
+    value = unpacked(name, _Inputs.find)
+    if hasattr(value, "flags"):
+        value.flags.writeable = False
+    return value
+
+
+def _unpickled(text: memoryview) -> Any:
+    if text[:1] == LARGE:
+        return unpacked(str(text[1:], "ascii"), _Inputs.find)
+    return pickle.loads(text[1:])  # noqa: S301 - it was sealed by whoever knows the secret
+
+
+def _raised(error: BaseException) -> bytes:
+    trace = outside_of_ttg(error.__traceback__)
+    said = "".join(traceback.format_exception(type(error), error, trace))
+    try:
+        data = pickled((_without_trace(error), said))
+        pickle.loads(data)  # noqa: S301 - some exceptions can be pickled, but not made again
+    except BaseException:
+        data = pickled(
+            (RuntimeError(f"{type(error).__name__}: {error} (the exception itself cannot be pickled)"), said)
+        )
+    return RAISED + data
+
+
+def _without_trace(error: BaseException) -> BaseException:
+    error.__traceback__ = error.__context__ = None  # of frames and of what cannot be pickled
+    return error
+
+
+def _not_picklable(value: Any, error: BaseException) -> BaseException:
+    return pickle.PicklingError(f"what the call returned, a {type(value).__name__}, cannot be pickled: {error}")
