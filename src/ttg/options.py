@@ -297,6 +297,7 @@ class Options:
     exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task, to the second")
     grace: float = _worker(DELAY, "time to drain after SIGTERM", 8.0)
     parent_pipe_fd: int | None = _worker(count(0), "")
+    echo_fd: int | None = _worker(count(0), "")
     log_file: Path | None = _worker(FILE, "")
 
 

@@ -147,12 +147,12 @@ class Executor(StandardExecutor):
     def _check_open(self) -> None:
         if os.getpid() != self._session.pid:
             raise RuntimeError("this executor belongs to the process that this one was forked from: make another one")
-        if self._session.broken is not None:
-            raise BrokenExecutor(f"the executor is broken: {self._session.broken}")
         if _exiting:
             raise RuntimeError(SHUT_BY_EXIT)
         if self._shut:
             raise RuntimeError(SHUT)
+        if self._session.broken is not None:
+            raise BrokenExecutor(f"the executor is broken: {self._session.broken}") from self._session.broken
 
     def _call(self, future: Future[Any], fn: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         packed = Packed((fn, args, kwargs))
@@ -282,5 +282,6 @@ def _at_exit() -> None:
         session.ended.wait()
 
 
-# As the standard executors: an ordinary atexit function is called after the threads were waited for.
+# As the standard executors: an ordinary atexit function is called after the threads were waited for. That of the thread
+# pool, which asyncio uses, is registered before, and so called after this.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]

@@ -44,15 +44,17 @@ class Taken:
 
 
 class CallQueue:
-    """``put`` from any thread; the rest is the coordinator's, on its loop. ``resolve`` is given each future that is
-    settled, with what makes its result; ``on_empty`` is called when the queue is closed and all is settled; ``wake``
-    when there is more to do."""
+    """Calls for ``slots`` slots: as many run as soon as they are made. ``put`` from any thread; the rest is the
+    coordinator's, on its loop. ``resolve`` is given each future that is settled, with what makes its result;
+    ``on_empty`` is called when the queue is closed and all is settled; ``wake`` when there is more to do."""
 
     names = ("call",)
     computable = False
     at_hand = True
 
-    def __init__(self, identity: str, key: bytes, inputs: Path, resolve: Callable[[Call, Resolution], None]) -> None:
+    def __init__(
+        self, identity: str, key: bytes, inputs: Path, slots: int, resolve: Callable[[Call, Resolution], None]
+    ) -> None:
         self.inputs = inputs
         self.size = 0
         self.dead_count = 0
@@ -61,6 +63,7 @@ class CallQueue:
         self.on_empty: Callable[[], None] = lambda: None
         self._identity = identity
         self._key = key
+        self._slots = slots
         self._resolve = resolve
         self._lock = threading.Lock()
         self._open: dict[int, Call] = {}
@@ -73,6 +76,8 @@ class CallQueue:
     def put(self, call: Call) -> None:
         """One more, at the end."""
         with self._lock:
+            if len(self._open) < self._slots:
+                call.future.set_running_or_notify_cancel()
             self._open[self.size] = call
             self.size += 1
         self.wake()

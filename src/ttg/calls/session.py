@@ -6,6 +6,7 @@ import asyncio
 import os
 import queue
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -45,10 +46,12 @@ class Session:
         place = request.store or str(self.folder / "store")
         ref = Store.create(place, named=request.store is not None)
         self._store = open_store(ref)
-        self.queue = CallQueue(request.spec.identity, key, inputs, self._later)
+        self.queue = CallQueue(request.spec.identity, key, inputs, request.slots, self._later)
         spec: Any = structs.replace(request.spec, store=ref)
         source: Any = self.queue
-        self._request = replace(request, spec=spec, space=source)
+        self._echo, echo_fd = os.pipe()
+        os.set_blocking(echo_fd, False)
+        self._request = replace(request, spec=spec, space=source, echo_fd=echo_fd)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._coordinator: Coordinator | None = None
         self._woken = threading.Lock()
@@ -59,6 +62,7 @@ class Session:
         for packed in self._request.inputs.values():
             self.keep(packed)
         threading.Thread(target=self._resolve_all, name="ttg-futures", daemon=True).start()
+        threading.Thread(target=self._show_output, name="ttg-output", daemon=True).start()
         threading.Thread(target=self._main, name="ttg-calls", daemon=True).start()
 
     def close(self, *, cancel: bool = False) -> None:
@@ -122,11 +126,21 @@ class Session:
         error = self.broken
         for call in self.queue.abandon():
             self._later(call, _raising(error))
-        self._resolutions.put(None)
+        assert self._request.echo_fd is not None
+        os.close(self._request.echo_fd)  # the output ends, and then the futures
         if self._request.store is not None:
             with suppress(TTGError):
                 self._store.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _show_output(self) -> None:
+        """What calls print, where this program prints."""
+        with open(self._echo, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                with suppress(OSError, ValueError):  # nobody reads it
+                    sys.stdout.write(line)
+                    sys.stdout.flush()
+        self._resolutions.put(None)
 
     # -- the futures' thread: what callers hang on their futures must not hold up the coordinator
 

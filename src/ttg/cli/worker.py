@@ -53,6 +53,10 @@ def worker(args: argparse.Namespace) -> int:
     settings = arguments.read_settings(chosen)
     if chosen.log_file:
         bound_log(chosen.log_file)
+    if chosen.echo_fd is not None:
+        from ttg.worker.output import Echo
+
+        Echo.start(chosen.echo_fd)
     if chosen.run:
         from ttg.run.secret import with_secret
 

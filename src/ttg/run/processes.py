@@ -94,6 +94,9 @@ def _local_workers(request: RunRequest, folder: Path, url: str, server: Embedded
     if request.settings.secret:
         environment["TTG_SECRET"] = request.settings.secret
     keep_open = (server.parent_pipe_fd,) if server else ()
+    if request.echo_fd is not None:
+        arguments += ["--echo-fd", str(request.echo_fd)]
+        keep_open = (*keep_open, request.echo_fd)
     command = WorkerCommand(arguments, environment, folder / LOGS, keep_open)
     workers = LocalWorkers(command, request.workers, replace=request.replace_workers)
     workers.start()

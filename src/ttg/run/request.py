@@ -34,7 +34,8 @@ SHARED_KEEP_BYTES = 64 << 20
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """Everything a coordinator needs, checked. ``broker_url`` ``None``: the embedded server. ``change`` says what
-    is not as it was of a function that goes on by force. ``store`` ``None``: the one in the run's folder."""
+    is not as it was of a function that goes on by force. ``store`` ``None``: the one in the run's folder.
+    Local workers write what calls print to ``echo_fd``, too."""
 
     spec: RunSpec
     space: Space
@@ -53,6 +54,7 @@ class RunRequest:
     inputs: Inputs = field(default_factory=dict)
     change: str = ""
     store: str | None = None
+    echo_fd: int | None = None
 
 
 def new_request(

@@ -6,6 +6,7 @@ Between the lines stand the marks of :mod:`ttg.worker.marks`, which say whose th
 from __future__ import annotations
 
 import logging
+import os
 import re
 
 from msgspec.structs import replace
@@ -55,6 +56,29 @@ class Excerpt:
         self._shorten()
         gap = f"\n… {self._left_out:,} characters left out …\n" if self._left_out else ""
         return gap.join(self._pieces).strip()
+
+
+class Echo(logging.Handler):
+    """Writes what calls print to a descriptor that does not block: what does not fit is left out, and that is said."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._left_out = 0
+
+    @classmethod
+    def start(cls, descriptor: int) -> None:
+        """From now on, for all calls of this worker."""
+        os.set_inheritable(descriptor, False)
+        log.addHandler(cls(descriptor))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note = f"… {self._left_out} lines left out …\n" if self._left_out else ""
+        try:
+            os.write(self._descriptor, f"{note}{record.__dict__['printed']}\n".encode("utf-8", "replace"))
+            self._left_out = 0
+        except OSError:
+            self._left_out += 1
 
 
 class ChildOutput:
@@ -135,7 +159,9 @@ class ChildOutput:
                 more = " …" if start + LINE_CHARACTERS < len(line) else ""
                 text = f"{prefix}: {line[start : start + LINE_CHARACTERS].rstrip()}{more}"
                 # Not log.info(), which looks for its caller: a function may print a line per call.
-                log.handle(log.makeRecord(log.name, logging.INFO, "", 0, text, (), None, extra=fields))
+                record = log.makeRecord(log.name, logging.INFO, "", 0, text, (), None, extra=fields)
+                record.printed = line[start : start + LINE_CHARACTERS]
+                log.handle(record)
 
 
 def _fields(run: str, calls: range) -> dict[str, object]:
