@@ -35,9 +35,10 @@ def eventually(condition: Callable[[], T], what: str) -> T:
 
 
 def children_of(pid: int) -> list[int]:
-    """Direct children of a process that runs."""
+    """Direct children of a process that runs, whichever of its threads started them."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        return [int(child) for text in texts for child in text.split()]
     except FileNotFoundError:
         return []
 

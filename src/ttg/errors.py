@@ -16,7 +16,10 @@
     ├── StorageError             3          the local disk: not writable, full
     │   └── StoreError           3          the run's store: away, full, not the one that was meant; waiting may help
     ├── MessageError             3          a message that cannot be decoded
-    └── RunStopped               4          the run ended before every parameter was settled
+    ├── RunStopped               4          the run ended before every parameter was settled
+    └── ProcessDied              1          the process that executed a call of an executor ended with it
+        ├── CallTimeout          1          … because it took too long
+        └── CallOutOfMemory      1          … because it took too much memory
 
 A message says what was expected, what came, and what to do. Driver exceptions (redis, pika, pyarrow) are translated
 where they appear, with ``raise … from error``.
@@ -98,3 +101,30 @@ class RunStopped(TTGError):
     """The run ended before every parameter was settled (interrupted, cancelled, too many failures). It is resumable."""
 
     exit_code = 4
+
+
+class ProcessDied(TTGError):
+    """The process that executed a call ended, or was ended, before the call returned.
+
+    ``kind`` is ``exit``, ``signal``, ``memory``, ``timeout`` or ``worker_lost``; ``exit_code`` is negative for a
+    signal; ``output`` are the last words of the call. Its neighbours are not affected, and the executor goes on.
+    """
+
+    kind: str
+    exit_code: int | None  # type: ignore[assignment]
+    output: str
+
+    def __init__(self, message: str, kind: str = "", exit_code: int | None = None, output: str = "") -> None:
+        super().__init__(message)
+        self.kind, self.exit_code, self.output = kind, exit_code, output
+
+    def __reduce__(self) -> tuple[type[ProcessDied], tuple[str, str, int | None, str]]:
+        return type(self), (str(self), self.kind, self.exit_code, self.output)
+
+
+class CallTimeout(ProcessDied, TimeoutError):
+    """A call took longer than the executor's ``timeout``, and was ended."""
+
+
+class CallOutOfMemory(ProcessDied, MemoryError):
+    """A call took more than the executor's ``memory``, and was ended."""

@@ -6,37 +6,10 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from ttg.errors import TTGError
+from ttg.errors import CallOutOfMemory, CallTimeout, ProcessDied
 from ttg.function.sealed import unsealed
 from ttg.messages import DeadLetter, Failure
 from ttg.worker.calls import RETURNED
-
-
-class ProcessDied(TTGError):
-    """The process that executed a call ended, or was ended, before the call returned.
-
-    ``kind`` is ``exit``, ``signal``, ``memory``, ``timeout`` or ``worker_lost``; ``exit_code`` is negative for a
-    signal; ``output`` are the last words of the call. Its neighbours are not affected, and the executor goes on.
-    """
-
-    kind: str
-    exit_code: int | None  # type: ignore[assignment]
-    output: str
-
-    def __init__(self, message: str, kind: str = "", exit_code: int | None = None, output: str = "") -> None:
-        super().__init__(message)
-        self.kind, self.exit_code, self.output = kind, exit_code, output
-
-    def __reduce__(self) -> Any:
-        return type(self), (str(self), self.kind, self.exit_code, self.output)
-
-
-class CallTimeout(ProcessDied, TimeoutError):
-    """A call took longer than the executor's ``timeout``, and was ended."""
-
-
-class CallOutOfMemory(ProcessDied, MemoryError):
-    """A call took more than the executor's ``memory``, and was ended."""
 
 
 class RemoteTraceback(Exception):

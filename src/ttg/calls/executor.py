@@ -139,7 +139,7 @@ class Executor(StandardExecutor):
                 return
             self._session.close(cancel=cancel_futures)
         if wait:
-            self._session.ended.wait()
+            self._session.wait()
 
     def __reduce__(self) -> Any:
         raise TypeError("an executor cannot be pickled: make another one where it is needed")
@@ -279,7 +279,7 @@ def _at_exit() -> None:
     for session in sessions:
         session.close()
     for session in sessions:
-        session.ended.wait()
+        session.wait()
 
 
 # As the standard executors: an ordinary atexit function is called after the threads were waited for. That of the thread

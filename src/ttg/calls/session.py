@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
@@ -29,6 +30,9 @@ from ttg.stores import Store, open_store
 
 if TYPE_CHECKING:
     from ttg.run.coordinator import Coordinator
+
+OUTPUT_SECONDS = 5.0
+"""How long the last lines of calls may take to be written where nobody reads them."""
 
 
 class Session:
@@ -55,26 +59,47 @@ class Session:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._coordinator: Coordinator | None = None
         self._woken = threading.Lock()
-        self._inputs: dict[str, int] = {}
+        self._futures = threading.Thread(target=self._resolve_all, name="ttg-futures", daemon=True)
+        self._output = threading.Thread(target=self._show_output, name="ttg-output", daemon=True)
+        self._keeping = threading.Lock()
+        self._users: Counter[str] = Counter()
 
     def start(self) -> None:
         """Returns at once."""
         for packed in self._request.inputs.values():
             self.keep(packed)
-        threading.Thread(target=self._resolve_all, name="ttg-futures", daemon=True).start()
-        threading.Thread(target=self._show_output, name="ttg-output", daemon=True).start()
+        self._futures.start()
+        self._output.start()
         threading.Thread(target=self._main, name="ttg-calls", daemon=True).start()
 
     def close(self, *, cancel: bool = False) -> None:
         """No more calls will come; those that nobody has begun may be cancelled."""
         self.queue.close(cancel=cancel)
 
+    def wait(self) -> None:
+        """Until :attr:`ended`; what hangs on a future cannot wait for that."""
+        if threading.current_thread() is not self._futures:
+            self.ended.wait()
+
     def keep(self, packed: Packed) -> None:
         """Have an object where the workers find it."""
         path = self.queue.inputs / packed.name
-        if not path.exists():
-            packed.write(path)
-            self._store.add_file(packed.name, path)
+        with self._keeping:
+            self._users[packed.name] += 1
+            if self._users[packed.name] == 1:
+                packed.write(path)
+                self._store.add_file(packed.name, path)
+
+    def release(self, name: str) -> None:
+        """One user less of what was kept; without any it goes."""
+        with self._keeping:
+            self._users[name] -= 1
+            if self._users[name]:
+                return
+            del self._users[name]
+            with suppress(TTGError, OSError):
+                (self.queue.inputs / name).unlink()
+                self._store.remove([name])
 
     # -- the coordinator's thread
 
@@ -127,11 +152,15 @@ class Session:
         for call in self.queue.abandon():
             self._later(call, _raising(error))
         assert self._request.echo_fd is not None
-        os.close(self._request.echo_fd)  # the output ends, and then the futures
+        os.close(self._request.echo_fd)  # so that the output ends
+        self._output.join(OUTPUT_SECONDS)
         if self._request.store is not None:
             with suppress(TTGError):
                 self._store.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._resolutions.put(None)
+        self._futures.join()
+        self.ended.set()
 
     def _show_output(self) -> None:
         """What calls print, where this program prints."""
@@ -140,7 +169,6 @@ class Session:
                 with suppress(OSError, ValueError):  # nobody reads it
                     sys.stdout.write(line)
                     sys.stdout.flush()
-        self._resolutions.put(None)
 
     # -- the futures' thread: what callers hang on their futures must not hold up the coordinator
 
@@ -150,8 +178,9 @@ class Session:
     def _resolve_all(self) -> None:
         while (item := self._resolutions.get()) is not None:
             _resolve(*item)
+            if name := item[0].name:
+                self.release(name)
             del item
-        self.ended.set()
 
 
 def _raising(error: BaseException | None) -> Callable[[], Any]:

@@ -1,0 +1,290 @@
+"""``ttg.Executor`` as a program uses it: real processes, a real broker, and what ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, Future, as_completed
+from pathlib import Path
+from typing import Any
+
+import call_workloads as calls
+import numpy as np
+import pytest
+
+import ttg
+from runs import descendants_of, eventually, is_running
+from ttg.errors import ProcessDied, SettingsError
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def executor() -> Iterator[ttg.Executor]:
+    with ttg.Executor(2) as executor:
+        yield executor
+
+
+def raised_by(future: Future[Any]) -> BaseException:
+    error = future.exception(60)
+    assert error is not None
+    return error
+
+
+def test_calls_give_values_and_the_original_exceptions(executor: ttg.Executor) -> None:
+    assert executor.submit(pow, 2, 8).result() == 256
+    assert executor.submit(calls.echo, 1, self=2, fn=3).result() == ((1,), {"self": 2, "fn": 3})
+    assert executor.submit(lambda x: x + 1, 2).result() == 3
+    error = raised_by(executor.submit(calls.fail, "this"))
+    assert (type(error), error.args) == (KeyError, ("this",))
+    assert "in fail" in str(error.__cause__)
+    assert "ttg/worker" not in str(error.__cause__)
+    odd = raised_by(executor.submit(calls.fail_oddly))
+    assert isinstance(odd, RuntimeError)
+    assert "Odd: 1 odd" in str(odd)
+    assert isinstance(raised_by(executor.submit(sys.exit, 3)), SystemExit)
+
+
+def test_what_cannot_be_pickled_is_that_futures_error_only(executor: ttg.Executor) -> None:
+    assert "pickle" in str(raised_by(executor.submit(calls.square, threading.Lock())))
+    assert "generator" in str(raised_by(executor.submit(calls.unpicklable)))
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(executor)
+    assert executor.submit(calls.square, 3).result() == 9
+
+
+@pytest.mark.parametrize(("how", "code", "kind"), [("kill", -9, "signal"), ("exit", 7, "exit")])
+def test_a_call_that_ends_its_process_fails_by_itself(how: str, code: int, kind: str) -> None:
+    with ttg.Executor(1) as executor:
+        before = [executor.submit(calls.square, x) for x in range(20)]
+        culprit = executor.submit(calls.die, how)
+        after = [executor.submit(calls.square, x) for x in range(20)]
+        error = raised_by(culprit)
+        assert isinstance(error, ProcessDied)
+        assert (error.kind, error.exit_code) == (kind, code)
+        assert "last words" in error.output
+        assert [future.result() for future in before + after] == 2 * [x * x for x in range(20)]
+    assert pickle.loads(pickle.dumps(error)).exit_code == code
+
+
+def test_limits_end_a_call_and_nothing_else() -> None:
+    with ttg.Executor(1, timeout="1s", memory="512M") as executor:
+        late = executor.submit(signal.pause)
+        large = executor.submit(calls.take_memory, 1 << 30)
+        assert executor.submit(calls.square, 3).result() == 9
+        assert isinstance(raised_by(late), TimeoutError)
+        assert isinstance(raised_by(large), MemoryError)
+
+
+def test_retries(tmp_path: Path) -> None:
+    with ttg.Executor(1, retries=2) as executor:
+        assert executor.submit(calls.fail_until, str(tmp_path / "a"), 2).result() == 3
+        assert isinstance(raised_by(executor.submit(calls.fail_until, str(tmp_path / "b"), 3)), OSError)
+
+
+def test_an_initializer_is_called_once_in_each_process() -> None:
+    with ttg.Executor(1, initializer=calls.set_up, initargs=("set up",)) as executor:
+        first, second = (executor.submit(calls.what_was_set_up).result() for _ in range(2))
+    assert first == second
+    assert len(first) == 1
+    assert first[0].startswith("set up ")
+
+
+def test_an_initializer_that_raises_breaks_the_executor() -> None:
+    with ttg.Executor(1, initializer=calls.broken_set_up) as executor:
+        assert "no licence" in str(raised_by(executor.submit(calls.square, 1)))
+        eventually(lambda: executor._session.ended.is_set(), "the end of the session")
+        with pytest.raises(BrokenExecutor, match="no licence"):
+            executor.submit(calls.square, 1)
+
+
+def test_large_arguments_and_results_do_not_pass_the_broker(executor: ttg.Executor) -> None:
+    array = np.arange(4_000_000, dtype=float)
+    assert executor.submit(calls.total, array).result() == array.sum()
+    assert executor.submit(calls.zeros, 4_000_000).result().shape == (4_000_000,)
+    text = "x" * (40 << 20)
+    assert executor.submit(len, text).result() == len(text)
+    eventually(lambda: not [*executor._session.queue.inputs.iterdir()], "inputs of settled calls are gone")
+
+
+def test_map_is_lazy_about_results_and_with_a_buffer_about_arguments_as_well(executor: ttg.Executor) -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(10_000):
+            taken.append(number)
+            yield number
+
+    results = executor.map(calls.square, numbers(), buffersize=50)
+    assert next(results) == 0
+    assert len(taken) <= 51
+    assert list(results) == [x * x for x in range(1, 10_000)]
+    assert list(executor.map(pow, [2, 3], [3, 2, 1])) == [8, 9]
+    for wrong, error in ((0, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="buffersize must be"):
+            executor.map(calls.square, [1], buffersize=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="chunksize must be >= 1"):
+        executor.map(calls.square, [1], chunksize=0)
+
+
+def test_calls_that_wait_for_each_other_run_at_once(executor: ttg.Executor, tmp_path: Path) -> None:
+    list(executor.map(calls.square, range(1_000)))  # so that calls are known to be short
+    pair = [executor.submit(calls.meet, str(tmp_path), *names) for names in (("a", "b"), ("b", "a"))]
+    assert [future.result() for future in pair] == ["a", "b"]
+
+
+def test_cancelling_withdraws_what_nobody_has_begun(tmp_path: Path) -> None:
+    with ttg.Executor(1) as executor:
+        busy = executor.submit(calls.hold, str(tmp_path), "pid")
+        waiting = [executor.submit(calls.slow_square, x, 0.0, str(tmp_path)) for x in range(100)]
+        eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the first call")
+        assert not busy.cancel()
+        cancelled = [future for future in waiting if future.cancel()]
+        assert len(cancelled) > 90
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        assert isinstance(raised_by(busy), ProcessDied)
+        rest = [future for future in waiting if future not in cancelled]
+        assert all(future.result() is not None for future in rest)
+    assert len([*tmp_path.iterdir()]) == 1 + len(rest)
+
+
+def test_nothing_is_left_and_nothing_more_is_taken_after_shutdown() -> None:
+    executor = ttg.Executor(2)
+    executor.submit(calls.square, 1).result()
+    below, folder = descendants_of(os.getpid()), executor._session.folder
+    assert below
+    executor.shutdown()
+    executor.shutdown()
+    eventually(lambda: not [pid for pid in below if is_running(pid)], "all processes are gone")
+    assert not folder.exists()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(calls.square, 1)
+
+
+def test_an_executor_that_nobody_refers_to_finishes_and_goes() -> None:
+    executor = ttg.Executor(1)
+    future, session, reference = executor.submit(calls.square, 3), executor._session, weakref.ref(executor)
+    del executor
+    assert reference() is None
+    assert future.result() == 9
+    eventually(session.ended.is_set, "the end of the session")
+
+
+def test_a_forked_process_is_told_that_the_executor_is_not_its_own(executor: ttg.Executor) -> None:
+    executor.submit(calls.square, 1).result()
+    if (pid := os.fork()) == 0:
+        try:
+            executor.submit(calls.square, 1)
+        except RuntimeError:
+            os._exit(42)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
+
+
+def test_from_an_event_loop_from_threads_and_from_a_call(executor: ttg.Executor) -> None:
+    async def gathered() -> list[int]:
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(*(loop.run_in_executor(executor, calls.square, x) for x in range(50)))
+
+    assert asyncio.run(gathered()) == [x * x for x in range(50)]
+    found: dict[int, list[int]] = {}
+    threads = [
+        threading.Thread(target=lambda n=n: found.update({n: list(executor.map(calls.square, range(200)))}))  # type: ignore[misc]
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {n: [x * x for x in range(200)] for n in range(4)}
+    assert executor.submit(calls.nested, 3).result() == 10
+
+
+def test_wrong_use_is_told() -> None:
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="max_workers must be greater than 0"):
+            ttg.Executor(wrong)
+    with pytest.raises(TypeError, match="initializer must be a callable"):
+        ttg.Executor(initializer=3)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="TTG_SECRET"):
+        ttg.Executor(broker="redis://127.0.0.1:1")
+
+
+# ---------------------------------------------------------------------------------------------- whole programs
+
+
+def program(code: str, *expected: str) -> subprocess.CompletedProcess[str]:
+    text = textwrap.dedent(code)
+    folder = str(Path(__file__).parent)
+    return subprocess.run(
+        [sys.executable, "-c", text, *expected],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": folder},
+    )
+
+
+def test_a_program_that_ends_has_its_calls_finished_and_sees_what_they_print() -> None:
+    said = program(
+        """
+        import ttg
+        def say(text):
+            print(text)
+        if __name__ == "__main__":
+            ttg.Executor(2).submit(say, "apple")
+        """
+    )
+    assert (said.stdout.strip(), said.stderr) == ("apple", "")
+
+
+def test_after_shutdown_without_waiting_the_program_still_waits_at_its_end() -> None:
+    said = program(
+        """
+        import ttg
+        def say(text):
+            print(text)
+        if __name__ == "__main__":
+            executor = ttg.Executor(2)
+            executor.submit(say, "apple")
+            executor.shutdown(wait=False)
+        """
+    )
+    assert (said.stdout.strip(), said.stderr) == ("apple", "")
+
+
+def test_a_call_while_the_interpreter_ends_is_refused() -> None:
+    said = program(
+        """
+        import atexit
+        @atexit.register
+        def last():
+            try:
+                executor.submit(id, None)
+            except RuntimeError as error:
+                print(error)
+        import ttg
+        if __name__ == "__main__":
+            executor = ttg.Executor(1)
+            print(executor.submit(abs, -42).result())
+        """
+    )
+    assert said.stdout.split("\n")[:2] == ["42", "cannot schedule new futures after interpreter shutdown"], said.stderr
+
+
+def test_the_first_of_several_is_there_before_the_last(executor: ttg.Executor, tmp_path: Path) -> None:
+    held = executor.submit(calls.hold, str(tmp_path), "held")
+    quick = [executor.submit(calls.square, x) for x in range(10)]
+    assert {future.result() for future in as_completed(quick, timeout=60)} == {x * x for x in range(10)}
+    assert not held.done()
+    eventually(lambda: (tmp_path / "held").exists() and (tmp_path / "held").read_text(), "the call that is held")
+    os.kill(int((tmp_path / "held").read_text()), signal.SIGKILL)
+    assert isinstance(raised_by(held), ProcessDied)
