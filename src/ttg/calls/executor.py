@@ -93,11 +93,15 @@ class Executor(StandardExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have ``fn(*args, **kwargs)`` executed. Raises ``RuntimeError`` after :meth:`shutdown`, ``BrokenExecutor``
         when the executor is broken. What cannot be pickled is the future's exception."""
+        return self.submit_packed(lambda: Packed((fn, args, kwargs)))
+
+    def submit_packed(self, pack: Callable[[], Packed]) -> Future[Any]:
+        """:meth:`submit` for function, positional and keyword arguments that ``pack`` gives."""
         future: Future[Any] = Future()
         with self._lock:
             self._check_open()
         try:
-            call = self._call(future, fn, args, kwargs)
+            call = self._call(future, pack())
         except Exception as error:
             future.set_running_or_notify_cancel()
             future.set_exception(error)
@@ -141,6 +145,29 @@ class Executor(StandardExecutor):
         if wait:
             self._session.wait()
 
+    def kill_workers(self) -> None:
+        """End at once: what runs fails with ``BrokenExecutor``, as does what waits."""
+        with self._lock:
+            self._shut = True
+            self._session.kill()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it takes no more calls: it was shut down, or it broke."""
+        return self._shut or self._session.broken is not None or self._session.ended.is_set()
+
+    def slots_elsewhere(self) -> int:
+        """Of all workers that were heard of; waits for the first ones."""
+        return self._session.slots_elsewhere()
+
+    def keep(self, packed: Packed) -> None:
+        """Have an object where the workers find it by its name, until it is :meth:`release`\\ d."""
+        self._session.keep(packed)
+
+    def release(self, name: str) -> None:
+        """See :meth:`keep`."""
+        self._session.release(name)
+
     def __reduce__(self) -> Any:
         raise TypeError("an executor cannot be pickled: make another one where it is needed")
 
@@ -154,8 +181,7 @@ class Executor(StandardExecutor):
         if self._session.broken is not None:
             raise BrokenExecutor(f"the executor is broken: {self._session.broken}") from self._session.broken
 
-    def _call(self, future: Future[Any], fn: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        packed = Packed((fn, args, kwargs))
+    def _call(self, future: Future[Any], packed: Packed) -> Call:
         if packed.size <= INLINE_BYTES and not packed.has_buffers:
             return Call(future, seal(self._key, INLINE + packed.stream))
         self._session.keep(packed)

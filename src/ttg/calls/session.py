@@ -15,6 +15,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -25,6 +26,7 @@ from ttg.errors import TTGError
 from ttg.function.packing import Packed
 from ttg.messages import RunStatus
 from ttg.run.processes import broker_and_workers
+from ttg.run.refusing_workers import HEARD_OF_SECONDS
 from ttg.run.request import RunRequest
 from ttg.stores import Store, open_store
 
@@ -76,6 +78,29 @@ class Session:
         """No more calls will come; those that nobody has begun may be cancelled."""
         self.queue.close(cancel=cancel)
 
+    def kill(self) -> None:
+        """End at once."""
+        self.broken = self.broken or RuntimeError("its workers were killed")
+        self.close(cancel=True)
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._kill)
+
+    def _kill(self) -> None:
+        assert self._coordinator is not None
+        if self._coordinator.workers is not None:
+            self._coordinator.workers.kill()
+        self._coordinator.stop(RunStatus.CANCELLED)
+
+    def slots_elsewhere(self) -> int:
+        """Of all workers that were heard of, after :data:`HEARD_OF_SECONDS` at most."""
+        deadline = monotonic() + HEARD_OF_SECONDS
+        while monotonic() < deadline and not self.ended.is_set():
+            if self._coordinator is not None and len(self._coordinator.fleet):
+                return self._coordinator.fleet.slots
+            sleep(0.02)
+        return 1
+
     def wait(self) -> None:
         """Until :attr:`ended`; what hangs on a future cannot wait for that."""
         if threading.current_thread() is not self._futures:
@@ -107,7 +132,7 @@ class Session:
         try:
             asyncio.run(self._run())
         except BaseException as error:
-            self.broken = error
+            self.broken = self.broken or error
         finally:
             self._end()
 

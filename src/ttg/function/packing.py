@@ -12,6 +12,7 @@ import pickle
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ FindInput = Callable[[str], Path]
 
 
 class Packed:
-    """An object, packed but not copied: the buffers are still those of the object itself."""
+    """An object, packed but not copied: the buffers are still those of the object itself. ``dumps`` pickles it."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, dumps: Callable[..., bytes] | None = None) -> None:
         import cloudpickle
 
         self._buffers: list[memoryview] = []
-        self.stream = cloudpickle.dumps(value, protocol=5, buffer_callback=self._keep)
+        dumps = dumps or partial(cloudpickle.dumps, protocol=5)
+        self.stream = dumps(value, buffer_callback=self._keep)
         entries = b"".join(_ENTRY.pack(len(buffer), zlib.crc32(buffer)) for buffer in self._buffers)
         self._head = _HEAD.pack(_MAGIC, len(self.stream), len(self._buffers)) + entries
         self.name = _name_of(self._head, self.stream)
