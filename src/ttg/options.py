@@ -51,6 +51,7 @@ NEW = SAMPLED - {EntryPoint.PLAN}
 AGAIN = {EntryPoint.RESUME, EntryPoint.RETRY, EntryPoint.API_RESUME}
 ALL = {*SAMPLED, *AGAIN}
 LOCAL = {*NEW, *AGAIN} - CLUSTER
+SHARED = {*LOCAL, EntryPoint.PLAN, EntryPoint.WORKER}
 CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.DOCTOR, EntryPoint.CLEANUP}
 DRIVEN = {*CLUSTER, EntryPoint.KUBE_UP}
 LOCATED = {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP}
@@ -131,6 +132,9 @@ STORE = (
 )
 POD_MEMORY = "memory of a pod (default: 192M and what its children may use; 1G without --memory)"
 ALLOWED = "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder); may be repeated"
+THREADS = "threads of linear algebra and the like per slot (default: $OMP_NUM_THREADS and its like, or 1)"
+GPUS = "GPUs per worker: each slot sees one of the visible ones, in turn"
+OF_PODS = "what a pod has says its template (docs/kubernetes.md)"
 REPLACED = "Kubernetes replaces pods by itself"
 NOT_FROM_PODS = "pods reach nothing but their broker, through which all results travel there"
 OWN_NAMESPACE = "the broker of a cluster is TTG's alone; --kube-namespace says where pods go"
@@ -235,6 +239,8 @@ class Options:
     run_id: str | None = _execution(NEW, ID, "name of the run (default: made up)")
     workers: int | None = _execution(ALL, count(0, 10_000), WORKERS)
     slots: int = _execution({*ALL, EntryPoint.WORKER}, count(1, 1_000), "child processes per worker", 1)
+    threads: int | None = _execution(SHARED, count(1, 10_000), THREADS, instead=OF_PODS)
+    gpus: int = _execution(SHARED, count(0, 1_000), GPUS, 0, instead=OF_PODS)
     replace: bool = _execution(LOCAL, FLAG, "replace a local worker that died", True, instead=REPLACED)
     keep_results: int | None = _execution({*NEW, *AGAIN}, SIZE, KEPT, sent=True)
     store: str | None = _execution({*LOCAL, EntryPoint.DOCTOR}, PLACE, STORE, instead=NOT_FROM_PODS)

@@ -23,7 +23,7 @@ class Owner:
 
 async def main():
     global child
-    child = ChildProcess(Owner(), "slot 0")
+    child = ChildProcess(Owner(), 0)
     await asyncio.sleep(3600)
 
 asyncio.run(main())

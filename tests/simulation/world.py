@@ -232,7 +232,7 @@ class World:
         self._hired.append(member)
         config = WorkerConfig(name, slots=self.scenario.slots, allow=("*",), host="simulated", grace_seconds=1.0)
 
-        def spawn(owner: ChildOwner, label: str) -> SimulatedChild:
+        def spawn(owner: ChildOwner, number: int) -> SimulatedChild:
             story = self.scenario
             child = SimulatedChild(
                 owner,

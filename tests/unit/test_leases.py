@@ -134,9 +134,9 @@ class World:
         self.completed: set[Lease] = set()
         self.gone: dict[int, State] = {}
 
-    def spawn(self, owner: Any, label: str) -> ScriptedChild:
+    def spawn(self, owner: Any, number: int) -> ScriptedChild:
         assert not self.draining, "a draining worker starts no child"
-        child = self.children[int(label.removeprefix("slot "))] = ScriptedChild()
+        child = self.children[number] = ScriptedChild()
         return child
 
     # -- what can happen

@@ -38,9 +38,12 @@ def worker(args: argparse.Namespace) -> int:
     if chosen.run:
         chosen = _of_run(chosen)
     from ttg.worker.launching import ahead, executed, launch
+    from ttg.worker.shares import Shares
 
     start = executed if chosen.parent_pipe_fd is None else ahead()
-    first = [launch(start) for _ in range(min(chosen.slots, os.cpu_count() or 1))]  # they start while we import
+    shares = Shares(chosen.threads, chosen.gpus, os.environ)
+    early = range(min(chosen.slots, os.cpu_count() or 1))
+    first = {slot: launch(start, shares.of(slot)) for slot in early}  # they start while we import
 
     import asyncio
 
@@ -84,7 +87,7 @@ def worker(args: argparse.Namespace) -> int:
     broker = connect(settings.broker_config(url), name)
     gc.freeze()  # what was imported is no garbage
     keep_freed_memory()
-    summary = asyncio.run(run_worker(broker, config, first))
+    summary = asyncio.run(run_worker(broker, config, shares, first))
     show(sys.stdout, summary.to_json() + "\n")  # its exit code says what became of its work, and nothing else
     return summary.exit_code
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from ttg.errors import FunctionError
 
-INJECTED = ("seed", "rng")
-"""Names a function may ask for without the space giving them: the parameter's own seed, and a generator made of it."""
+INJECTED = ("seed", "rng", "index", "attempt")
+"""Names a function may ask for without the space giving them: the parameter's own seed, a generator made of it, its
+index, and which attempt at it this is, counted from 1."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,16 @@ class Signature:
         """Every parameter with a name."""
         return (*self.positional, *self.keyword_only)
 
-    def wanted(self, names: Sequence[str]) -> tuple[str, ...]:
-        """What is to be injected: asked for, and not among the space's own names."""
-        return tuple(name for name in INJECTED if name in self.named and name not in names)
+    def wanted(self, names: Sequence[str], offered: Sequence[str] = INJECTED) -> tuple[str, ...]:
+        """What is to be injected of what is ``offered``: asked for, and not among the space's own names."""
+        return tuple(name for name in offered if name in self.named and name not in names)
 
 
 @dataclass(frozen=True)
 class Binding:
     """How to call a function in the hot loop: ``map(binding.call, *columns)`` with the columns in ``order``.
 
-    ``order`` are the space's names and the ``injected`` ones (of ``seed`` and ``rng``). ``positional`` says that
+    ``order`` are the space's names and the ``injected`` ones (of :data:`INJECTED`). ``positional`` says that
     ``call`` is the function itself; otherwise it is an adapter that passes some values by keyword, which takes a little
     longer.
     """
@@ -51,14 +52,17 @@ class Binding:
     positional: bool
 
 
-def bind(function: Callable[..., Any], names: Sequence[str], label: str = "") -> Binding:
-    """Fit ``function`` to the names of a space; a :class:`FunctionError` says which names do not fit."""
+def bind(
+    function: Callable[..., Any], names: Sequence[str], label: str = "", offered: Sequence[str] = INJECTED
+) -> Binding:
+    """Fit ``function`` to the names of a space, and to what is ``offered`` besides; a :class:`FunctionError` says which
+    names do not fit."""
     label = label or getattr(function, "__name__", type(function).__name__)
     signature = signature_of(function)
     if signature is None:
         return Binding(function, tuple(names), (), True)
-    check_fit(signature, names, label)
-    injected = signature.wanted(names)
+    check_fit(signature, names, label, offered)
+    injected = signature.wanted(names, offered)
     given = {*names, *injected}
     head = signature.positional[: len(given)]
     if set(head) == given:
@@ -77,10 +81,10 @@ def _adapter(function: Callable[..., Any], leading: int, by_keyword: tuple[str, 
     return call
 
 
-def check_fit(signature: Signature, names: Sequence[str], label: str) -> None:
+def check_fit(signature: Signature, names: Sequence[str], label: str, offered: Sequence[str] = INJECTED) -> None:
     """Raise :class:`FunctionError` if the function does not take one of ``names``, or needs one more."""
     unknown = [] if signature.takes_any else [name for name in names if name not in signature.named]
-    given = {*names, *signature.wanted(names)}
+    given = {*names, *signature.wanted(names, offered)}
     missing = [name for name in signature.named if name in signature.required and name not in given]
     if not unknown and not missing:
         return

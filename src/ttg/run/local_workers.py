@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from ttg.worker.shares import visible_gpus
+
 STOP_GRACE_SECONDS = 15.0
 QUICK_DEATH_SECONDS = 5.0
 MAX_QUICK_DEATHS = 5
@@ -21,12 +23,18 @@ MAX_QUICK_DEATHS = 5
 
 @dataclass(frozen=True, slots=True)
 class WorkerCommand:
-    """How a local worker is started: ``arguments`` follow ``python -P -m ttg worker``."""
+    """How a local worker is started: ``arguments`` follow ``python -P -m ttg worker``; each has ``gpus``
+    of its own."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str]
     logs: Path
     keep_open: tuple[int, ...] = ()
+    gpus: int = 0
+
+    def environment_of(self, number: int) -> dict[str, str]:
+        """That of the worker with that number, counted from 0."""
+        return {**self.environment, **visible_gpus(self.environment, number * self.gpus, self.gpus)}
 
 
 @dataclass
@@ -71,7 +79,7 @@ class LocalWorkers:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=dict(self.command.environment),
+                env=self.command.environment_of(number - self.first),
                 pass_fds=(parent_pipe, *self.command.keep_open),
                 start_new_session=True,
             )

@@ -80,6 +80,10 @@ def _local_workers(request: RunRequest, folder: Path, url: str, server: Embedded
         "--allow",
         ".",
     ]
+    if request.threads:
+        arguments += ["--threads", str(request.threads)]
+    if request.gpus:
+        arguments += ["--gpus", str(request.gpus)]
     environment = {
         **os.environ,
         "TTG_BROKER": url,
@@ -97,7 +101,7 @@ def _local_workers(request: RunRequest, folder: Path, url: str, server: Embedded
     if request.echo_fd is not None:
         arguments += ["--echo-fd", str(request.echo_fd)]
         keep_open = (*keep_open, request.echo_fd)
-    command = WorkerCommand(arguments, environment, folder / LOGS, keep_open)
+    command = WorkerCommand(arguments, environment, folder / LOGS, keep_open, request.gpus)
     workers = LocalWorkers(command, request.workers, replace=request.replace_workers)
     workers.start()
     return workers

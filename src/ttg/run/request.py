@@ -23,6 +23,7 @@ from ttg.space.codec import enums_of
 from ttg.spec import SPEC_VERSION, FunctionRef, Limits, RetryPolicy, RunSpec, SharedRef, new_identity
 from ttg.stores import within
 from ttg.units import Share
+from ttg.worker.shares import visible_gpus
 
 if TYPE_CHECKING:
     from ttg.function import Inputs
@@ -45,6 +46,8 @@ class RunRequest:
     workers: int
     slots: int = 1
     replace_workers: bool = True
+    threads: int | None = None
+    gpus: int = 0
     options: CoordinatorConfig = field(default_factory=CoordinatorConfig)
     resume: bool = False
     force: bool = False
@@ -141,6 +144,8 @@ def _request(
     keep = chosen.keep_results
     if keep is None:
         keep = SHARED_KEEP_BYTES if url else EMBEDDED_KEEP_BYTES
+    workers = _workers(chosen)
+    visible_gpus(os.environ, 0, workers * chosen.gpus)
     most = chosen.max_failures
     most = most.of(spec.size) if isinstance(most, Share) else most
     return RunRequest(
@@ -153,15 +158,24 @@ def _request(
         ),
         out=out,
         broker_url=url,
-        workers=usable_cores() if chosen.workers is None else chosen.workers,
+        workers=workers,
         slots=chosen.slots,
         replace_workers=chosen.replace,
+        threads=chosen.threads,
+        gpus=chosen.gpus,
         options=CoordinatorConfig(chosen.chunk_size, most, chosen.fail_fast, keep_result_bytes=keep),
         resume=resume,
         force=chosen.force,
         retry_dead=chosen.retry_dead,
         store=_store(spec, chosen.store, settings.store),
     )
+
+
+def _workers(chosen: Options) -> int:
+    """How many of this machine; as many as there are cores would not have so many GPUs each."""
+    if chosen.workers is not None:
+        return chosen.workers
+    return 1 if chosen.gpus else usable_cores()
 
 
 def _store(spec: RunSpec, named: str | None, usual: str | None) -> str | None:

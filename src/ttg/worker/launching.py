@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
@@ -24,8 +24,6 @@ SEND_BUFFER_BYTES = 4 << 20
 
 MARK = "TTG_CHILD"
 """The variable by which everything that a child starts is recognised as its own."""
-
-THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Process(Protocol):
@@ -49,6 +47,8 @@ class Launched:
     mark: str
 
 
+NO_SHARE: Mapping[str, str] = {}
+
 Start = Callable[[Sequence[int], int, dict[str, str]], Process]
 """Takes the descriptors that a child needs (connection, parent pipe), where its output goes, and its environment."""
 
@@ -67,15 +67,15 @@ def executed(descriptors: Sequence[int], output: int, environment: dict[str, str
     )
 
 
-def launch(start: Start = executed) -> Launched:
-    """Start a child; it says that it is ready when it is."""
+def launch(start: Start = executed, share: Mapping[str, str] = NO_SHARE) -> Launched:
+    """Start a child, with the variables of its ``share`` of the machine; it says that it is ready when it is."""
     connection, theirs = socket.socketpair()
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     their_parent_pipe, parent_pipe = os.pipe()
     output, their_output = os.pipe()
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     try:
-        process = start((theirs.fileno(), their_parent_pipe), their_output, {**_environment(), MARK: mark})
+        process = start((theirs.fileno(), their_parent_pipe), their_output, {**_environment(), **share, MARK: mark})
     except BaseException:
         connection.close()
         os.close(parent_pipe)
@@ -89,13 +89,8 @@ def launch(start: Start = executed) -> Launched:
 
 
 def _environment() -> dict[str, str]:
-    """The slots are the parallelism: linear algebra in a child has one thread, unless the environment says otherwise.
-
-    A thread per core in every child fights over the cores, and NumPy's spin from the moment it is imported. The
-    broker's password is no business of user code.
-    """
-    said = any(name in os.environ for name in THREAD_COUNTS)
-    environment = {**os.environ} if said else {**os.environ, **dict.fromkeys(THREAD_COUNTS, "1")}
+    """The broker's password is no business of user code."""
+    environment = {**os.environ}
     environment.pop("TTG_CREDENTIALS_COMMAND", None)
     return environment
 

@@ -12,6 +12,7 @@ import msgspec
 from ttg.errors import FunctionError
 from ttg.function import FindInput, bind, is_vectorized, load, no_input, shared_value
 from ttg.function.members import loaded_enum, loaded_member
+from ttg.function.signature import INJECTED
 from ttg.messages import Ranges, Task
 from ttg.messages.parameters import decoded_values, fresh
 from ttg.messages.rows import NO_ROWS, unpacked
@@ -94,7 +95,7 @@ class Loaded:
         For a vectorised function these are arrays made anew by each call, so that it may change them in place.
         """
         columns = self._arrays(task, start, stop) if self.spec.vectorized else self._columns(task, start, stop)
-        return [columns[name] if name in columns else self._injected(name, start, stop) for name in self.order]
+        return [columns[name] if name in columns else self._injected(name, task, start, stop) for name in self.order]
 
     def parameters_of(self, task: Task, start: int, stop: int) -> Columns:
         """One column per name of the space."""
@@ -118,12 +119,14 @@ class Loaded:
         arrays = self.space.arrays(np.arange(start, stop))
         return {**arrays, **{name: column_array(list(map(fresh, arrays[name]))) for name in self.mutable}}
 
-    def _injected(self, name: str, start: int, stop: int) -> Any:
-        wide = self.spec.wide_seeds
-        if self.spec.vectorized:
-            return seed_array(self.spec.seed, start, stop, wide=wide)
-        run_seed = self.spec.seed
-        return seeds(run_seed, start, stop, wide=wide) if name == "seed" else rngs(run_seed, start, stop)
+    def _injected(self, name: str, task: Task, start: int, stop: int) -> Any:
+        if name == "seed":
+            column = seed_array if self.spec.vectorized else seeds
+            return column(self.spec.seed, start, stop, wide=self.spec.wide_seeds)
+        if name == "rng":
+            return rngs(self.spec.seed, start, stop)
+        values = range(start, stop) if name == "index" else [task.attempt] * (stop - start)
+        return column_array(values) if self.spec.vectorized else values
 
 
 def load_run(
@@ -134,7 +137,8 @@ def load_run(
     if isinstance(function, CallRunner):
         function = function.opened(secret or b"", find_input)
     shared = {name: shared_value(name, ref, secret, find_input) for name, ref in spec.shared.items()}
-    binding = bind(partial(function, **shared) if shared else function, spec.names, str(spec.function))
+    offered = [name for name in _offered(spec) if name not in shared]
+    binding = bind(partial(function, **shared) if shared else function, spec.names, str(spec.function), offered)
     if is_vectorized(function):
         spec = msgspec.structs.replace(spec, vectorized=True)
     if spec.vectorized and "rng" in binding.injected:
@@ -145,6 +149,11 @@ def load_run(
     list(map(loaded_enum, enums_of(spec.space)))
     space = space_from_json(spec.space, member=loaded_member)
     return Loaded(spec, binding.call, binding.order, space, mutable=frozenset(mutable_names(space.form())))
+
+
+def _offered(spec: RunSpec) -> Sequence[str]:
+    """What its function may ask for besides; a run that was begun before there was more goes on without that."""
+    return INJECTED if spec.version > 2 else INJECTED[:2]
 
 
 def positions_of(ranges: Ranges, start: int, stop: int) -> slice:

@@ -72,14 +72,15 @@ class ChildHandle(Protocol):
         """What the call, or the import, that goes on has printed."""
 
 
-Spawn = Callable[[ChildOwner, str], ChildHandle]
+Spawn = Callable[[ChildOwner, int], ChildHandle]
+"""Starts the child of the slot with that number."""
 
 
 class ChildProcess:
-    """A real child: ``launched`` already, or started here. Construct it in a running event loop; ``label`` marks its
-    output in the log."""
+    """A real child of the slot ``number``, which marks its output in the log: ``launched`` already, or started here.
+    Construct it in a running event loop."""
 
-    def __init__(self, owner: ChildOwner, label: str, launched: Launched | None = None) -> None:
+    def __init__(self, owner: ChildOwner, number: int, launched: Launched | None = None) -> None:
         launched = launched or launch()
         self._process, self._connection = launched.process, launched.connection
         self._output, self._parent_pipe = launched.output, launched.parent_pipe
@@ -89,7 +90,7 @@ class ChildProcess:
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader(FromChild)
         self._unsent = bytearray()
-        self._printed = ChildOutput(label)
+        self._printed = ChildOutput(f"slot {number}")
         self._gone = False
         self._listen()
 

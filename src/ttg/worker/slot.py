@@ -103,7 +103,7 @@ class Slot:
         """Start a child."""
         if self.phase is Phase.STARTING and self.child is None:
             self._loaded, self._cancelled_since = {}, None
-            self.child = self._spawn(self, f"slot {self.number}")
+            self.child = self._spawn(self, self.number)
             self._watchdog = Watchdog(self.child)
 
     def assign(self, run: KnownRun, assignment: Assignment) -> None:

@@ -24,7 +24,7 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -37,12 +37,13 @@ from ttg.metrics import serve_metrics, worker_metrics
 from ttg.worker.config import Reason, Summary, WorkerConfig
 from ttg.worker.dispatcher import Dispatcher
 from ttg.worker.event_buffer import EventBuffer
-from ttg.worker.launching import Launched
+from ttg.worker.launching import Launched, launch
 from ttg.worker.leases import HELD, Leases, State
 from ttg.worker.limits import adopt_orphans, reap_orphans, resident_bytes
 from ttg.worker.process import ChildOwner, ChildProcess, Spawn
 from ttg.worker.run_cache import AwaitedRun, RunCache
 from ttg.worker.settler import Observer, Settler
+from ttg.worker.shares import Shares
 from ttg.worker.slot import Slot
 
 log = logging.getLogger("ttg.worker")
@@ -334,15 +335,17 @@ class Worker:
         )
 
 
-async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launched] = ()) -> Summary:
+async def run_worker(
+    broker: Broker, config: WorkerConfig, shares: Shares, ahead: Mapping[int, Launched] | None = None
+) -> Summary:
     """Run a worker to its end with SIGTERM, SIGINT and SIGHUP meaning: drain; one of the first two again: stop at once.
-    The children that were launched ``ahead`` are its first."""
+    The children that were launched ``ahead`` are the first of their slots."""
     import signal
 
-    first = list(ahead)
+    first = dict(ahead or {})
 
-    def spawn(owner: ChildOwner, label: str) -> ChildProcess:
-        return ChildProcess(owner, label, first.pop() if first else None)
+    def spawn(owner: ChildOwner, number: int) -> ChildProcess:
+        return ChildProcess(owner, number, first.pop(number, None) or launch(share=shares.of(number)))
 
     adopt_orphans()
     worker = Worker(broker, config, spawn=spawn)
@@ -362,9 +365,9 @@ async def run_worker(broker: Broker, config: WorkerConfig, ahead: Sequence[Launc
             loop.remove_signal_handler(number)
 
 
-async def _reap(worker: Worker, waiting: Sequence[Launched]) -> None:
+async def _reap(worker: Worker, waiting: Mapping[int, Launched]) -> None:
     """Adopted processes that have ended do not stay in the table of processes."""
     while True:
         await asyncio.sleep(worker.seconds_to_beat())
         slots = {slot.child.pid for slot in worker.slots if slot.child}
-        reap_orphans(slots | {launched.process.pid for launched in waiting} | worker.broker.processes)
+        reap_orphans(slots | {launched.process.pid for launched in waiting.values()} | worker.broker.processes)
