@@ -110,6 +110,7 @@ PLACE = Kind("PLACE", units.place)
 ADDRESS = Kind("ADDRESS", units.text)
 INDICES = Kind("INDICES", units.indices)
 FUNCTIONS = Kind("FUNCTION", units.texts)
+LABELS = Kind("LABEL", units.labels)
 NAMES = Kind("A,B", units.names, ",".join)
 
 PARAMS = "rows of a CSV, JSONL or Parquet file, lines of a .txt, or - for standard input, as parameters"
@@ -135,6 +136,8 @@ ALLOWED = "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder
 THREADS = "threads of linear algebra and the like per slot (default: $OMP_NUM_THREADS and its like, or 1)"
 GPUS = "GPUs per worker: each slot sees one of the visible ones, in turn"
 OF_PODS = "what a pod has says its template (docs/kubernetes.md)"
+NEEDS = "only workers that have this label execute it: gpu, mem=large; may be repeated"
+LABEL = "what it has, for runs that need it: gpu, mem=large; may be repeated (also: $TTG_LABELS)"
 REPLACED = "Kubernetes replaces pods by itself"
 NOT_FROM_PODS = "pods reach nothing but their broker, through which all results travel there"
 OWN_NAMESPACE = "the broker of a cluster is TTG's alone; --kube-namespace says where pods go"
@@ -241,6 +244,7 @@ class Options:
     slots: int = _execution({*ALL, EntryPoint.WORKER}, count(1, 1_000), "child processes per worker", 1)
     threads: int | None = _execution(SHARED, count(1, 10_000), THREADS, instead=OF_PODS)
     gpus: int = _execution(SHARED, count(0, 1_000), GPUS, 0, instead=OF_PODS)
+    needs: tuple[str, ...] = _execution({EntryPoint.RUN, EntryPoint.API_RUN}, LABELS, NEEDS, (), instead=OF_PODS)
     replace: bool = _execution(LOCAL, FLAG, "replace a local worker that died", True, instead=REPLACED)
     keep_results: int | None = _execution({*NEW, *AGAIN}, SIZE, KEPT, sent=True)
     store: str | None = _execution({*LOCAL, EntryPoint.DOCTOR}, PLACE, STORE, instead=NOT_FROM_PODS)
@@ -299,6 +303,7 @@ class Options:
     run: str | None = _worker(RUN, "help this run of this machine, which uses an embedded broker")
     name: str | None = _worker(NAME, "name in logs and views (default: host-pid)")
     allow: tuple[str, ...] = _worker(FUNCTIONS, ALLOWED, ())
+    label: tuple[str, ...] = _worker(LABELS, LABEL, ())
     until_run: str | None = _worker(RUN, "exit when this run is finished")
     exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task, to the second")
     grace: float = _worker(DELAY, "time to drain after SIGTERM", 8.0)

@@ -18,6 +18,7 @@ variable                    default              meaning
 ``TTG_CREDENTIALS_COMMAND`` –                    what prints user and password, see :mod:`ttg.brokers.credentials`
 ``TTG_SECRET``              –                    shared secret that signs functions sent through a broker
 ``TTG_STORE``               –                    where large results and inputs pass; ``--store`` overrides it
+``TTG_LABELS``              –                    what workers here have: ``gpu,mem=large``; see ``--label``
 ``TTG_HOME``                ``~/.local/state/ttg`` where runs are registered
 ``TTG_RUN_IDENTITY``        – (made up)          identity of a new run, for whoever starts one and may start it again
 ``LOG_LEVEL``               ``INFO``             also ``LOG_FORMAT``: ``text`` or ``json``
@@ -29,15 +30,18 @@ variable                    default              meaning
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from ttg import units
 from ttg.brokers.base import BrokerConfig, backend_of
 from ttg.errors import SettingsError
 from ttg.spec import RetryPolicy
+
+T = TypeVar("T")
 
 BACKENDS = ("redis", "rabbitmq")
 
@@ -56,6 +60,7 @@ class Settings:
     secret: str | None
     home: Path
     store: str | None
+    labels: tuple[str, ...]
     run_identity: str | None
     otlp_endpoint: str | None
     log_level: str
@@ -87,7 +92,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         credentials_command=_credentials_command(env),
         secret=env.get("TTG_SECRET") or None,
         home=_home(env),
-        store=_store(env),
+        store=_read(env, "TTG_STORE", units.place, None),
+        labels=_read(env, "TTG_LABELS", units.labels, ()),
         run_identity=env.get("TTG_RUN_IDENTITY") or None,
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         log_level=_choice(env, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
@@ -95,11 +101,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def _store(env: Mapping[str, str]) -> str | None:
+def _read(env: Mapping[str, str], name: str, read: Callable[[str], T], default: T) -> T:
     try:
-        return units.place(env["TTG_STORE"]) if env.get("TTG_STORE") else None
+        return read(env[name]) if env.get(name) else default
     except ValueError as error:
-        raise SettingsError(f"TTG_STORE: {error}") from None
+        raise SettingsError(f"{name}: {error}") from None
 
 
 def check_url(url: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -76,7 +77,7 @@ class Limits(Message, frozen=True):
 class RunSpec(Message, frozen=True):
     """One run, frozen. ``space`` is what :func:`ttg.space.space_to_json` made; ``size`` its length N.
     ``identity`` is a nonce that no other run has, made by :func:`new_identity`. ``store`` is
-    where its coordinator takes payloads from, this time."""
+    where its coordinator takes payloads from, this time. ``needs`` are labels that a worker must have."""
 
     run: str
     function: FunctionRef
@@ -93,11 +94,20 @@ class RunSpec(Message, frozen=True):
     identity: str = ""
     store: StoreRef | None = None
     shared: dict[str, SharedRef] = msgspec.field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
     @property
     def wide_seeds(self) -> bool:
         """Whether ``seed`` has 63 bits, as in runs of version 2."""
         return self.version < 3
+
+
+def lacking(needs: Iterable[str], labels: Iterable[str]) -> str:
+    """Which of the ``needs`` of a run a worker with those ``labels`` does not meet, in words; nothing if it meets all.
+    ``mem=large`` meets ``mem=large`` and ``mem``."""
+    has = {name for label in labels for name in (label, label.partition("=")[0])}
+    missing = [need for need in needs if need not in has]
+    return f"the label{'s' if len(missing) > 1 else ''} {', '.join(missing)}" if missing else ""
 
 
 def new_identity() -> str:

@@ -184,6 +184,20 @@ def names(value: Any) -> tuple[str, ...]:
     return found
 
 
+def labels(value: Any) -> tuple[str, ...]:
+    """What a worker has, such as ``gpu`` or ``mem=large``: with commas between them, or several.
+
+    >>> labels("gpu,mem=large"), labels(["gpu", "a,b"])
+    (('gpu', 'mem=large'), ('gpu', 'a', 'b'))
+    """
+    given = [value] if isinstance(value, str) else value
+    found = tuple(dict.fromkeys(label for part in given for label in names(part)))
+    for label in found:
+        if not re.fullmatch(r"[\w./-]+(=[\w./-]+)?", label):
+            raise ValueError(f"expected labels such as gpu or mem=large, got {label!r}")
+    return found
+
+
 def _measure(value: Any, units: dict[str, Any], expected: str) -> float:
     match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]*)\s*", value) if isinstance(value, str) else None
     number = _number(match[1] if match else value)

@@ -17,7 +17,7 @@ from ttg.options import EntryPoint, Option, choose, every_option, options_at
 TYPED = {
     "N": "7", "TIME": "9s", "SIZE": "300M", "N|%": "5%", "URL": "redis://somewhere", "PORT": "9000", "RUN": "other",
     "DIR": "somewhere", "ID": "r1", "NAME": "somebody", "ADDRESS": "0.0.0.0", "FILE": "x.csv", "FUNCTION": "m:f",
-    "A,B": "x", "COMMAND": "get-password", "PLACE": "/nfs/runs"}  # fmt: skip
+    "A,B": "x", "COMMAND": "get-password", "PLACE": "/nfs/runs", "LABEL": "gpu"}  # fmt: skip
 QUANTITIES = {"data_storage": "7Gi", "pod_memory": "4G"}
 
 pytestmark = pytest.mark.usefixtures("fake")

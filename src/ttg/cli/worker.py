@@ -38,7 +38,7 @@ def worker(args: argparse.Namespace) -> int:
     if chosen.run:
         chosen = _of_run(chosen)
     from ttg.worker.launching import ahead, executed, launch
-    from ttg.worker.shares import Shares
+    from ttg.worker.shares import GPU, Shares
 
     start = executed if chosen.parent_pipe_fd is None else ahead()
     shares = Shares(chosen.threads, chosen.gpus, os.environ)
@@ -75,6 +75,7 @@ def worker(args: argparse.Namespace) -> int:
         name=name,
         slots=chosen.slots,
         allow=chosen.allow,
+        labels=(*settings.labels, *chosen.label, *([GPU] if chosen.gpus else [])),
         until_run_done=chosen.until_run,
         exit_when_idle_seconds=chosen.exit_when_idle,
         give_up_seconds=EMBEDDED_GONE_SECONDS if chosen.run else None,

@@ -67,7 +67,8 @@ async def _embedded(request: RunRequest, folder: Path) -> EmbeddedServer | None:
 
 def _local_workers(request: RunRequest, folder: Path, url: str, server: EmbeddedServer | None) -> LocalWorkers | None:
     if not request.workers:
-        log.warning("no local workers: start some, in this folder, with `%s`", _worker_command(request, url))
+        having = f" that have {', '.join(request.spec.needs)}" if request.spec.needs else ""
+        log.warning("no local workers: start some%s, in this folder, with `%s`", having, _worker_command(request, url))
         return None
     spec = request.spec
     arguments = [
@@ -111,6 +112,8 @@ def _worker_command(request: RunRequest, url: str) -> str:
     """What to type elsewhere, without the password, which belongs into TTG_BROKER there."""
     broker = request.settings.broker_config(url)
     words = ["ttg", "worker", "--broker", broker.masked_url, "--allow", str(request.spec.function)]
+    for need in request.spec.needs:
+        words += ["--label", need]
     if broker.namespace != "ttg":
         words += ["--namespace", broker.namespace]
     return shlex.join(words)

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ttg.clock import unix_time
-from ttg.errors import FunctionError, RunConflictError, SpaceError
+from ttg.errors import FunctionError, RunConflictError, SettingsError, SpaceError
 from ttg.options import DEFAULTS, Options
 from ttg.results.folder import RunFolder, find_run
 from ttg.run.config import CoordinatorConfig
 from ttg.settings import Settings
 from ttg.space import Space, space_to_json
 from ttg.space.codec import enums_of
-from ttg.spec import SPEC_VERSION, FunctionRef, Limits, RetryPolicy, RunSpec, SharedRef, new_identity
+from ttg.spec import SPEC_VERSION, FunctionRef, Limits, RetryPolicy, RunSpec, SharedRef, lacking, new_identity
 from ttg.stores import within
 from ttg.units import Share
-from ttg.worker.shares import visible_gpus
+from ttg.worker.shares import GPU, visible_gpus
 
 if TYPE_CHECKING:
     from ttg.function import Inputs
@@ -98,6 +98,7 @@ def new_request(
         version=SPEC_VERSION,
         identity=settings.run_identity or new_identity(),
         shared=dict(shared or {}),
+        needs=chosen.needs,
     )
     request = _request(spec, space, settings, chosen, chosen.out or Path("ttg-runs") / spec.run)
     sources = texts_of(function, Path.cwd(), python_path)
@@ -144,7 +145,7 @@ def _request(
     keep = chosen.keep_results
     if keep is None:
         keep = SHARED_KEEP_BYTES if url else EMBEDDED_KEEP_BYTES
-    workers = _workers(chosen)
+    workers = _workers(spec, chosen, settings)
     visible_gpus(os.environ, 0, workers * chosen.gpus)
     most = chosen.max_failures
     most = most.of(spec.size) if isinstance(most, Share) else most
@@ -171,10 +172,17 @@ def _request(
     )
 
 
-def _workers(chosen: Options) -> int:
-    """How many of this machine; as many as there are cores would not have so many GPUs each."""
-    if chosen.workers is not None:
-        return chosen.workers
+def _workers(spec: RunSpec, chosen: Options, settings: Settings) -> int:
+    """How many of this machine; as many as there are cores would not have so many GPUs each. None of those that would
+    only refuse."""
+    missing = lacking(spec.needs, (*settings.labels, *([GPU] if chosen.gpus else [])))
+    if missing and chosen.workers:
+        raise SettingsError(
+            f"the workers of this machine do not have {missing}, which the run needs: say that they do with "
+            "TTG_LABELS, or give --workers 0 and start some elsewhere"
+        )
+    if missing or chosen.workers is not None:
+        return chosen.workers or 0
     return 1 if chosen.gpus else usable_cores()
 
 

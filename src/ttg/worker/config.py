@@ -36,6 +36,7 @@ class WorkerConfig:
     """Settings of one worker; made by the command line, never read from the environment here.
 
     ``allow``: the targets it may run (patterns of :func:`ttg.function.allowed`); ``secret`` checks signed functions.
+    ``labels`` are what it has of what runs may need.
     It ends when the run ``until_run_done`` is over, after ``exit_when_idle_seconds`` without a task, or when the pipe
     ``parent_pipe_fd`` ends (its coordinator died). ``grace_seconds`` is how long a drain may take before children are
     killed. ``give_up_seconds`` without a broker end it; ``None`` is never. With ``metrics_port`` it serves ``/metrics``
@@ -45,6 +46,7 @@ class WorkerConfig:
     name: str
     slots: int = 1
     allow: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     secret: str | None = None
     host: str = field(default_factory=socket.gethostname)
     until_run_done: str | None = None
@@ -63,7 +65,8 @@ class WorkerConfig:
         only = f", until run {self.until_run_done} is over" if self.until_run_done else ""
         here = f"functions in {os.getcwd()}"
         allowed = ", ".join(here if pattern == "." else pattern for pattern in self.allow or ".")
-        return f"{slots} for {allowed}{only}"
+        having = f" with {', '.join(self.labels)}" if self.labels else ""
+        return f"{slots}{having} for {allowed}{only}"
 
 
 @dataclass(slots=True)

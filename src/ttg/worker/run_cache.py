@@ -15,7 +15,7 @@ from ttg.function import allowed
 from ttg.messages import RunRecord, RunStatus, Task, indices_of
 from ttg.messages.rows import unpacked
 from ttg.planner import Speed
-from ttg.spec import FunctionRef, RunSpec, decode_spec, fingerprint
+from ttg.spec import FunctionRef, RunSpec, decode_spec, fingerprint, lacking
 from ttg.worker.protocol import Report
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ class KnownRun:
 class RunCache:
     """Run records, asked from the broker once and then again every second (:meth:`refresh`)."""
 
-    def __init__(self, broker: Broker, allow: Sequence[str]) -> None:
+    def __init__(self, broker: Broker, allow: Sequence[str], labels: Sequence[str] = ()) -> None:
         self._broker = broker
-        self._allow = tuple(allow)
+        self._allow, self._labels = tuple(allow), tuple(labels)
         self._runs: dict[str, KnownRun] = {}
         self._stale: dict[tuple[str, int], None] = {}
 
@@ -145,12 +145,18 @@ class RunCache:
         run = KnownRun(spec, spec_bytes, record)
         if fingerprint(spec) != record.fingerprint or spec.identity != record.identity:
             raise MessageError(f"the specification of run {record.run} is not the one that its record speaks of")
+        run.refusal = self._refusal(spec)
+        return run
+
+    def _refusal(self, spec: RunSpec) -> str:
+        if missing := lacking(spec.needs, self._labels):
+            return f"this worker does not have {missing}: start one that has, with --label"
         if not allowed(spec.function, self._allow, Path.cwd()):
-            run.refusal = (
+            return (
                 f"this worker was not started for {spec.function}: start it in the folder of that file, "
                 f"or with --allow '{spec.function}'"
             )
-        return run
+        return ""
 
 
 class AwaitedRun:

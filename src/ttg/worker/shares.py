@@ -23,6 +23,9 @@ THREAD_COUNTS = (
     "RAYON_NUM_THREADS",
     "POLARS_MAX_THREADS",
 )
+GPU = "gpu"
+"""The label of a worker that has some."""
+
 CUDA, HIP, ROCR = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 
 

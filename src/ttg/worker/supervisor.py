@@ -90,7 +90,7 @@ class Worker:
     ) -> None:
         self.broker, self.config = broker, config
         self.summary = Summary(config.name, config.host, broker.backend, slots=config.slots)
-        self.runs = RunCache(broker, config.allow)
+        self.runs = RunCache(broker, config.allow, config.labels)
         self.leases = Leases(config.slots)
         self._changed, self._stop, self._abort, self._opened, self._busy = (asyncio.Event() for _ in range(5))
         self._events = events = EventBuffer(config.name)
