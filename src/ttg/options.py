@@ -51,6 +51,7 @@ NEW = SAMPLED - {EntryPoint.PLAN}
 AGAIN = {EntryPoint.RESUME, EntryPoint.RETRY, EntryPoint.API_RESUME}
 ALL = {*SAMPLED, *AGAIN}
 LOCAL = {*NEW, *AGAIN} - CLUSTER
+HERE = {EntryPoint.RUN, EntryPoint.PLAN, EntryPoint.API_RUN}
 SHARED = {*LOCAL, EntryPoint.PLAN, EntryPoint.WORKER}
 CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.DOCTOR, EntryPoint.CLEANUP}
 DRIVEN = {*CLUSTER, EntryPoint.KUBE_UP}
@@ -109,6 +110,7 @@ COMMAND = Kind("COMMAND", _command)
 PLACE = Kind("PLACE", units.place)
 ADDRESS = Kind("ADDRESS", units.text)
 INDICES = Kind("INDICES", units.indices)
+FUNCTION_OBJECT = Kind("FUNCTION", units.function)
 FUNCTIONS = Kind("FUNCTION", units.texts)
 LABELS = Kind("LABEL", units.labels)
 NAMES = Kind("A,B", units.names, ",".join)
@@ -136,6 +138,7 @@ ALLOWED = "what it may run: sim.py:price, 'models.*:*', '*', or '.' (this folder
 THREADS = "threads of linear algebra and the like per slot (default: $OMP_NUM_THREADS and its like, or 1)"
 GPUS = "GPUs per worker: each slot sees one of the visible ones, in turn"
 OF_PODS = "what a pod has says its template (docs/kubernetes.md)"
+SETUP = "called once in each child before its first call; what it returns is the function's parameter setup"
 NEEDS = "only workers that have this label execute it: gpu, mem=large; may be repeated"
 LABEL = "what it has, for runs that need it: gpu, mem=large; may be repeated (also: $TTG_LABELS)"
 REPLACED = "Kubernetes replaces pods by itself"
@@ -236,6 +239,7 @@ class Options:
     seed: int = _space(SAMPLED, count(None), "of sampling and of seed/rng", 0)
 
     vectorized: bool = _execution(SAMPLED, FLAG, VECTORIZED, False, sent=True)
+    setup: Any = _execution(HERE, FUNCTION_OBJECT, SETUP, instead="do it where the function's module is imported")
     chunk_size: int | None = _execution(ALL, count(1), "parameters per task (default: automatic)", sent=True)
     priority: int = _execution(NEW, count(None), "higher goes first", 0, sent=True)
     out: Path | None = _execution(NEW, DIR, "the run's folder (default: ttg-runs/<run id>)")

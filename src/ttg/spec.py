@@ -25,7 +25,8 @@ class FunctionRef(Message, frozen=True):
     """Where the function is. ``kind`` says how ``location`` is read.
 
     ``file``: a path to a Python file; ``module``: a dotted module name; ``pickled``: cloudpickle bytes in ``blob``
-    (base64), for functions that exist only in a notebook or a script, with ``signature`` an HMAC-SHA256 by the shared
+    (base64), for functions that exist only in a notebook or a script; ``beside``: in the pickle of the run's function,
+    by its name. A pickle has as ``signature`` an HMAC-SHA256 by the shared
     secret (``TTG_SECRET``) or by one that only this user has, and ``python`` the version that made it. A large one is
     the input of the run that is called ``packed``, and ``blob`` is empty. ``code`` is a
     fingerprint of the source; ``helpers`` are those of the user's own modules that it imports, by name: a hash of the
@@ -77,7 +78,8 @@ class Limits(Message, frozen=True):
 class RunSpec(Message, frozen=True):
     """One run, frozen. ``space`` is what :func:`ttg.space.space_to_json` made; ``size`` its length N.
     ``identity`` is a nonce that no other run has, made by :func:`new_identity`. ``store`` is
-    where its coordinator takes payloads from, this time. ``needs`` are labels that a worker must have."""
+    where its coordinator takes payloads from, this time. ``needs`` are labels that a worker must have.
+    ``setup`` is called once in each child, before the first call."""
 
     run: str
     function: FunctionRef
@@ -95,6 +97,17 @@ class RunSpec(Message, frozen=True):
     store: StoreRef | None = None
     shared: dict[str, SharedRef] = msgspec.field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    setup: FunctionRef | None = None
+
+    @property
+    def loaded(self) -> str:
+        """What a child loads before the first call, for people."""
+        return f"{self.function} with its setup {self.setup}" if self.setup else str(self.function)
+
+    @property
+    def called(self) -> list[FunctionRef]:
+        """What a worker must be allowed: the function, and the setup, unless that is in the function's pickle."""
+        return [ref for ref in (self.function, self.setup) if ref and ref.kind != "beside"]
 
     @property
     def wide_seeds(self) -> bool:
@@ -143,6 +156,8 @@ def fingerprint(spec: RunSpec) -> str:
     }
     if spec.function.helpers:
         parts["helpers"] = {name: code or data for name, (data, code) in spec.function.helpers.items()}
+    if spec.setup:
+        parts["setup"] = [spec.setup.name, spec.setup.code, spec.setup.helpers]
     if spec.shared:
         parts["shared"] = {name: ref.packed for name, ref in spec.shared.items()}
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()

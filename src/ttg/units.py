@@ -137,6 +137,11 @@ def text(value: Any) -> str:
     return value
 
 
+def function(value: Any) -> Any:
+    """A function, or the text that names one."""
+    return value if callable(value) else text(value)
+
+
 def path(value: Any) -> Path:
     """Where a file or folder is."""
     return Path(value)

@@ -68,7 +68,7 @@ def test_every_option_of_a_run_is_handed_on_used_here_or_refused() -> None:
     }  # fmt: skip
     assert {option.name for option in REFUSED} == {
         "replace", "store", "broker", "namespace", "credentials_command", "dashboard", "metrics_port", "metrics_host",
-        "threads", "gpus", "needs",
+        "threads", "gpus", "needs", "setup",
     }  # fmt: skip
 
 

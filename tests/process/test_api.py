@@ -111,3 +111,21 @@ def test_an_error_on_purpose_comes_without_the_way_it_took() -> None:
     with pytest.raises(ttg.TTGError, match="cannot be reached") as caught:
         ttg.run(abs, {"x": [1]}, broker="unix:///nowhere/socket", **FAST)
     assert "coordinator.py" not in "".join(traceback.format_tb(caught.value.__traceback__))
+
+
+def test_a_setup_that_exists_only_here_has_its_globals_in_common_with_the_function() -> None:
+    script = """
+import ttg
+LOADED = 0
+def load():
+    global LOADED
+    LOADED = 100
+    return 7
+if __name__ == "__main__":
+    run = ttg.run(lambda x, setup: x + LOADED + setup, {"x": [1, 2]}, setup=load, workers=1, progress=False)
+    assert [row["result"] for row in run] == [108, 109], run.table()
+    assert run.call(1) == 109
+    assert (LOADED, ttg.resume(run.id, progress=False).status) == (0, "finished")
+"""
+    Path("script.py").write_text(script)
+    subprocess.run([sys.executable, "script.py"], check=True)

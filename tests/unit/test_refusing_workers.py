@@ -59,3 +59,11 @@ def test_where_all_are_known_the_first_refusal_of_all_is_the_end() -> None:
     refusals.on_event(refusal("own"))
     with pytest.raises(FunctionError):
         refusals.check({"own"}, 0.0)
+
+
+def test_a_traceback_is_told_at_the_end_and_not_in_the_progress() -> None:
+    refusals = refused_by(refusal("a", "the setup failed\nTraceback: …"))
+    refusals.check({"a"}, 0.0)
+    assert refusals.note == "the setup failed"
+    with pytest.raises(FunctionError, match="the setup failed\nTraceback"):
+        refusals.check({"a"}, 3.0)

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:
     """The function, its space and the options of a command line, checked."""
-    from ttg.function import function_from_text
+    from ttg.function import INJECTED, SETUP, function_from_text
     from ttg.run.request import new_request
     from ttg.space.expressions import parse_space
 
@@ -69,11 +69,13 @@ def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:
         method=chosen.method,
         seed=chosen.seed,
     )
+    offered = (*INJECTED, SETUP) if chosen.setup else INJECTED
     try:
-        function = function_from_text(args.function, space.names)
+        function = function_from_text(args.function, space.names, offered=offered)
     except FunctionError as error:
         raise FunctionError(f"{error}{_advice_on_columns(args, chosen, space.names)}") from error
-    return new_request(function, space, settings, chosen)
+    setup = function_from_text(chosen.setup, (), offered=()) if chosen.setup else None
+    return new_request(function, space, settings, chosen, setup=setup)
 
 
 def _typed_names(args: argparse.Namespace) -> list[str]:

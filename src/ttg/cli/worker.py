@@ -101,4 +101,4 @@ def _of_run(chosen: Options) -> Options:
     folder, url = arguments.broker_of_run(chosen.run, arguments.read_settings(chosen))
     if folder.info.python_path:
         os.environ[CALLER_PATH] = os.pathsep.join(folder.info.python_path)
-    return chosen.but(broker=url, until_run=folder.spec.run, allow=(*chosen.allow, str(folder.spec.function)))
+    return chosen.but(broker=url, until_run=folder.spec.run, allow=(*chosen.allow, *map(str, folder.spec.called)))

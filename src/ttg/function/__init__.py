@@ -3,12 +3,14 @@
 from ttg.function.helpers import same, texts_of
 from ttg.function.loading import allowed, load
 from ttg.function.marks import is_marked, is_vectorized, vectorized
-from ttg.function.naming import function_from_callable, function_from_text, refreshed
+from ttg.function.naming import function_from_callable, function_from_text, is_importable, refreshed, setup_beside
 from ttg.function.packing import FindInput, Inputs, Packed, no_input
-from ttg.function.signature import Binding, bind
+from ttg.function.signature import INJECTED, SETUP, Binding, bind, signature_of
 from ttg.function.signing import shared_reference, shared_value
 
 __all__ = [
+    "INJECTED",
+    "SETUP",
     "Binding",
     "FindInput",
     "Inputs",
@@ -17,14 +19,17 @@ __all__ = [
     "bind",
     "function_from_callable",
     "function_from_text",
+    "is_importable",
     "is_marked",
     "is_vectorized",
     "load",
     "no_input",
     "refreshed",
     "same",
+    "setup_beside",
     "shared_reference",
     "shared_value",
+    "signature_of",
     "texts_of",
     "vectorized",
 ]

@@ -17,7 +17,7 @@ from ttg.function.helpers import Fingerprint, find_here, fingerprint_of, is_own,
 from ttg.function.joining import join_path, shadows
 from ttg.function.packing import FindInput, no_input
 from ttg.function.signature import check_returns
-from ttg.function.signing import Secret, unpickled
+from ttg.function.signing import Secret, carried, unpickled
 from ttg.function.source import Source, file_of, is_installed, source_of
 from ttg.spec import FunctionRef
 
@@ -90,6 +90,8 @@ def load(
     gives the file of a large pickle. Every failure, also one of
     the user's own code on import, is a :class:`FunctionError`.
     """
+    if ref.kind == "beside":
+        return _checked(carried.get(ref.name), ref)
     if ref.kind not in ("file", "module", "pickled"):
         raise FunctionError(f"{ref}: unknown kind of reference {ref.kind!r}: expected file, module or pickled")
     folder = (cwd or Path.cwd()).resolve()

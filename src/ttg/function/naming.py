@@ -19,6 +19,7 @@ from ttg.function.marks import marks
 from ttg.function.members import loaded_enum
 from ttg.function.packing import Inputs
 from ttg.function.signature import (
+    INJECTED,
     Signature,
     check_fit,
     check_returns,
@@ -32,13 +33,19 @@ from ttg.spec import FunctionRef
 
 
 def function_from_text(
-    text: str, names: Sequence[str] | None = None, *, cwd: Path | None = None, path: Sequence[str] = ()
+    text: str,
+    names: Sequence[str] | None = None,
+    *,
+    cwd: Path | None = None,
+    path: Sequence[str] = (),
+    offered: Sequence[str] = INJECTED,
 ) -> FunctionRef:
     """``FILE.py:FUNCTION`` or ``PACKAGE.MODULE:FUNCTION``, checked by reading the source; nothing of it is executed.
 
-    A plain ``def`` is checked against the space's ``names`` (``None``: not yet known). What only running the module can
-    tell (decorated, imported, assigned) is left to the child. Files below the current folder get a relative location,
-    so that a worker finds them below its own. ``path``: a script's ``sys.path``, for what the module imports.
+    A plain ``def`` is checked against the space's ``names`` (``None``: not yet known) and what is
+    ``offered`` besides. What only running the module can tell (decorated, imported, assigned) is left to the child.
+    Files below the current folder get a relative location, so that a worker finds them below its own. ``path``: a
+    script's ``sys.path``, for what the module imports.
     """
     folder = (cwd or Path.cwd()).resolve()
     location, colon, function = text.rpartition(":")
@@ -49,7 +56,7 @@ def function_from_text(
         location = relative_location(file_of(location, folder), folder)
     source = source_of("file" if is_file else "module", location, folder, path)
     if source is not None:
-        _check_definition(source, function, f"{location}:{function}", names)
+        _check_definition(source, function, f"{location}:{function}", names, offered)
     return _reference("file" if is_file else "module", location, function, source, folder, path)
 
 
@@ -102,7 +109,9 @@ def _functions(source: Source | None) -> list[str]:
     return [name for name, node in definitions.items() if isinstance(node, ast.FunctionDef) and name[0] != "_"]
 
 
-def _check_definition(source: Source, function: str, label: str, names: Sequence[str] | None) -> None:
+def _check_definition(
+    source: Source, function: str, label: str, names: Sequence[str] | None, offered: Sequence[str]
+) -> None:
     definitions = source.definitions()
     first, dot, _ = function.partition(".")
     node = definitions.get(first)
@@ -115,7 +124,7 @@ def _check_definition(source: Source, function: str, label: str, names: Sequence
     if node.decorator_list == marks(source, node):  # another decorator may change what the function takes and returns
         check_tree_returns(node, label)
         if names is not None and isinstance(node, ast.FunctionDef):
-            check_fit(signature_of_tree(node), names, label)
+            check_fit(signature_of_tree(node), names, label, offered)
 
 
 def function_from_callable(
@@ -124,30 +133,51 @@ def function_from_callable(
     *,
     secret: Secret = None,
     cwd: Path | None = None,
-    classes: Sequence[type] = (),
+    beside: Sequence[Any] = (),
     inputs: Inputs | None = None,
+    offered: Sequence[str] = INJECTED,
 ) -> FunctionRef:
     """The reference of a function object: its module or file if a worker can import it from there, otherwise
     (``__main__``, a notebook, a lambda, nested, partial) the function itself, pickled and signed with ``secret``,
-    together with ``classes`` from there that its parameters need. With ``inputs``
+    together with what it needs ``beside`` from there: classes of its parameters, its setup. With ``inputs``
     it may be large: then it is put there.
     """
     if not callable(function):
         raise FunctionError(f"expected a function, got {function!r} ({type(function).__name__})")
-    module = getattr(function, "__module__", None) or "__main__"
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    label = f"{module}:{name}"
-    check_returns(function, label)
-    signature = signature_of(function)
-    if signature is not None and names is not None:
-        check_fit(signature, names, label)
+    module, name = _place(function)
+    _check(function, names, f"{module}:{name}", offered)
     folder = (cwd or Path.cwd()).resolve()
-    if module == "__main__" or _imported(module, name) is not function:
-        ref = pickled_reference(function, module, name, secret, classes, inputs)
+    if not is_importable(function):
+        ref = pickled_reference(function, module, name, secret, beside, inputs)
         return with_helpers(ref, folder, sys.path, inputs)
     file = _script(module)
     kind, location = ("file", relative_location(file, folder)) if file else ("module", module)
     return _reference(kind, location, name, source_of(kind, location, folder, sys.path), folder, sys.path)
+
+
+def is_importable(function: Callable[..., Any]) -> bool:
+    """Whether a worker can import the very same; what lives elsewhere travels as a pickle."""
+    module, name = _place(function)
+    return module != "__main__" and _imported(module, name) is function
+
+
+def _place(function: Callable[..., Any]) -> tuple[str, str]:
+    module = getattr(function, "__module__", None) or "__main__"
+    return module, getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
+def setup_beside(setup: Any) -> FunctionRef:
+    """The reference of a setup that travels in the pickle of a function, whose globals it then shares."""
+    module, label = _place(setup)[0], setup.__name__
+    _check(setup, (), f"{module}:{label}", ())
+    return FunctionRef("beside", module, label, code_of(setup))
+
+
+def _check(function: Callable[..., Any], names: Sequence[str] | None, label: str, offered: Sequence[str]) -> None:
+    check_returns(function, label)
+    signature = signature_of(function)
+    if signature is not None and names is not None:
+        check_fit(signature, names, label, offered)
 
 
 def _imported(module: str, name: str) -> Any:
@@ -175,18 +205,20 @@ def refreshed(
     path: Sequence[str] = (),
     secret: Secret = None,
     enums: Sequence[str] = (),
+    setup: FunctionRef | None = None,
 ) -> FunctionRef:
     """The same reference with the fingerprints that its source and what it imports have now.
 
     A pickled function travels as it was; only if this process has another one of that name now, it is that one,
-    with the enumerations ``enums`` of its module.
+    with the enumerations ``enums`` of its module, and the run's ``setup`` if that travels beside it.
     """
     folder = (cwd or Path.cwd()).resolve()
     if ref.kind == "pickled":
         present = _imported(ref.location, ref.name)
         if isinstance(present, FunctionType) and code_of(present) != ref.code:
-            ref = pickled_reference(present, ref.location, ref.name, secret, list(map(loaded_enum, enums)))
-    else:
+            beside = [*map(loaded_enum, enums), *([_imported(setup.location, setup.name)] if setup else [])]
+            ref = pickled_reference(present, ref.location, ref.name, secret, beside)
+    elif ref.kind != "beside":
         source = source_of(ref.kind, ref.location, folder, path)
         ref = msgspec.structs.replace(ref, code=source.code if source else "")
     return with_helpers(ref, folder, path)

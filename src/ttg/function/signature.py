@@ -15,6 +15,9 @@ INJECTED = ("seed", "rng", "index", "attempt")
 """Names a function may ask for without the space giving them: the parameter's own seed, a generator made of it, its
 index, and which attempt at it this is, counted from 1."""
 
+SETUP = "setup"
+"""The name of what the run's setup has returned, where the run has one."""
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -93,7 +96,7 @@ def check_fit(signature: Signature, names: Sequence[str], label: str, offered: S
         faults.append(f"it does not take {_quoted(unknown)}{_hint(unknown[0], signature.named)}")
     if missing:
         faults.append(f"it needs {_quoted(missing)}")
-    gives = f"the space gives ({', '.join(names)})"
+    gives = f"the space gives ({', '.join(names)})" if names or offered else "it is called without arguments"
     raise FunctionError(f"{label}{signature.text}: {gives}, but {'; '.join(faults)}")
 
 

@@ -22,20 +22,24 @@ Secret = str | bytes | None
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
+carried: dict[str, Any] = {}
+"""What came beside the function that this process has unpickled last, by name."""
+
+
 def pickled_reference(
     function: Callable[..., Any],
     location: str,
     name: str,
     secret: Secret,
-    classes: Sequence[type] = (),
+    beside: Sequence[Any] = (),
     inputs: Inputs | None = None,
 ) -> FunctionRef:
-    """A reference that carries its function, and ``classes`` for its parameters; signed with ``secret``. What is too
+    """A reference that carries its function, and what it needs ``beside``; signed with ``secret``. What is too
     large for that becomes one of ``inputs``."""
     import cloudpickle
 
     key = _key(secret, f"{location}:{name}")
-    carried = (function, *classes) if classes else function
+    carried = (function, *beside) if beside else function
     try:
         large = None if inputs is None else Packed.if_large(carried)
         blob = "" if large else base64.b64encode(cloudpickle.dumps(carried)).decode()
@@ -66,8 +70,11 @@ def unpickled(ref: FunctionRef, secret: Secret, find_input: FindInput) -> Any:
         raise FunctionError(f"{ref}: cannot be unpacked here ({reason}): install what it uses") from error
     if not isinstance(found, tuple):
         return found
-    function, *classes = found
-    vars(sys.modules["__main__"]).update({kind.__name__: kind for kind in classes})
+    function, *beside = found
+    carried.clear()
+    carried.update({item.__name__: item for item in beside})
+    classes = {name: item for name, item in carried.items() if isinstance(item, type)}
+    vars(sys.modules["__main__"]).update(classes)
     return function
 
 

@@ -210,14 +210,15 @@ def run(
 
     chosen = choose(EntryPoint.API_RUN, options)
     points, given = _without_shared(space, shared or {})
-    settings = read_settings() if isinstance(function, str) and not given else with_secret(read_settings())
+    named = isinstance(function, str) and isinstance(chosen.setup, str | None) and not given
+    settings = read_settings() if named else with_secret(read_settings())
     inputs: Inputs = {}
-    ref = _reference(function, points, given, settings, inputs)
+    ref, setup = _references(function, chosen.setup, points, given, settings, inputs)
     refs = {name: shared_reference(name, value, settings.secret, inputs) for name, value in given.items()}
     chosen = chosen.but(vectorized=chosen.vectorized or is_vectorized(function))
     path = python_path()
     return _carry_out(
-        new_request(ref, points, settings, chosen, python_path=path, shared=refs, inputs=inputs), progress
+        new_request(ref, points, settings, chosen, python_path=path, shared=refs, inputs=inputs, setup=setup), progress
     )
 
 
@@ -269,18 +270,45 @@ def _space(space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Sp
     return grid(**space) if isinstance(space, Mapping) else rows(space)
 
 
-def _reference(
-    function: Callable[..., Any] | str, space: Space, shared: Iterable[str], settings: Settings, inputs: Inputs
-) -> FunctionRef:
-    from ttg.function import function_from_callable, function_from_text
+def _references(
+    function: Callable[..., Any] | str,
+    setup: Any,
+    space: Space,
+    shared: Iterable[str],
+    settings: Settings,
+    inputs: Inputs,
+) -> tuple[FunctionRef, FunctionRef | None]:
+    """Of the function and its setup. If both exist in this process only, they travel in one pickle, so that they have
+    their globals in common."""
+    from ttg.function import INJECTED, SETUP, is_importable, setup_beside
     from ttg.function.members import loaded_enum
 
-    names = (*space.names, *shared)
+    beside: list[Any] = [loaded_enum(name) for name in enums_of(space_to_json(space)) if name.startswith("__main__:")]
+    own = [callable(item) and not is_importable(item) for item in (function, setup)]
+    together = all(own) and hasattr(setup, "__name__")
+    beside += [setup] if together else []
+    offered = (*INJECTED, SETUP) if setup else INJECTED
+    ref = _reference(function, (*space.names, *shared), offered, settings, inputs, beside)
+    if setup is None:
+        return ref, None
+    return ref, setup_beside(setup) if together else _reference(setup, (), (), settings, inputs)
+
+
+def _reference(
+    function: Callable[..., Any] | str,
+    names: Sequence[str],
+    offered: Sequence[str],
+    settings: Settings,
+    inputs: Inputs,
+    beside: Sequence[Any] = (),
+) -> FunctionRef:
+    from ttg.function import function_from_callable, function_from_text
+
     if isinstance(function, str):
-        return function_from_text(function, names, path=python_path())
-    own = [name for name in enums_of(space_to_json(space)) if name.startswith("__main__:")]
-    classes = list(map(loaded_enum, own))
-    return function_from_callable(function, names, secret=settings.secret, classes=classes, inputs=inputs)
+        return function_from_text(function, names, path=python_path(), offered=offered)
+    return function_from_callable(
+        function, names, secret=settings.secret, beside=beside, inputs=inputs, offered=offered
+    )
 
 
 def python_path() -> tuple[str, ...]:

@@ -76,10 +76,7 @@ def _local_workers(request: RunRequest, folder: Path, url: str, server: Embedded
         str(request.slots),
         "--until-run",
         f"{spec.run}@{spec.identity}",
-        "--allow",
-        str(spec.function),
-        "--allow",
-        ".",
+        *(word for target in (*spec.called, ".") for word in ("--allow", str(target))),
     ]
     if request.threads:
         arguments += ["--threads", str(request.threads)]
@@ -111,7 +108,9 @@ def _local_workers(request: RunRequest, folder: Path, url: str, server: Embedded
 def _worker_command(request: RunRequest, url: str) -> str:
     """What to type elsewhere, without the password, which belongs into TTG_BROKER there."""
     broker = request.settings.broker_config(url)
-    words = ["ttg", "worker", "--broker", broker.masked_url, "--allow", str(request.spec.function)]
+    words = ["ttg", "worker", "--broker", broker.masked_url]
+    for target in request.spec.called:
+        words += ["--allow", str(target)]
     for need in request.spec.needs:
         words += ["--label", need]
     if broker.namespace != "ttg":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ttg.function import same
 from ttg.results.folder import RunFolder, disk_errors
-from ttg.spec import FunctionRef
+from ttg.spec import FunctionRef, RunSpec
 
 SHOWN_LINES = 16
 GIT_SECONDS = 1.0
@@ -29,16 +29,22 @@ def save_sources(folder: RunFolder, texts: Mapping[str, str]) -> None:
             (folder.code / f"{name}.py").write_text(text, encoding="utf-8", newline="")
 
 
-def change_since(folder: RunFolder, now: FunctionRef, texts: Mapping[str, str]) -> tuple[str, str]:
-    """What of the function has changed since the run began, in words (none if nothing has), and the first lines that
-    differ. ``now`` is the run's function as it is at present, ``texts`` the present sources."""
-    before = folder.spec.function
+def change_since(folder: RunFolder, now: RunSpec, texts: Mapping[str, str]) -> tuple[str, str]:
+    """What of function and setup has changed since the run began, in words (none if nothing has), and the first lines
+    that differ. ``now`` is the run as it is at present, ``texts`` the present sources."""
+    for before, present in zip(folder.spec.called, now.called, strict=True):
+        if change := _change(before, present):
+            return f"{change} since run {now.run} began", _differences(folder.code, texts)
+    return "", ""
+
+
+def _change(before: FunctionRef, now: FunctionRef) -> str:
     helpers = sorted({*before.helpers, *now.helpers})
     changed = [name for name in helpers if not same(before.helpers.get(name), now.helpers.get(name))]
     if before.code == now.code and not changed:
-        return "", ""
+        return ""
     modules = f" ({', '.join(changed)}, which it imports)" if changed else ""
-    return f"{before} has changed{modules} since run {folder.spec.run} began", _differences(folder.code, texts)
+    return f"{before} has changed{modules}"
 
 
 def _differences(kept: Path, texts: Mapping[str, str]) -> str:

@@ -43,11 +43,11 @@ class RefusingWorkers:
         """Raise ``FunctionError`` when all of ``workers`` have refused for ``patience_seconds`` and one of them has
         tried; one that was not started for the run counts as if it were not there. Ask at every tick."""
         refusal = self._nobody_left(workers)
-        self.note = refusal.text if refusal else ""
+        self.note = refusal.text.partition("\n")[0] if refusal else ""
         tried = refusal is not None and refusal.lasting
         self._since = (now if self._since is None else self._since) if tried else None
-        if self._since is not None and now - self._since >= self.patience_seconds:
-            raise FunctionError(f"no worker is left that could run this: {self.note}")
+        if refusal and self._since is not None and now - self._since >= self.patience_seconds:
+            raise FunctionError(f"no worker is left that could run this: {refusal.text}")
 
     def _nobody_left(self, workers: Set[str]) -> FunctionRefused | None:
         """One refusal, if all of ``workers`` refuse; of one that has tried, if there is any."""

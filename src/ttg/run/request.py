@@ -69,14 +69,17 @@ def new_request(
     python_path: tuple[str, ...] = (),
     shared: Mapping[str, SharedRef] | None = None,
     inputs: Inputs | None = None,
+    setup: FunctionRef | None = None,
 ) -> RunRequest:
     """A fresh run, frozen. Raises ``InputError`` subclasses for what cannot work. ``python_path``: the ``sys.path`` of
     a script or notebook, which local workers get too. ``inputs`` are the large objects that function and ``shared``
     refer to."""
-    from ttg.function import is_marked, texts_of
+    from ttg.function import SETUP, is_marked
 
     if not len(space):
         raise SpaceError("the parameter space is empty: nothing to run")
+    if setup and SETUP in (*space.names, *(shared or {})):
+        raise SpaceError(f"{SETUP!r} is given twice: by the setup {setup}, and as an axis or shared: rename that one")
     policy = settings.retry
     form = space_to_json(space)
     _check_enums(form, function)
@@ -99,10 +102,17 @@ def new_request(
         identity=settings.run_identity or new_identity(),
         shared=dict(shared or {}),
         needs=chosen.needs,
+        setup=setup,
     )
     request = _request(spec, space, settings, chosen, chosen.out or Path("ttg-runs") / spec.run)
-    sources = texts_of(function, Path.cwd(), python_path)
+    sources = _sources(spec, python_path)
     return replace(request, python_path=python_path, sources=sources, inputs=inputs or {})
+
+
+def _sources(spec: RunSpec, path: tuple[str, ...]) -> dict[str, str]:
+    from ttg.function import texts_of
+
+    return {name: text for ref in spec.called for name, text in texts_of(ref, Path.cwd(), path).items()}
 
 
 def _own_enums(form: Mapping[str, Any]) -> list[str]:
@@ -124,7 +134,6 @@ def resume_request(
 ) -> RunRequest:
     """Go on with ``run``. Refuses (``RunConflictError``) when the function, or what it imports of the user's own, has
     changed since, unless ``chosen.force``."""
-    from ttg.function import texts_of
     from ttg.results.rows import space_of
     from ttg.run.secret import with_secret
 
@@ -134,7 +143,7 @@ def resume_request(
         settings = with_secret(settings)
     spec, change = _same_function(folder, path, settings, force=chosen.force)
     request = _request(spec, space_of(folder), settings, chosen, folder.path, resume=True)
-    sources = texts_of(spec.function, Path.cwd(), path) if chosen.force else {}
+    sources = _sources(spec, path) if chosen.force else {}
     return replace(request, python_path=path, sources=sources, change=change)
 
 
@@ -195,13 +204,12 @@ def _store(spec: RunSpec, named: str | None, usual: str | None) -> str | None:
 
 def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings, *, force: bool) -> tuple[RunSpec, str]:
     """The run's specification with its function as it is now, and how that differs from the one of then."""
-    from ttg.function import refreshed, texts_of
     from ttg.run.provenance import change_since
 
     spec = folder.whole_spec()
     try:
-        now = refreshed(spec.function, path=path, secret=settings.secret, enums=_own_enums(spec.space))
-        change, lines = change_since(folder, now, texts_of(now, Path.cwd(), path))
+        now = _at_present(spec, path, settings)
+        change, lines = change_since(folder, now, _sources(now, path))
     except FunctionError as error:
         raise FunctionError(f"{error}; go on with run {spec.run} in the folder where it was started") from error
     if not change:
@@ -216,7 +224,18 @@ def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings,
             f"{change}, so old and new rows would not belong together:{then} start a new run, or insist with --force"
             f"{lines}"
         )
-    return msgspec.structs.replace(spec, function=now), f"{change}{lines}"
+    return now, f"{change}{lines}"
+
+
+def _at_present(spec: RunSpec, path: tuple[str, ...], settings: Settings) -> RunSpec:
+    """The run with its function and setup as they are now."""
+    from ttg.function import refreshed
+
+    setup, beside = spec.setup, spec.setup if spec.setup and spec.setup.kind == "beside" else None
+    if setup and not beside:
+        setup = refreshed(setup, path=path, secret=settings.secret)
+    function = refreshed(spec.function, path=path, secret=settings.secret, enums=_own_enums(spec.space), setup=beside)
+    return msgspec.structs.replace(spec, function=function, setup=setup)
 
 
 def usable_cores() -> int:

@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from ttg.errors import FunctionError
-from ttg.function import FindInput, bind, is_vectorized, load, no_input, shared_value
+from ttg.function import INJECTED, SETUP, FindInput, bind, is_vectorized, load, no_input, shared_value, signature_of
 from ttg.function.members import loaded_enum, loaded_member
-from ttg.function.signature import INJECTED
 from ttg.messages import Ranges, Task
 from ttg.messages.parameters import decoded_values, fresh
 from ttg.messages.rows import NO_ROWS, unpacked
@@ -20,9 +19,10 @@ from ttg.seeds import rngs, seed_array, seeds
 from ttg.space import Space, space_from_json
 from ttg.space.codec import enums_of, mutable_names
 from ttg.space.values import column_array
-from ttg.spec import RunSpec
+from ttg.spec import FunctionRef, RunSpec
 from ttg.stores import Store
 from ttg.worker.calls import CallResults, CallRunner
+from ttg.worker.failures import failure_of
 from ttg.worker.scalars import ScalarResults
 from ttg.worker.surroundings import Surroundings
 
@@ -136,9 +136,13 @@ def load_run(
     function = load(spec.function, secret=secret, path=python_path, find_input=find_input)
     if isinstance(function, CallRunner):
         function = function.opened(secret or b"", find_input)
-    shared = {name: shared_value(name, ref, secret, find_input) for name, ref in spec.shared.items()}
-    offered = [name for name in _offered(spec) if name not in shared]
-    binding = bind(partial(function, **shared) if shared else function, spec.names, str(spec.function), offered)
+    given = {name: shared_value(name, ref, secret, find_input) for name, ref in spec.shared.items()}
+    if spec.setup is not None:
+        set_up = _set_up(spec.setup, spec, secret, python_path, find_input)
+        signature = signature_of(function)
+        given |= {SETUP: set_up} if signature and SETUP in signature.named else {}
+    offered = [name for name in _offered(spec) if name not in given]
+    binding = bind(partial(function, **given) if given else function, spec.names, str(spec.function), offered)
     if is_vectorized(function):
         spec = msgspec.structs.replace(spec, vectorized=True)
     if spec.vectorized and "rng" in binding.injected:
@@ -149,6 +153,22 @@ def load_run(
     list(map(loaded_enum, enums_of(spec.space)))
     space = space_from_json(spec.space, member=loaded_member)
     return Loaded(spec, binding.call, binding.order, space, mutable=frozenset(mutable_names(space.form())))
+
+
+def _set_up(
+    setup: FunctionRef, spec: RunSpec, secret: bytes | None, python_path: Sequence[str], find_input: FindInput
+) -> Any:
+    """What the run's setup returns, called here, when the function is loaded. ``FunctionError`` when it fails."""
+    if setup.kind == "beside" and spec.function.kind != "pickled":
+        raise FunctionError(f"{setup}: expected the setup in the pickle of {spec.function}, which is none")
+    function = load(setup, secret=secret, path=python_path, find_input=find_input)
+    try:
+        return function()
+    except BaseException as error:  # also of sys.exit()
+        told = failure_of(error, 0, target=setup.name)
+        place = f" ({told.place})" if told.place else ""
+        text = f"the setup {setup} failed: {told.error}: {told.message}{place}\n{told.traceback}"
+        raise FunctionError(text.rstrip()) from error
 
 
 def _offered(spec: RunSpec) -> Sequence[str]:

@@ -151,11 +151,10 @@ class RunCache:
     def _refusal(self, spec: RunSpec) -> str:
         if missing := lacking(spec.needs, self._labels):
             return f"this worker does not have {missing}: start one that has, with --label"
-        if not allowed(spec.function, self._allow, Path.cwd()):
-            return (
-                f"this worker was not started for {spec.function}: start it in the folder of that file, "
-                f"or with --allow '{spec.function}'"
-            )
+        for ref in spec.called:
+            if not allowed(ref, self._allow, Path.cwd()):
+                here = f"start it in the folder of that file, or with --allow '{ref}'"
+                return f"this worker was not started for {ref}: {here}"
         return ""
 
 

@@ -251,7 +251,7 @@ class Slot:
             self._watchdog.disarm()
 
     def _limit_loading(self, head: Assignment, limit: float) -> None:
-        text = f"loading the function took longer than {limit:g} s (--load-timeout)"
+        text = f"loading {head.run.spec.loaded} took longer than {limit:g} s (--load-timeout)"
         self._watchdog.arm(limit, Death("timeout", text))
         after = noted_after(limit)
         if self.child is not None:
@@ -261,7 +261,7 @@ class Slot:
         if self.child is child and head is self._assignments.head and not self._loaded.get(head.run.life):
             place = place_of_import(child.printed())
             where = f": it is at {place}" if place else ""
-            self._owner.on_loading(head.run, f"loading {head.run.spec.function} takes more than {seconds:g} s{where}")
+            self._owner.on_loading(head.run, f"loading {head.run.spec.loaded} takes more than {seconds:g} s{where}")
 
     # -- its death
 
@@ -306,7 +306,7 @@ class Slot:
         if self._setup_deaths[run] >= MAX_SETUP_DEATHS:
             place = death.place or place_of_import(death.output)
             where = f", at {place}" if place else ""
-            text = f"the process that loads {head.run.spec.function} dies: {death.text}{where}"
+            text = f"the process that loads {head.run.spec.loaded} dies: {death.text}{where}"
             self._owner.on_refused(head.run, text)
 
     def _end(self, head: Assignment, ended: Ended) -> None:
