@@ -52,7 +52,7 @@ class TTGBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         if self.backend_kwargs.get("broker"):
             slots = _executor(0, {}, self.backend_kwargs).slots_elsewhere()
             return max(slots + 1 + n_jobs, 1)
-        return max(cpu_count() + 1 + n_jobs, 1)
+        return int(max(cpu_count() + 1 + n_jobs, 1))
 
     def configure(
         self, n_jobs: int = 1, parallel: Any = None, prefer: Any = None, require: Any = None, **options: Any

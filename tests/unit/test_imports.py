@@ -46,6 +46,8 @@ ALLOWED: dict[str, set[str] | None] = {
     "results.encode": CORE | {"results.arrow"},
     "monitor": FUNCTION | {"settings", "brokers.base", "logs", "metrics"},
     "run": COORDINATOR,
+    "calls": COORDINATOR | {"run"},
+    "joblib": COORDINATOR | {"run", "calls"},
     "kube": {"spec", "errors", "options"},
     "demo": None,
     "cli": None,

@@ -23,6 +23,7 @@ from ttg.worker import execution
 from ttg.worker.execution import Execution, index_at, without
 from ttg.worker.loading import Pace, positions_of
 from ttg.worker.protocol import Report
+from ttg.worker.scalars import ScalarResults
 from ttg.worker.surroundings import Surroundings
 
 SPEC = RunSpec("run", FunctionRef("module", "m", "f"), {}, 1_000, ("i",))
@@ -43,6 +44,10 @@ class Numbers:
         return [np.arange(start, stop) if self.as_array else range(start, stop)]  # type: ignore[list-item]
 
     parameters_of = columns_of
+    makes_calls = False
+
+    def results(self, *, packs: bool) -> ScalarResults:
+        return ScalarResults(packs=packs)
 
 
 def task_of(*ranges: tuple[int, int], bisect_depth: int = 0) -> Task:

@@ -50,7 +50,7 @@ class Sharing:
         return self._names[id(array)][1]
 
 
-class _Pickler(cloudpickle.Pickler):
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: Any, name_of: Callable[[Any], str], buffer_callback: Callable[[Any], Any]) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
         self._name_of = name_of
