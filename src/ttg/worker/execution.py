@@ -19,6 +19,7 @@ from ttg.messages import Failure, Ranges, Stored, Task, split_ranges
 from ttg.messages.parameters import storable
 from ttg.results.plain import Unencodable
 from ttg.stores import INLINE_BYTES, Store
+from ttg.worker.calls import CallResults, CallRunner
 from ttg.worker.failures import failure_of, readable
 from ttg.worker.loading import Columns, Loaded
 from ttg.worker.marks import Marks
@@ -65,7 +66,8 @@ class Execution:
 
     def __post_init__(self) -> None:
         packs = not self.task.rows
-        self.values = self.work.results(packs=packs)
+        self.makes_calls = isinstance(self.work.function, CallRunner)
+        self.values = CallResults(packs=False) if self.makes_calls else ScalarResults(packs=packs)
         self.batches = _batches(packs) if self.vectorized else None
         self.results = self.batches or self.values
 
@@ -305,7 +307,7 @@ class Execution:
 
     def _parameters(self) -> dict[str, list[Any]]:
         """Columns of the parameters, where the collector cannot compute them."""
-        if not self.task.rows or self.work.makes_calls:
+        if not self.task.rows or self.makes_calls:
             return {}
         columns: dict[str, list[Any]] = {name: [] for name in self.work.spec.names}
         for start, stop in self._done_indices():

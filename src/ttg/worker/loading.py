@@ -21,9 +21,8 @@ from ttg.space.codec import enums_of, mutable_names
 from ttg.space.values import column_array
 from ttg.spec import FunctionRef, RunSpec
 from ttg.stores import Store
-from ttg.worker.calls import CallResults, CallRunner
+from ttg.worker.calls import CallRunner
 from ttg.worker.failures import failure_of
-from ttg.worker.scalars import ScalarResults
 from ttg.worker.surroundings import Surroundings
 
 SLICE_SECONDS = 0.02
@@ -79,15 +78,6 @@ class Loaded:
     _carried: tuple[msgspec.Raw, Mapping[str, list[Any]]] = (NO_ROWS, {})
     store: Store | None = None
     unshared: str = ""
-
-    @property
-    def makes_calls(self) -> bool:
-        """Whether each of its indices is a call of some program, and not a row of a table."""
-        return isinstance(self.function, CallRunner)
-
-    def results(self, *, packs: bool) -> ScalarResults:
-        """For what a task's calls return."""
-        return CallResults(packs=False) if self.makes_calls else ScalarResults(packs=packs)
 
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
         """One column per argument of the function, for the indices from ``start`` up to ``stop``.
