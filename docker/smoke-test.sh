@@ -3,7 +3,7 @@
 # file systems read-only, one worker killed in mid-run. Ends with 0 when every parameter is in the table exactly once.
 # usage: docker/smoke-test.sh [IMAGE]      needs: a Docker daemon and the image (scripts/build.sh)
 set -eu
-image=${1:-ttg-worker:latest}
+image=${1:-ttg-worker:v1.3.0}
 prefix=ttg-smoke-$$
 points=1000
 

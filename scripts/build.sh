@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 
 fail() { echo "build: $*" >&2; exit 2; }
 
-tag=latest load_kind=false
+version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' src/ttg/__init__.py)
+tag=v$version load_kind=false
 while [ $# -gt 0 ]; do
     case $1 in
         --load-kind) load_kind=true ;;
@@ -24,7 +25,7 @@ if $load_kind; then
 fi
 
 docker build --file docker/Dockerfile --tag "ttg-worker:$tag" \
-    --build-arg VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
+    --build-arg VERSION="$version" \
     --build-arg REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
     ${PYTHON_IMAGE:+--build-arg PYTHON_IMAGE="$PYTHON_IMAGE"} ${BUILD_NETWORK:+--network "$BUILD_NETWORK"} .
 docker image inspect --format "built ttg-worker:$tag, {{.Size}} bytes" "ttg-worker:$tag"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ttg.run.api import run as run
     from ttg.run.api import shared as shared
 
-__version__ = "0.1.0"
+__version__ = "1.3.0"
 
 _HOMES = {
     "ttg.run.api": ("Run", "open_run", "resume", "run", "shared"),

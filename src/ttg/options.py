@@ -13,7 +13,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ttg import units
+from ttg import __version__, units
 from ttg.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ REPLACED = "Kubernetes replaces pods by itself"
 NOT_FROM_PODS = "pods reach nothing but their broker, through which all results travel there"
 OWN_NAMESPACE = "the broker of a cluster is TTG's alone; --kube-namespace says where pods go"
 OWN_ACCOUNT = "a cluster has a broker of its own, whose account is in a Secret"
+IMAGE = f"ttg-worker:v{__version__}"
 ON_CLUSTER_ONLY = "it goes with --on kubernetes"
 PORT_IN_CLUSTER = "workers of a cluster serve metrics on port 9464"
 FORWARDED = "forward the port of the cluster's broker, and look with `ttg dashboard --broker`"
@@ -295,7 +296,7 @@ class Options:
 
     on: str = _kubernetes({EntryPoint.ON_CLUSTER}, one_of("here", "kubernetes"), "where it runs", "here", instead="")
     backend: str = _kubernetes(DRIVEN, one_of("redis", "rabbitmq"), "the cluster's broker", "redis")
-    image: str = _kubernetes(CLUSTER, NAME, "the workers' image", "ttg-worker:latest")
+    image: str = _kubernetes(CLUSTER, NAME, "the workers' image", IMAGE)
     pod_memory: int | None = _kubernetes(CLUSTER, SIZE, POD_MEMORY)
     kube_namespace: str = _kubernetes(LOCATED, NAME, "the pods' namespace", "ttg")
     kube_context: str | None = _kubernetes(LOCATED, NAME, "the cluster (default: kubectl's current context)")

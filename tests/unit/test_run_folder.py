@@ -141,9 +141,12 @@ def test_last_is_the_last_of_this_folder(tmp_path: Path, monkeypatch: pytest.Mon
         find_run("last", home)
 
 
-def test_the_version_recorded_is_that_of_the_package() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert ttg.__version__ == project["version"]
+def test_the_version_is_said_in_one_place() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    assert "version" in project["project"]["dynamic"]
+    assert project["tool"]["hatch"]["version"]["path"] == "src/ttg/__init__.py"
+    assert f"ARG VERSION={ttg.__version__}\n" in (root / "docker" / "Dockerfile").read_text(), "a label cannot ask"
 
 
 def test_a_link_to_a_folder_that_another_run_has_by_now_is_no_run(tmp_path: Path) -> None:

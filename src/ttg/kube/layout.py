@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ttg.errors import InputError
-from ttg.options import DEFAULTS, EntryPoint, Options, as_words
+from ttg.options import DEFAULTS, IMAGE, EntryPoint, Options, as_words
 
 BACKENDS = ("redis", "rabbitmq")
 
@@ -27,7 +27,7 @@ class Cluster:
     """The part that all sweeps share. ``storage_class`` ``None`` is the cluster's default."""
 
     backend: str = "redis"
-    image: str = "ttg-worker:latest"
+    image: str = IMAGE
     namespace: str = "ttg"
     broker_storage: str = "8Gi"
     data_storage: str = "20Gi"
