@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "clock": set(),
     "allocation": set(),
     "units": set(),
-    "options": {"errors", "units", "settings"},
+    "options": {"errors", "units", "settings", "__init__"},
     "logs": {"errors", "streams"},
     "streams": {"errors"},
     "metrics": BASE | {"messages"},

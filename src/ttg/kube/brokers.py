@@ -62,9 +62,9 @@ def broker_name(backend: str) -> str:
     return f"ttg-{backend}"
 
 
-def secret_name(backend: str) -> str:
+def secret_name(backend: str, account: str = "auth") -> str:
     """Name of the Secret with the broker's credentials and the secret that signs functions."""
-    return f"ttg-{backend}-auth"
+    return f"ttg-{backend}-{account}"
 
 
 def broker_labels(backend: str) -> dict[str, str]:
@@ -77,7 +77,7 @@ def broker_selector(backend: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": broker_name(backend), "app.kubernetes.io/component": "broker"}
 
 
-def broker_secret(backend: str, password: str, signing_secret: str) -> Object:
+def broker_secret(backend: str, password: str, signing_secret: str, account: str = "auth") -> Object:
     """The credentials. ``password`` and ``signing_secret`` are random texts that need no quoting anywhere."""
     configuration = {
         "redis": {"auth.conf": f"requirepass {password}\n"},
@@ -85,20 +85,33 @@ def broker_secret(backend: str, password: str, signing_secret: str) -> Object:
     }[backend]
     keys = {"username": USER, "password": password, **configuration, "signing-secret": signing_secret}
     body = {"type": "Opaque", "stringData": keys}
-    return resource("v1", "Secret", secret_name(backend), broker_labels(backend), **body)
+    return resource("v1", "Secret", secret_name(backend, account), broker_labels(backend), **body)
 
 
 def broker_objects(cluster: Cluster) -> list[Object]:
     """Everything of the cluster's broker except its Secret."""
     backend, marks = cluster.backend, broker_labels(cluster.backend)
     name, selector = broker_name(backend), broker_selector(backend)
-    pod = redis_pod() if backend == "redis" else rabbitmq_pod()
     return [
-        config_map(name, marks, CONFIGURATION[backend]),
-        service(name, marks, selector, PORTS[backend]),
-        _stateful_set(cluster, pod),
+        *broker_service(backend),
+        _stateful_set(cluster, broker_pod(cluster)),
         disruption_budget(name, marks, selector, maxUnavailable=1),
     ]
+
+
+def broker_service(backend: str) -> list[Object]:
+    """Its configuration, and the name under which clients find it."""
+    name, marks = broker_name(backend), broker_labels(backend)
+    return [
+        config_map(name, marks, CONFIGURATION[backend]),
+        service(name, marks, broker_selector(backend), PORTS[backend]),
+    ]
+
+
+def broker_pod(cluster: Cluster) -> Object:
+    """What a pod of the cluster's broker is; its disk is a volume ``data``, which it does not name itself."""
+    secret = secret_name(cluster.backend, cluster.account)
+    return redis_pod(secret) if cluster.backend == "redis" else rabbitmq_pod(secret)
 
 
 def _stateful_set(cluster: Cluster, pod: Object) -> Object:
@@ -121,14 +134,14 @@ def _claim_template(cluster: Cluster) -> Object:
     return {key: claim[key] for key in ("apiVersion", "kind", "metadata", "spec")}
 
 
-def redis_pod() -> Object:
+def redis_pod(secret: str) -> Object:
     """Valkey with its append-only file on the claim."""
     name = broker_name("redis")
     server = container(
         "redis",
         REDIS_IMAGE,
         command=["valkey-server", "/etc/ttg/config/valkey.conf"],
-        env=env_from_secret(secret_name("redis"), REDISCLI_AUTH="password"),
+        env=env_from_secret(secret, REDISCLI_AUTH="password"),
         ports=_container_ports("redis"),
         startupProbe=_probe({"tcpSocket": {"port": "redis"}}, period=2, failures=150),
         readinessProbe=_probe({"exec": {"command": ["sh", "-c", "valkey-cli ping | grep -q PONG"]}}, period=5),
@@ -140,12 +153,12 @@ def redis_pod() -> Object:
             mount("auth", "/etc/ttg/auth", readOnly=True),
         ],
     )
-    auth = {"secretName": secret_name("redis"), "items": [{"key": "auth.conf", "path": "auth.conf"}]}
+    auth = {"secretName": secret, "items": [{"key": "auth.conf", "path": "auth.conf"}]}
     volumes = [{"name": "config", "configMap": {"name": name}}, {"name": "auth", "secret": auth}]
     return pod_spec(pod_security(999, 999), [server], terminationGracePeriodSeconds=60, volumes=volumes)
 
 
-def rabbitmq_pod() -> Object:
+def rabbitmq_pod(secret: str) -> Object:
     """RabbitMQ with the management UI and its Prometheus endpoint."""
     name = broker_name("rabbitmq")
     ping = {"exec": {"command": ["rabbitmq-diagnostics", "-q", "ping"]}}
@@ -168,7 +181,7 @@ def rabbitmq_pod() -> Object:
     )
     volumes = [
         {"name": "config", "configMap": {"name": name}},
-        {"name": "auth", "secret": {"secretName": secret_name("rabbitmq")}},
+        {"name": "auth", "secret": {"secretName": secret}},
         scratch("logs", "1Gi"),
         scratch("temporary", "256Mi"),
     ]

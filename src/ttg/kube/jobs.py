@@ -211,7 +211,7 @@ def broker_env(cluster: Cluster) -> list[Object]:
     account = {f"{prefix}_PASSWORD": "password", "TTG_SECRET": "signing-secret"}
     if backend == "rabbitmq":
         account["RABBITMQ_USER"] = "username"
-    return [*env(address), *env_from_secret(secret_name(backend), **account)]
+    return [*env(address), *env_from_secret(secret_name(backend, cluster.account), **account)]
 
 
 def _selector(marks: dict[str, str]) -> dict[str, str]:

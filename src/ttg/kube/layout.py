@@ -24,7 +24,8 @@ WORKERS = 3
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The part that all sweeps share. ``storage_class`` ``None`` is the cluster's default."""
+    """The part that all sweeps share. ``storage_class`` ``None`` is the cluster's default; ``account`` says which
+    Secret of the broker's holds."""
 
     backend: str = "redis"
     image: str = IMAGE
@@ -32,6 +33,7 @@ class Cluster:
     broker_storage: str = "8Gi"
     data_storage: str = "20Gi"
     storage_class: str | None = None
+    account: str = "auth"
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:

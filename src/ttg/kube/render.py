@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ttg.errors import InputError
-from ttg.kube import brokers, jobs, network, operators
+from ttg.kube import brokers, jobs, network, operators, sandbox
 from ttg.kube.layout import BACKENDS, Cluster, Sweep
 from ttg.kube.objects import PROJECT, Object
 
@@ -52,11 +52,13 @@ def tree() -> dict[str, str]:
 
 
 def _manifests(cluster: Cluster) -> dict[str, str]:
-    sweep, suffix = example_sweep(cluster.backend), "" if cluster.backend == "redis" else "-rabbitmq"
+    """The sandbox: what works with kubectl alone."""
+    backend, header = cluster.backend, HEADER + sandbox.NOTE
+    policies = network.network_policies(backend)
+    sweep = sweep_objects(sandbox.cluster(backend), example_sweep(backend))
     return {
-        f"manifests/{cluster.backend}.yaml": to_yaml(broker_with_policies(cluster)),
-        f"manifests/coordinator{suffix}.yaml": to_yaml(jobs.coordinator_objects(cluster, sweep)),
-        f"manifests/{JOB_FILES[cluster.backend]}": to_yaml(worker_objects(cluster, sweep)),
+        f"manifests/{backend}.yaml": to_yaml([*sandbox.broker_objects(backend), *policies], header=header),
+        f"manifests/{JOB_FILES[backend]}": to_yaml([sandbox.small(item) for item in sweep], header=header),
     }
 
 
