@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ttg.messages import RunRecord, RunStatus
-from ttg.worker.run_cache import GONE_LOOKS, AwaitedRun
+from ttg.worker.run_cache import GONE_LOOKS, UNLED_LOOKS, AwaitedRun
 
 
-def record(status: RunStatus = RunStatus.ACTIVE, identity: str = "a") -> RunRecord:
-    return RunRecord(run="daily", identity=identity, status=status)
+def record(status: RunStatus = RunStatus.ACTIVE, identity: str = "a", revision: int = 0) -> RunRecord:
+    return RunRecord(run="daily", identity=identity, status=status, revision=revision)
 
 
 @pytest.mark.parametrize("text", ["daily", "daily@a"])
@@ -48,3 +48,14 @@ def test_a_record_that_is_missing_for_a_moment_is_not_gone() -> None:
     assert not any(awaited.is_over(None) for _ in range(GONE_LOOKS - 1))
     awaited.is_over(record())
     assert [awaited.is_over(None) for _ in range(GONE_LOOKS)][-1]
+
+
+@pytest.mark.parametrize("status", [RunStatus.INTERRUPTED, RunStatus.ACTIVE], ids=["interrupted", "killed"])
+def test_it_waits_for_another_coordinator_for_a_stated_time(status: RunStatus) -> None:
+    awaited = AwaitedRun("daily@a")
+    for revision in (1, 2):  # somebody came back in time, and left again
+        for _ in range(UNLED_LOOKS):
+            assert not awaited.is_over(record(status, revision=revision))
+            assert not awaited.is_abandoned
+    assert not awaited.is_over(record(status, revision=2))
+    assert awaited.is_abandoned

@@ -20,7 +20,8 @@ DESCRIPTION = """\
 Work on the tasks of whatever runs this broker knows; says what it is connected to, which runs it joins or refuses, and
 when it waits. Ends with a JSON summary as its last lines, also after SIGTERM:
 then it settles what is done, gives back the rest (nothing is charged), and exits with 75. It exits with 0 only when
-the run it was started for (--until-run) is finished, or when it was idle for as long as --exit-when-idle says.
+the run it was started for (--until-run) is finished, or when it was idle for as long as --exit-when-idle says. A run
+that was interrupted may go on: its workers wait half an hour for another coordinator, and then exit with 75.
 
 A worker executes only what it is allowed to: targets whose source lies in its current folder, or what --allow names.
 """

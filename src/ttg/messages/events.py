@@ -86,7 +86,7 @@ class WorkerHeartbeat(Event, frozen=True, tag="worker_heartbeat"):
 
 
 class WorkerStopped(Event, frozen=True, tag="worker_stopped"):
-    """A worker said goodbye. ``reason``: finished, drained, gave_up."""
+    """A worker said goodbye. ``reason``: finished, idle, drained, abandoned, gave_up."""
 
     worker: str
     reason: str

@@ -15,6 +15,7 @@ class Reason(enum.Enum):
     FINISHED = "finished"
     IDLE = "idle"
     DRAINED = "drained"
+    ABANDONED = "abandoned"
     GAVE_UP = "gave_up"
 
     @property
@@ -26,7 +27,8 @@ class Reason(enum.Enum):
     def exit_code(self) -> int:
         """0 only when there is nothing left to do: a Kubernetes Job replaces a worker that ends with anything else.
 
-        75 (EX_TEMPFAIL) for a worker that was told to go while there was work, 3 when the broker was out of reach.
+        75 (EX_TEMPFAIL) for a worker that was told to go while there was work, or whose run nobody leads any more; 3
+        when the broker was out of reach.
         """
         return {Reason.FINISHED: 0, Reason.IDLE: 0, Reason.GAVE_UP: 3}.get(self, 75)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 STALE_KEPT = 1_000
 GONE_LOOKS = 10
+UNLED_LOOKS = 1_800
+"""Half an hour: a coordinator that was drained from its node may have to wait for another node, and for its image."""
 NO_SPEC = RunSpec("", FunctionRef("", "", ""), {}, 0, ())
 
 
@@ -163,13 +165,16 @@ class AwaitedRun:
     by the id when the worker first sees it.
 
     It is over when its record says that nothing will follow; one that was interrupted, or whose coordinator is gone,
-    may go on. A record that was there and is missing, or another run's, for :data:`GONE_LOOKS` looks was removed.
+    may go on: for :data:`UNLED_LOOKS` looks (or two leases, if that is more) without a sign of a coordinator. A record
+    that was there and is missing, or another run's, for :data:`GONE_LOOKS` looks was removed. What is counted is looks:
+    while the broker is away nobody can lead.
     """
 
     def __init__(self, text: str) -> None:
         self.run, _, self._identity = text.partition("@")
-        self._seen = False
+        self._seen = self.is_abandoned = False
         self._gone = 0
+        self._revision = self._unled = 0
 
     def is_over(self, record: RunRecord | None) -> bool:
         """What ``record``, the present one of the id, says. Ask once a second."""
@@ -177,4 +182,7 @@ class AwaitedRun:
             self._gone += 1
             return self._seen and self._gone >= GONE_LOOKS
         self._identity, self._seen, self._gone = record.identity, True, 0
+        self._unled = self._unled + 1 if record.revision == self._revision else 0
+        self._revision = record.revision
+        self.is_abandoned = self._unled >= max(UNLED_LOOKS, 2 * record.lease_seconds)
         return record.status.is_finished or record.status in (RunStatus.CANCELLED, RunStatus.FAILED)

@@ -268,8 +268,12 @@ class Worker:
 
     async def _check_run_done(self) -> None:
         awaited = self._awaited
-        if awaited is not None and awaited.is_over(await self.backoff.call(lambda: self.broker.find_run(awaited.run))):
+        if awaited is None:
+            return
+        if awaited.is_over(await self.backoff.call(lambda: self.broker.find_run(awaited.run))):
             self.request_first_stop(Reason.FINISHED)
+        elif awaited.is_abandoned:
+            self.request_first_stop(Reason.ABANDONED)
 
     async def _tick(self) -> None:
         while True:
