@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ttg.errors import SettingsError
-from ttg.streams import show
+from ttg.streams import CLEAR_LINE, show
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 LOG_BYTES = 16 << 20
-CLEAR_LINE = "\r\x1b[K"
 
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

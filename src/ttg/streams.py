@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import select
 import sys
 from contextlib import suppress
@@ -22,12 +23,40 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 0.05
 """How long a slow reader may take to make room for a line; an event loop waits for it, with all its leases."""
 
+CLEAR_LINE = "\r\x1b[K"
+"""What may stand before a line that is shown, to replace the one before."""
+
+_UNSEEN = (
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor
+    r"|\x1b[\]P^_X][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # titles, links, other strings to the terminal
+    r"|[\x00-\x08\x0b-\x1f\x7f]"
+)
+_OF_TEXT = re.compile(_UNSEEN + "|[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_OF_BYTES = re.compile(_UNSEEN.encode() + rb"|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+
 READER_GONE = (errno.EPIPE, errno.EIO)
 """A pipe without a reader; a terminal that was closed."""
 
 
+def printable(text: str) -> str:
+    """``text`` without what a terminal would obey instead of showing it: control characters but for tabs and ends of
+    lines, escape sequences, and the marks that turn the direction of what follows."""
+    return _OF_TEXT.sub("", text)
+
+
+def allow_escapes(stream: Any) -> None:
+    """Whoever draws on a terminal with ``stream``, one of :func:`guard_standard_streams`, answers for what is in it."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    if isinstance(raw, _Standard):
+        raw.filtered = False
+
+
 def show(stream: TextIO | None, text: str) -> None:
-    """Write ``text`` to people now or not at all: never fails, never waits for more than a moment."""
+    """Write ``text`` to people now or not at all: never fails, never waits for more than a moment.
+
+    Only what is :func:`printable` of it, after a :data:`CLEAR_LINE`, if it begins so."""
+    start = CLEAR_LINE if text.startswith(CLEAR_LINE) else ""
+    text = start + printable(text[len(start) :])
     with suppress(OSError, ValueError, StorageError):  # gone or full; closed
         descriptor = _descriptor(stream)
         if descriptor is not None:
@@ -48,21 +77,42 @@ def _descriptor(stream: Any) -> int | None:
     return raw.fileno()
 
 
-class _Shown(io.FileIO):
-    """What cannot be written is lost."""
+class _Standard(io.FileIO):
+    """A terminal gets what is :func:`printable`; a file or a pipe gets everything."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self.filtered = self.isatty()
 
     def write(self, data: ReadableBuffer) -> int:
+        size = memoryview(data).nbytes
+        left: Any = _OF_BYTES.sub(b"", bytes(data)) if self.filtered else data
+        if len(left) == size:
+            return self._write(data)
+        while left:
+            left = left[self._write(left) :]
+        return size
+
+    def _write(self, data: ReadableBuffer) -> int:
+        """How many bytes of it are done with."""
+        return super().write(data) or 0
+
+
+class _Shown(_Standard):
+    """What cannot be written is lost."""
+
+    def _write(self, data: ReadableBuffer) -> int:
         with suppress(OSError):
-            super().write(data)
+            super()._write(data)
         return memoryview(data).nbytes
 
 
-class _AskedFor(io.FileIO):
+class _AskedFor(_Standard):
     """``BrokenPipeError`` when the reader has left, ``StorageError`` when what was asked for cannot be delivered."""
 
-    def write(self, data: ReadableBuffer) -> int:
+    def _write(self, data: ReadableBuffer) -> int:
         try:
-            while (written := super().write(data)) is None:  # whoever gave it to us made it non-blocking
+            while (written := io.FileIO.write(self, data)) is None:  # whoever gave it to us made it non-blocking
                 select.select([], [self], [])
             return written
         except OSError as error:
@@ -76,8 +126,8 @@ class _AskedFor(io.FileIO):
 def guard_standard_streams() -> None:
     """Give this process, which is ours alone, streams as the module's text says."""
     _take_closed_descriptors()
-    sys.stdout = _text(_AskedFor(1, "wb", closefd=False), sys.stdout)
-    sys.stderr = _text(_Shown(2, "wb", closefd=False), sys.stderr)
+    sys.stdout = _text(_AskedFor(1), sys.stdout)
+    sys.stderr = _text(_Shown(2), sys.stderr)
 
 
 def _take_closed_descriptors() -> None:

@@ -150,8 +150,8 @@ async def web_depths(snapshot: Snapshot) -> Depths:
     """The queues as the dashboard's JSON has them."""
     from ttg.monitor.web.server import serve_dashboard
 
-    async with serve_dashboard(snapshot, port=0) as address:
-        queues = (await asyncio.to_thread(fetched, address + "api/view"))["queues"]
+    async with serve_dashboard(snapshot, port=0) as site:
+        queues = (await asyncio.to_thread(fetched, site.address.replace("?", "api/view?")))["queues"]
     return {
         name: queue["messages"] for queue in queues if (name := queue["name"].removeprefix(f"{NAMESPACE}.")) != "events"
     }

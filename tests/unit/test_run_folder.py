@@ -17,6 +17,7 @@ import ttg
 from ttg.errors import InputError, RunConflictError, StorageError
 from ttg.results.folder import RunFolder, find_run, forget_run, list_runs, list_runs_of
 from ttg.run.cleanup import run_removal
+from ttg.run.report import counts
 from ttg.spec import FunctionRef, RunSpec
 
 
@@ -177,3 +178,12 @@ def test_clean_up_says_that_a_folder_stays_for_what_is_not_of_the_run(tmp_path: 
     assert removal.details[1] == "the folder stays, for it holds notes.txt"
     asyncio.run(removal.remove())
     assert [path.name for path in folder.path.iterdir()] == ["notes.txt"]
+
+
+def test_who_only_counts_leaves_what_is_being_written(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "r", spec_of(5))
+    half_written = [folder.path / "run.json.tmp", folder.results / "part-000001.parquet.tmp"]
+    for path in half_written:
+        path.write_text("half")
+    assert counts(folder) == (0, 0)
+    assert all(path.exists() for path in half_written)

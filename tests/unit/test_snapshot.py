@@ -263,6 +263,8 @@ def test_queues_show_the_brokers_figures_and_their_history() -> None:
 
 def test_old_figures_are_called_stale_and_new_ones_are_not() -> None:
     snapshot = Snapshot()
+    assert not snapshot.at(BEGAN).stale  # nothing is old before the first answer, unless there is none
+    snapshot.fold_outage("nobody answers at redis://h")
     assert snapshot.at(BEGAN).stale
     snapshot.fold_stats(stats(5), BEGAN)
     assert not snapshot.at(BEGAN + 1).stale

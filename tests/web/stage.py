@@ -15,10 +15,13 @@ import uvicorn
 from synthetic import Fleet
 from ttg.clock import unix_time
 from ttg.errors import InputError
+from ttg.messages import RunEnded, RunStatus
+from ttg.monitor.history import RunHistory
 from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.web.access import Access
 from ttg.monitor.web.app import make_app
-from ttg.monitor.web.results import Column, Page
+from ttg.monitor.web.sections import Farewell
+from ttg.monitor.web.source import Column, FailedParameter, FailureView, Page, RunOnDisk
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -41,11 +44,42 @@ COLUMNS = [
 ]
 
 
+TOKEN = "shown-to-tests"  # noqa: S105 - made up
+ACCESS = Access.by(TOKEN)
+
+
 class MadeUpResults:
-    """A :class:`~ttg.monitor.web.results.ResultsSource` of 1,000 pendulums that remembers what was retried."""
+    """A :class:`~ttg.monitor.web.source.RunsSource` of 1,000 pendulums that remembers what was retried."""
 
     def __init__(self) -> None:
         self.retried: list[tuple[str, str, str, str]] = []
+        self.on_disk: list[RunOnDisk] = []
+        self.kept: dict[str, RunHistory] = {}
+        self.failed: list[FailureView] = []
+        self.axis_to = 0.0
+        self.given_up: dict[str, list[float]] = {}
+
+    def runs(self) -> list[RunOnDisk]:
+        return self.on_disk
+
+    def run(self, run: str) -> RunOnDisk | None:
+        return next((known for known in self.on_disk if known.view.run == run), None)
+
+    def history(self, run: str) -> RunHistory | None:
+        return self.kept.get(run)
+
+    def failures(self, run: str) -> list[FailureView]:
+        return self.failed
+
+    def space(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
+        found = self.sample(run, names, limit)
+        if self.axis_to:
+            found["length"] = [*found["length"], self.axis_to]
+            found["damping"] = [*found["damping"], 0.0]
+        return found
+
+    def dead(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
+        return {name: self.given_up[name] for name in names} if self.given_up else {}
 
     def columns(self, run: str) -> list[Column]:
         return COLUMNS
@@ -88,6 +122,26 @@ class Stage:
         while self.fleet.settled_chunks < fraction * self.fleet.chunks:
             self.step()
 
+    def lie_on_disk(self, status: RunStatus = RunStatus.FINISHED_WITH_DEAD_LETTERS) -> None:
+        """The run is over and has a folder; what happened was kept, and some of what failed was mended since."""
+        snapshot, run = self.snapshot, self.fleet.run
+        ended = {"done": self.fleet.done, "dead": self.fleet.dead, "seconds": 12.3}
+        snapshot.fold(RunEnded(at=self.fleet.now, source="coordinator", run=run, status=status, **ended))
+        view = snapshot.at(self.fleet.now).runs[0]
+        self.results.on_disk = [RunOnDisk(view, "", "/data/runs/pendulum", [("folder", "/data/runs/pendulum")])]
+        self.results.kept[run] = RunHistory.decoded(snapshot.histories[run].encoded())
+        self.results.failed = [
+            FailureView(
+                **{name: getattr(cause, name) for name in SAME},
+                dead=5,
+                mended=2,
+                attempts=28,
+                rows=[FailedParameter(17, '{"length": 0.1}', 4, "w1", "length is \x1b[31mred\u202e")],
+            )
+            for cause in snapshot.causes.at()
+        ]
+        self.results.given_up = {"length": [0.1, 0.2], "damping": [0.0, 0.05]}
+
     def step(self) -> None:
         """The next event, and the queues after it."""
         self.snapshot.fold(next(self.log))
@@ -100,16 +154,19 @@ class Stage:
         self.snapshot.fold_stats(self.fleet.stats(), unix_time())
 
 
+SAME = ("kind", "error", "place", "first", "last", "index", "message", "traceback", "output")
 SETTINGS = ("size", "chunk", "call_seconds", "workers", "slots", "kill_at", "failing", "run", "began")
 
 
 @contextlib.contextmanager
-def playing(stage: Stage, access: Access | None = None, live: bool = False) -> Iterator[str]:
-    """Serve ``stage``; yields its address. ``live``: the fleet goes on working."""
+def playing(stage: Stage, live: bool = False, suddenly: bool = False) -> Iterator[str]:
+    """Serve ``stage``; yields its address, to open with :data:`TOKEN`. ``live``: the fleet goes on working.
+    ``suddenly``: it ends without a word."""
     listener = socket.create_server(("127.0.0.1", 0))
-    access = access or Access.to("127.0.0.1", None)
-    app = make_app(stage.snapshot, access, stage.results, stopping=lambda: server.should_exit)
+    farewell = Farewell("The show is over.")
+    app = make_app(stage.snapshot, ACCESS, stage.results, farewell)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=3))
+    farewell.ending = lambda: server.should_exit and not suddenly
     thread = threading.Thread(target=asyncio.run, args=(_serve(server, listener, stage, live),))
     thread.start()
     try:

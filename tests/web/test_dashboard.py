@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+import urllib.request
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 from playwright.sync_api import expect
-from stage import Stage, playing
+from stage import TOKEN, Stage, playing
 
 from synthetic import Fleet
+from ttg.messages import RunStatus
+from ttg.monitor.snapshot import Snapshot
+from ttg.monitor.web.source import RunOnDisk
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 
 expect.set_options(timeout=15_000)
+RUN_TABS = ("overview", "timeline", "failures", "results")
 
 # The longest time between two frames during three seconds, in milliseconds.
 LONGEST_PAUSE = """() => new Promise(done => {
@@ -31,7 +38,7 @@ LONGEST_PAUSE = """() => new Promise(done => {
 
 
 def open_page(page: Page, address: str, name: str) -> None:
-    page.goto(f"{address}/#{name}")
+    page.goto(f"{address}/?token={TOKEN}#{name}")
     expect(page.locator("#link")).to_have_text("live")
 
 
@@ -70,6 +77,8 @@ def test_the_timeline_has_bars_and_tells_of_each_by_keyboard(page: Page, stage: 
 
 
 def test_failures_are_grouped_shown_and_retried(page: Page, stage: Stage) -> None:
+    stage.lie_on_disk()
+    page.on("dialog", lambda dialog: dialog.accept())
     with playing(stage) as address:
         open_page(page, address, "failures")
         cause = page.locator(".cause").filter(has_text="ZeroDivisionError").first
@@ -94,7 +103,9 @@ def test_results_are_sorted_paged_and_drawn(page: Page, stage: Stage) -> None:
     with playing(stage) as address:
         open_page(page, address, "results")
         table = page.get_by_role("table", name=re.compile("Results of"))
-        expect(page.locator("#picture canvas")).to_have_attribute("aria-label", "mean period over length and damping")
+        expect(page.locator("#picture canvas")).to_have_attribute(
+            "aria-label", re.compile("^mean period over length and damping")
+        )
         expect(table.locator("tbody tr")).to_have_count(25)
         table.get_by_role("button", name="period").click()
         expect(table.locator("th[aria-sort=ascending]")).to_have_text("period")
@@ -110,7 +121,7 @@ def test_every_page_is_reached_and_worked_by_keyboard(page: Page, stage: Stage) 
         open_page(page, address, "overview")
         page.keyboard.press("Tab")
         expect(page.locator(".skip")).to_be_focused()
-        for name in ("Overview", "Timeline", "Workers", "Failures", "Results"):
+        for name in ("Overview", "Runs", "Timeline", "Workers"):
             link = page.get_by_role("link", name=name).first
             link.focus()
             page.keyboard.press("Enter")
@@ -136,7 +147,7 @@ def background(page: Page) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", colour)[:3]]
 
 
-@pytest.mark.parametrize("name", ["overview", "timeline", "workers", "failures", "results"])
+@pytest.mark.parametrize("name", ["overview", "runs", "timeline", "workers", "failures", "results"])
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, stage: Stage, name: str) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 740})
     page = context.new_page()
@@ -159,10 +170,143 @@ def test_a_broker_that_is_away_makes_the_page_say_stale_and_it_recovers(page: Pa
 
 
 def test_a_dashboard_that_is_gone_makes_the_page_say_so(page: Page, stage: Stage) -> None:
-    with playing(stage) as address:
+    with playing(stage, suddenly=True) as address:
         open_page(page, address, "overview")
     expect(page.locator("#link")).to_have_text("disconnected")
-    expect(page.locator("#banner")).to_contain_text("What you see is old")
+    expect(page.locator("#banner")).to_contain_text("what you see is old")
+
+
+def test_a_dashboard_that_ends_says_goodbye_and_is_not_called_lost(page: Page, stage: Stage) -> None:
+    with playing(stage) as address:
+        open_page(page, address, "overview")
+    expect(page.locator("#note")).to_have_text("The show is over.")
+    expect(page.locator("#link")).to_have_text("ended")
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+# ---------------------------------------------------------------------------------------------- runs
+
+
+def test_a_run_is_found_in_the_list_and_opened_and_back_and_reload_keep_the_choices(page: Page, stage: Stage) -> None:
+    stage.lie_on_disk()
+    other = replace(stage.results.on_disk[0].view, run="swing", function="swing.py:swing", started=1.0, dead=0)
+    stage.results.on_disk.append(RunOnDisk(other, "", "/data/swing", []))
+    with playing(stage) as address:
+        open_page(page, address, "runs")
+        names = page.get_by_role("table", name="All runs").locator("tbody td:first-child")
+        expect(names).to_have_text([stage.fleet.run, "swing"])
+        page.get_by_role("button", name="started").click()
+        expect(names).to_have_text(["swing", stage.fleet.run])
+        page.locator("#find-run").fill("pendulum.py")
+        expect(names).to_have_text([stage.fleet.run])
+        page.reload()
+        expect(names).to_have_text([stage.fleet.run])
+        page.get_by_role("link", name=stage.fleet.run).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Run {stage.fleet.run}")
+        page.get_by_role("link", name="Results").click()
+        page.locator("select[data-choose=across]").select_option("damping")
+        expect(page.locator("#picture canvas")).to_have_attribute("aria-label", re.compile("over damping and length"))
+        page.reload()
+        expect(page.locator("#picture canvas")).to_have_attribute("aria-label", re.compile("over damping and length"))
+        page.go_back()
+        expect(page.locator("#picture canvas")).to_have_attribute("aria-label", re.compile("over length and damping"))
+        page.go_back()
+        expect(page.get_by_role("heading", name="Throughput")).to_be_visible()
+
+
+def test_a_run_that_is_over_is_complete_without_a_broker(page: Page, stage: Stage) -> None:
+    stage.lie_on_disk()
+    view, chunks = stage.results.on_disk[0].view, stage.results.kept[stage.fleet.run].chunks
+    stage.snapshot = Snapshot()
+    stage.snapshot.watched = False
+    with playing(stage) as address:
+        page.goto(f"{address}/?token={TOKEN}#run/{stage.fleet.run}/overview")
+        expect(page.locator("#link")).to_have_text("from folders")
+        expect(page.locator(".figures")).to_contain_text(f"{view.done + view.dead:,} of {view.size:,}")
+        expect(page.locator("#run-throughput svg")).to_be_visible()
+        expect(page.locator(".faults")).to_contain_text("worker w4 lost, 1 chunk taken over after 0.6 s")
+        expect(page.locator(".facts")).to_contain_text("/data/runs/pendulum")
+        page.get_by_role("link", name="Timeline").click()
+        expect(page.locator("#lanes")).to_have_text(re.compile(rf"4 slots over .*, {chunks} chunks, 1 worker lost"))
+        page.get_by_role("link", name="Failures").click()
+        cause = page.locator(".cause").first
+        expect(cause).to_contain_text("7 parameters, 28 attempts, 2 mended since")
+        cause.get_by_text("Which parameters").click()
+        expect(cause.get_by_role("table")).to_contain_text("length is red")
+        page.get_by_role("link", name="Results").click()
+        expect(page.get_by_role("table", name=re.compile("Results of")).locator("tbody tr")).to_have_count(25)
+
+
+def test_a_failure_that_a_retry_mended_is_called_mended(page: Page, stage: Stage) -> None:
+    stage.lie_on_disk(RunStatus.FINISHED)
+    with playing(stage) as address:
+        page.goto(f"{address}/?token={TOKEN}#run/{stage.fleet.run}/failures")
+        expect(page.locator(".cause .pill").first).to_have_text("mended")
+        expect(page.locator(".tabs .badge")).to_have_count(0)
+
+
+def test_a_heat_map_is_read_by_keyboard_and_tells_what_failed(page: Page, stage: Stage) -> None:
+    stage.results.given_up = {"length": [0.1, 3.0], "damping": [0.0, 0.0]}
+    stage.results.axis_to = 3.0
+    with playing(stage) as address:
+        open_page(page, address, "results")
+        expect(page.locator("#picture .legend")).to_have_text("given upnot computed")
+        canvas = page.locator("#picture canvas")
+        canvas.focus()
+        for _ in range(40):
+            canvas.press("ArrowRight")
+        for _ in range(40):
+            canvas.press("ArrowDown")
+        expect(page.locator("#picture .tip")).to_have_text("length 3, damping 0: given up")
+
+
+def test_an_idle_page_is_sent_next_to_nothing() -> None:
+    stage = Stage(Fleet(size=200, chunk=10, workers=4), fraction=1.0)
+    for event in stage.log:  # its end, and the workers' farewells
+        stage.snapshot.fold(event)
+    with playing(stage, live=True) as address:
+        question = urllib.request.Request(f"{address}/api/stream", headers={"Authorization": f"Bearer {TOKEN}"})
+        with urllib.request.urlopen(question, timeout=20) as stream:
+            events = (json.loads(line.removeprefix(b"data: ")) for line in stream if line.strip())
+            assert {"runs", "queues", "depths", "throughput", "faults"} <= next(events).keys()
+            assert [next(events).keys() for _ in range(3)] == [{"at"}] * 3
+
+
+CONTRASTS = """() => {
+  const rgb = text => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, place) => sum + c * [0.2126, 0.7152, 0.0722][place], 0);
+  const behind = node => {
+    for (; node; node = node.parentElement) {
+      const colour = rgb(getComputedStyle(node).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll("body *")].flatMap(node => {
+    const own = [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
+    if (!own || !node.checkVisibility() || node.matches("svg *, :disabled, option")) return [];
+    const one = light(rgb(getComputedStyle(node).color)), other = light(behind(node));
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    return contrast < 4.5 ? [`${node.className || node.nodeName} "${node.textContent}": ${contrast.toFixed(2)}`] : [];
+  });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_and_every_page_has_its_heading(browser: Browser, stage: Stage, scheme: Any) -> None:
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    stage.lie_on_disk()
+    with playing(stage) as address:
+        page.goto(f"{address}/?token={TOKEN}")
+        for name in ("overview", "runs", "workers", *(f"run/{stage.fleet.run}/{tab}" for tab in RUN_TABS)):
+            page.goto(f"{address}/#{name}")
+            expect(page.locator("#page .card").first).to_be_visible()
+            expect(page.get_by_role("heading", level=1)).to_have_count(1)
+            assert page.evaluate(CONTRASTS) == [], name
+    context.close()
 
 
 def test_a_thousand_workers_stay_responsive(page: Page) -> None:

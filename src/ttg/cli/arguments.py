@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -14,6 +15,7 @@ from ttg.options import EntryPoint, Kind, Option, Options, choose, count, option
 
 if TYPE_CHECKING:
     from ttg.brokers.base import BrokerConfig
+    from ttg.monitor.snapshot import Snapshot
     from ttg.results.folder import RunFolder
     from ttg.settings import Settings
 
@@ -259,12 +261,49 @@ def broker_of_run(run: str, settings: Settings) -> tuple[RunFolder, str]:
     raise SettingsError(f"run {run} has no embedded broker now: it is {words}, {known}; or give --broker URL")
 
 
-def watched_broker(run: str | None, options: Options, settings: Settings) -> BrokerConfig:
-    """The broker to look at: ``--broker``, that of a run, the environment's, or that of the last run."""
-    url = options.broker or (None if run else settings.broker_url)
-    if url is None:
-        _, url = broker_of_run(run or "last", settings)
-    return settings.broker_config(url)
+@dataclass(frozen=True)
+class Watched:
+    """What is to be looked at: a broker, a run (by its id, and where its folder is), or both."""
+
+    broker: BrokerConfig | None
+    run: str = ""
+    folder: RunFolder | None = None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the broker is the run's own."""
+        return self.folder is not None and self.broker is not None and self.broker.url.startswith("unix://")
+
+    def is_over(self, seen: Snapshot) -> bool:
+        """Whether the run that is watched has ended, as is heard or its folder says."""
+        from ttg.messages import RunStatus
+
+        if not self.run:
+            return False
+        known = self.folder is not None and self.folder.read_again().status is not RunStatus.ACTIVE
+        return known or seen.has_ended(self.run)
+
+
+def watched(run: str | None, options: Options, settings: Settings) -> Watched:
+    """``--broker``, the run that is named, the environment's broker, or the last run of this folder. A run that is
+    over, or whose broker nobody names, has no broker: its folder tells. ``InputError`` when there is none of all."""
+    from ttg.brokers.embedded import url_of
+    from ttg.errors import InputError
+    from ttg.messages import RunStatus
+    from ttg.results.folder import find_run
+
+    named = options.broker or (None if run else settings.broker_url)
+    try:
+        folder = None if named and not run else find_run(run or "last", settings.home)
+    except InputError:
+        if named is None:
+            raise
+        return Watched(settings.broker_config(named), run or "")  # a run of another machine
+    if folder is None:
+        return Watched(settings.broker_config(named or ""))
+    going_on = folder.status is RunStatus.ACTIVE
+    url = named or url_of(folder.path) or (settings.broker_url if going_on else None)
+    return Watched(settings.broker_config(url) if url else None, folder.spec.run, folder)
 
 
 def confirmed(question: str, instead: str) -> bool:

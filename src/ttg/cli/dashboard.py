@@ -11,17 +11,23 @@ from ttg.cli.arguments import Subparsers
 from ttg.options import PORT, EntryPoint
 
 if TYPE_CHECKING:
-    from ttg.brokers.base import BrokerConfig
     from ttg.settings import Settings
+
+DESCRIPTION = """\
+Watch runs, workers and results in the browser. A run that is over is opened from its folder and needs no broker, and so
+are all others that this machine knows. The link that is printed holds the token that the pages ask for.
+"""
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "dashboard", dashboard, "watch runs, workers and results in the browser")
+    parser = arguments.add_command(
+        subparsers, "dashboard", dashboard, "watch runs, workers and results in the browser", DESCRIPTION
+    )
     arguments.add_watched(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument("--port", type=arguments.typed(PORT), metavar="N", help="(default: 8080 or any free one)")
-    parser.add_argument("--token", help="asked of whoever opens it (made up if --host is not loopback)")
+    parser.add_argument("--token", help="asked of whoever opens it (default: one that is made up and printed)")
 
 
 def dashboard(args: argparse.Namespace) -> int:
@@ -31,14 +37,20 @@ def dashboard(args: argparse.Namespace) -> int:
     chosen = arguments.chosen(args, EntryPoint.LOOK)
     settings = arguments.read_settings(chosen)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_dashboard(settings, arguments.watched_broker(args.run, chosen, settings), args))
+        asyncio.run(_dashboard(settings, arguments.watched(args.run, chosen, settings), args))
     return 0
 
 
-async def _dashboard(settings: Settings, config: BrokerConfig, args: argparse.Namespace) -> None:
+async def _dashboard(settings: Settings, watched: arguments.Watched, args: argparse.Namespace) -> None:
     import asyncio
 
     from ttg.run.services import serve
 
-    async with serve(config, settings, dashboard=True, host=args.host, port=args.port, token=args.token):
+    chosen = {"host": args.host, "port": args.port, "token": args.token, "run": watched.run, "folder": watched.folder}
+    async with contextlib.AsyncExitStack() as lasting:
+        async with serve(watched.broker, settings, dashboard=True, lasting=lasting, **chosen) as services:
+            if watched.is_private:
+                await services.until_over()  # its broker ends with it; from then on its folder tells
+            elif watched.broker is not None:
+                await asyncio.Event().wait()
         await asyncio.Event().wait()

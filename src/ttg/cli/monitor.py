@@ -12,12 +12,18 @@ from ttg.cli.arguments import Subparsers
 from ttg.options import TIME, EntryPoint
 
 if TYPE_CHECKING:
-    from ttg.brokers.base import BrokerConfig
+    from ttg.cli.arguments import Watched
+
+DESCRIPTION = """\
+Watch queues, runs and workers in the terminal: those of a broker until Ctrl-C, a run until it ends.
+"""
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the sub-command."""
-    parser = arguments.add_command(subparsers, "monitor", monitor, "watch queues, runs and workers in the terminal")
+    parser = arguments.add_command(
+        subparsers, "monitor", monitor, "watch queues, runs and workers in the terminal", DESCRIPTION
+    )
     arguments.add_watched(parser)
     text = "look again after so long, e.g. 500ms (default: 2s)"
     parser.add_argument("--watch", type=arguments.typed(TIME), default=2.0, metavar="TIME", help=text)
@@ -30,16 +36,28 @@ def monitor(args: argparse.Namespace) -> int:
     import asyncio
 
     chosen = arguments.chosen(args, EntryPoint.LOOK)
-    config = arguments.watched_broker(args.run, chosen, arguments.read_settings(chosen))
+    watched = arguments.watched(args.run, chosen, arguments.read_settings(chosen))
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_monitor(config, args))
+        asyncio.run(_monitor(watched, args))
     return 0
 
 
-async def _monitor(config: BrokerConfig, args: argparse.Namespace) -> None:
-    from ttg.brokers import connect
-    from ttg.monitor.terminal import monitor
+async def _monitor(watched: Watched, args: argparse.Namespace) -> None:
+    from ttg.monitor.terminal import monitor, show
 
-    broker = connect(config, f"monitor-{os.getpid()}")
-    await broker.open()
-    await monitor(broker, watch_seconds=None if args.once else args.watch, as_json=args.json)
+    seen = None
+    if watched.broker is not None:
+        from ttg.brokers import connect
+
+        broker = connect(watched.broker, f"monitor-{os.getpid()}")
+        await broker.open()
+        watch_seconds = None if args.once else args.watch
+        seen = await monitor(broker, watch_seconds=watch_seconds, as_json=args.json, until=watched.is_over)
+        if seen is None:
+            return
+    if seen is None or not seen.has_ended(watched.run):
+        from ttg.run.run_on_disk import snapshot_of
+
+        assert watched.folder is not None
+        seen = snapshot_of(watched.folder.read_again())
+    show(seen, as_json=args.json)

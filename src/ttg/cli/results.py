@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
 from ttg.errors import SettingsError
+from ttg.streams import CLEAR_LINE, show
 
 if TYPE_CHECKING:
     from ttg.results.folder import RunFolder
@@ -179,12 +180,12 @@ def _telling(rows: int | None) -> Iterator[Any]:
         nonlocal told_at
         if time.monotonic() - told_at >= TOLD_EVERY_SECONDS:
             told_at = time.monotonic()
-            print(f"\r{count:,}{whole} rows ", end="", file=sys.stderr, flush=True)
+            show(sys.stderr, f"{CLEAR_LINE}{count:,}{whole} rows ")
 
     try:
         yield tell
     finally:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        show(sys.stderr, CLEAR_LINE)
 
 
 def _remark(args: argparse.Namespace, folder: RunFolder, count: int) -> None:

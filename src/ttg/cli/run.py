@@ -130,16 +130,16 @@ def carry_out(request: RunRequest, chosen: Options) -> int:
         dashboard=chosen.dashboard,
         metrics_port=chosen.metrics_port,
         metrics_host=chosen.metrics_host,
+        on_finished=lambda finished: conclude(finished, chosen),
     )
-    return conclude(finished, chosen)
+    return finished.exit_code
 
 
-def conclude(finished: Finished, chosen: Options) -> int:
-    """Say how a run ended; the exit code."""
+def conclude(finished: Finished, chosen: Options) -> None:
+    """Say how a run ended."""
     if chosen.json:
         arguments.put(finished.as_json())
     elif not chosen.quiet:
         arguments.say(finished.as_text())
     elif warning := finished.as_warning():
         arguments.say(f"ttg: {warning}")
-    return finished.exit_code

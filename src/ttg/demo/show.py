@@ -81,7 +81,7 @@ class Show:
         assert self._observer is not None
         assert self._running is not None
         self.seconds = asyncio.get_running_loop().time() - self._created
-        self.chunks_settled = self._running.coordinator.chunks_settled
+        self.chunks_settled = self._running.coordinator.kept.history.chunks
         await self._stop_watching()
         stats = await self._last_look(self._observer)
         self.queues = await self._broker.describe(stats)

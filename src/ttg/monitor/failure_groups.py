@@ -58,6 +58,11 @@ class Causes:
             output=sample.output,
         )
 
+    def restore(self, cause: CauseView) -> None:
+        """A group that was kept."""
+        self.groups[cause.run, cause.kind, cause.error, cause.place] = cause
+        self.failures[cause.run, cause.kind] += cause.count
+
     def at(self) -> list[CauseView]:
         """Causes, the most frequent first."""
         return sorted(self.groups.values(), key=_rank)

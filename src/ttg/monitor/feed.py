@@ -36,6 +36,7 @@ class Feed:
         self.listener = listener
         self.caught_up = asyncio.Event()
         self._cursor: str | None = None
+        self._told = False
 
     async def run(self) -> None:
         """Until cancelled. Raises only what waiting cannot mend (``BrokerRefused``)."""
@@ -60,6 +61,7 @@ class Feed:
             self._cursor = cursor
         if not entries:  # a short page is no end: a broker may give less than it has
             self.caught_up.set()
+            self.snapshot.caught_up = True
 
     async def read_stats(self) -> None:
         """Fold the queues and the run records as they are now."""
@@ -82,6 +84,9 @@ class Feed:
 
     def _note_outage(self, error: BrokerError) -> None:
         if not self.snapshot.outage:
+            self._told = False
+        elif not self._told:  # a broker may end with its run, which is no news at the first try
+            self._told = True
             log.warning("broker not reachable, figures grow old: %s", error)
         self.snapshot.fold_outage(str(error))
 

@@ -127,6 +127,11 @@ class Runs:
                 if state.active and not record.is_active:
                     state.status = record.status
 
+    def is_active(self, run: str) -> bool:
+        """Whether it is known and has not ended."""
+        state = self.states.get(run)
+        return state is not None and state.active
+
     def any_active(self, now: float) -> bool:
         """Whether some run is under way and its coordinator was heard of lately."""
         return any(state.active and now - state.heard < SILENT_AFTER_SECONDS for state in self.states.values())
@@ -141,9 +146,7 @@ class Runs:
         if strips.began is None or not strips.rows:
             return ThroughputView(strips.began or now, strips.bucket_seconds, [], now)
         total = np.sum([row[0] for row in strips.rows.values()], axis=0)
-        edges = np.minimum(strips.began + np.arange(strips.used + 1) * strips.bucket_seconds, strips.ended)
-        rates = [round(float(rate), 3) for rate in total[: strips.used] / np.diff(edges)]
-        return ThroughputView(strips.began, strips.bucket_seconds, rates, strips.ended)
+        return ThroughputView(strips.began, strips.bucket_seconds, strips.rates(total), strips.ended)
 
     def _count(self, state: RunState, done: int, dead: int, at: float) -> None:
         """Set the totals; what is new since the last report was settled evenly between the two."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -75,6 +75,15 @@ class Strips(Generic[Key]):
         else:
             row[:, first : last + 1] += np.outer(amounts, self._shares(first, last, began, ended))
 
+    def restore(self, ended: float, bucket_seconds: float, rows: Mapping[Key, Sequence[Sequence[float]]]) -> None:
+        """Rows that were kept, with as many layers, replace those that are here; the axis begins where it began."""
+        self.ended, self.bucket_seconds = ended, bucket_seconds
+        self.rows.clear()
+        for key, layers in rows.items():
+            row = self._row(key)
+            for number, amounts in enumerate(layers):
+                row[number, : len(amounts)] = amounts
+
     def _shares(self, first: int, last: int, began: float, ended: float) -> Row:
         """How much of ``[began, ended]`` falls into each bucket from ``first`` to ``last``; sums to 1."""
         assert self.began is not None
@@ -100,6 +109,18 @@ class Strips(Generic[Key]):
                 merged = row[:, 0::2] + row[:, 1::2]
                 row[:, : merged.shape[1]] = merged
                 row[:, merged.shape[1] :] = 0
+
+    def rates(self, amounts: Row) -> list[float]:
+        """``amounts`` of the used buckets, per second. A last bucket that has only begun tells nothing by itself: it
+        gets the rate of the last two."""
+        if self.began is None or not self.used:
+            return []
+        edges = np.minimum(self.began + np.arange(self.used + 1) * self.bucket_seconds, self.ended)
+        widths, used = np.diff(edges), amounts[: self.used]
+        rates = [round(float(rate), 3) for rate in used / widths]
+        if len(rates) > 1 and widths[-1] < widths[-2]:
+            rates[-1] = round(float(used[-2:].sum() / widths[-2:].sum()), 3)
+        return rates
 
     @property
     def used(self) -> int:

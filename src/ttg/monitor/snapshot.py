@@ -6,6 +6,7 @@ ledger (:class:`~ttg.messages.RunProgress`), queue figures from the broker; neit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -23,22 +24,26 @@ from ttg.messages import (
     WorkerLost,
     WorkerStopped,
 )
+from ttg.messages.events import RunEvent
 from ttg.monitor.failure_groups import Causes, Faults
+from ttg.monitor.history import RunHistory
 from ttg.monitor.run_view import Runs
 from ttg.monitor.series import History
-from ttg.monitor.timeline import LANES_SHOWN, Timeline, TimelineView
+from ttg.monitor.timeline import Timeline, TimelineView
 from ttg.monitor.view import QueueView, View
 from ttg.monitor.words import as_broker
 from ttg.monitor.workers import Workers, by_state
 
 STALE_AFTER_SECONDS = 5.0
+HISTORIES_KEPT = 16
 
 
 class Snapshot:
     """What is known of one namespace of one broker.
 
     ``heard`` (Unix time on the monitor's clock) is when an event arrived; for events from the past it is left out and
-    the event's own time counts. So a worker whose clock is wrong is alive all the same.
+    the event's own time counts. So a worker whose clock is wrong is alive all the same. ``histories`` are those of the
+    runs that were heard of last.
     """
 
     def __init__(self) -> None:
@@ -47,10 +52,16 @@ class Snapshot:
         self.causes = Causes()
         self.faults = Faults()
         self.timeline = Timeline()
+        self.histories: dict[str, RunHistory] = {}
         self._stats: BrokerStats | None = None
         self._depths: dict[str, History] = {}
         self._heard = 0.0
         self.outage = ""
+        self.watched = True
+        """Whether there is a broker to hear of; otherwise this is a picture of what was."""
+        self.caught_up = False
+        """Whether all that happened before somebody looked has been folded."""
+        self._closed_at = math.inf
 
     # -- in
 
@@ -62,9 +73,12 @@ class Snapshot:
                 self.workers.on_heartbeat(event, heard)
             case TasksSettled():
                 self.timeline.on_settled(event.worker, event.tasks)
+                for task in event.tasks:
+                    self._history(task.run).on_settled(event.worker, (task,))
             case RunProgress():
                 self.runs.on_progress(event, heard)
             case RunStarted():
+                self._history(event.run).go_on(event.at)
                 self._restart_if_idle(event.at, heard)
                 self.runs.on_started(event, heard)
             case RunEnded():
@@ -78,6 +92,9 @@ class Snapshot:
             case _:
                 pass
         self.faults.on_event(event)
+        for run, history in self.histories.items():
+            if self.runs.is_active(run) or isinstance(event, RunEvent):
+                history.on_event(event)
 
     def fold_stats(self, stats: BrokerStats, at: float) -> None:
         """The broker answered: its queues as they are now."""
@@ -93,6 +110,22 @@ class Snapshot:
         """The broker did not answer, because of ``text``; the figures stay, and grow old."""
         self.outage = text
 
+    def has_ended(self, run: str) -> bool:
+        """Whether ``run`` is known to have ended, and not only once before."""
+        return self.caught_up and run in self.runs.states and not self.runs.is_active(run)
+
+    def close(self, at: float) -> None:
+        """What there was to hear has been heard: the picture stays as it is at ``at``, and is not stale."""
+        self._closed_at = at
+
+    def _history(self, run: str) -> RunHistory:
+        """That of ``run``, now the newest one."""
+        history = self.histories.pop(run, None) or RunHistory(run)
+        if len(self.histories) >= HISTORIES_KEPT:
+            del self.histories[next(iter(self.histories))]
+        self.histories[run] = history
+        return history
+
     def _restart_if_idle(self, at: float, heard: float) -> None:
         """The first run after a pause begins a new picture: timeline and throughput are about one activity."""
         if not self.runs.any_active(heard):
@@ -103,6 +136,7 @@ class Snapshot:
 
     def at(self, now: float) -> View:
         """Everything as seen at Unix time ``now``."""
+        now = min(now, self._closed_at)
         workers = self.workers.at(now)
         age = max(0.0, now - self._heard)
         return View(
@@ -110,7 +144,7 @@ class Snapshot:
             backend=self._stats.backend if self._stats else "",
             broker=as_broker(self._stats.backend, self._stats.version) if self._stats else "",
             connected=self._stats is not None and not self.outage,
-            stale=age > STALE_AFTER_SECONDS,
+            stale=bool(self._heard or self.outage) and now < self._closed_at and age > STALE_AFTER_SECONDS,
             heard_seconds=age if self._heard else 0.0,
             outage=self.outage,
             queues=self._queues(),
@@ -128,10 +162,19 @@ class Snapshot:
         )
 
     def timeline_at(
-        self, now: float, last_seconds: float | None = None, match: str = "", lanes_shown: int = LANES_SHOWN
+        self, now: float, last_seconds: float | None = None, match: str = "", run: str = ""
     ) -> TimelineView:
-        """Workers over time as seen at ``now``; see :meth:`Timeline.view`."""
-        return self.timeline.view(now, self.faults.at(), last_seconds, match, lanes_shown)
+        """Workers over time as seen at ``now``, of the current activity or of one run; see :meth:`Timeline.view`."""
+        now = min(now, self._closed_at)
+        history = self.histories.get(run)
+        timeline, faults = (history.timeline, history.faults) if history else (self.timeline, self.faults)
+        busy = {
+            (worker.worker, slot.slot): now - slot.seconds
+            for worker in self.workers.at(now)
+            for slot in worker.slots
+            if worker.state == "alive" and slot.state == "busy" and run in ("", slot.run)
+        }
+        return timeline.view(now, faults.at(), last_seconds, match, busy_since=busy)
 
     def _queues(self) -> list[QueueView]:
         stats = self._stats.queues if self._stats else ()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
+from msgspec import convert
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -16,18 +19,32 @@ from rich.table import Table
 from rich.text import Text
 
 from ttg.brokers.base import Broker
-from ttg.clock import unix_time
+from ttg.clock import loop_time, unix_time
 from ttg.messages import RunStatus
 from ttg.monitor.feed import Feed, feeding
 from ttg.monitor.snapshot import Snapshot
-from ttg.monitor.view import CauseView, FaultView, QueueView, RunView, ThroughputView, View, WorkerView, to_json
+from ttg.monitor.view import (
+    CauseView,
+    FaultView,
+    QueueView,
+    RunView,
+    ThroughputView,
+    View,
+    WorkerView,
+    to_json,
+    to_plain,
+)
 from ttg.monitor.words import as_bytes, as_count, as_duration, as_rate
+from ttg.streams import allow_escapes, printable
 
 WORKERS_SHOWN = 12
 FAULTS_SHOWN = 6
 CAUSES_SHOWN = 4
 RUNS_SHOWN = 5
+LOOK_SECONDS = 0.1
 SPARKS = "▁▂▃▄▅▆▇█"
+
+Until = Callable[[Snapshot], bool]
 
 STATE_STYLES = {
     "alive": "green",
@@ -42,37 +59,66 @@ STATE_STYLES = {
 SEVERITY_STYLES = {"info": "dim", "warning": "yellow", "error": "bold red"}
 
 
-async def monitor(broker: Broker, *, watch_seconds: float | None = 2.0, as_json: bool = False) -> None:
+async def monitor(
+    broker: Broker,
+    *,
+    watch_seconds: float | None = 2.0,
+    as_json: bool = False,
+    until: Until = lambda snapshot: False,
+) -> Snapshot | None:
     """``ttg monitor``: watch ``broker`` (opened; closed at the end) every ``watch_seconds``, or look once (``None``).
 
-    Goes on through outages of the broker, and says that the figures are old. JSON is one view a line.
+    Goes on through outages of the broker, and says that the figures are old. Ends when ``until`` says so, asked several
+    times a second, and returns what is to be shown last. JSON is one view a line.
     """
-    snapshot, console = Snapshot(), Console()
+    snapshot = Snapshot()
     if watch_seconds is not None:
         async with feeding(broker, snapshot) as task:
-            await _watch(console, snapshot, task, watch_seconds, as_json)
-        return
+            await _watch(snapshot, task, watch_seconds, as_json, until)
+        snapshot.close(unix_time())
+        return snapshot
     try:
         await Feed(broker, snapshot).catch_up()
-        _print(console, snapshot.at(unix_time()), as_json)
+        show(snapshot, as_json=as_json)
+        return None
     finally:
         await broker.close()
 
 
+def show(snapshot: Snapshot, *, as_json: bool = False) -> None:
+    """Print the picture once."""
+    _print(_console(), snapshot.at(unix_time()), as_json)
+
+
+def _console() -> Console:
+    """On standard output; what it is given to draw is printable (:func:`render`)."""
+    allow_escapes(sys.stdout)
+    return Console()
+
+
 async def _watch(
-    console: Console, snapshot: Snapshot, watching: asyncio.Task[None], watch_seconds: float, as_json: bool
+    snapshot: Snapshot, watching: asyncio.Task[None], watch_seconds: float, as_json: bool, until: Until
 ) -> None:
-    """Show the picture again and again until the feed gives up."""
+    """Show the picture again and again until the run has ended or the feed gives up."""
+    console = _console()
     show_live = console.is_terminal and not as_json
     with Live(console=console, screen=True, auto_refresh=False) if show_live else contextlib.nullcontext() as live:
-        while not watching.done():
+        while not watching.done() and not until(snapshot):
             view = snapshot.at(unix_time())
             if live is None:
                 _print(console, view, as_json)
             else:
                 live.update(render(view), refresh=True)
-            await asyncio.wait([watching], timeout=watch_seconds)
-    watching.result()
+            await _pause(snapshot, watching, watch_seconds, until)
+    if watching.done():
+        watching.result()
+
+
+async def _pause(snapshot: Snapshot, watching: asyncio.Task[None], seconds: float, until: Until) -> None:
+    """For so long, but not beyond the end."""
+    deadline = loop_time() + seconds
+    while (left := deadline - loop_time()) > 0 and not watching.done() and not until(snapshot):
+        await asyncio.wait([watching], timeout=min(left, LOOK_SECONDS))
 
 
 def _print(console: Console, view: View, as_json: bool) -> None:
@@ -88,11 +134,13 @@ def _print(console: Console, view: View, as_json: bool) -> None:
 
 def render(view: View) -> RenderableType:
     """Everything worth a look, the most important first."""
+    view = convert(_printable(to_plain(view)), View)
     parts: list[RenderableType] = [_headline(view)]
     parts.append(_section("Runs", _runs(view.runs)))
     if any(view.throughput.rates):
         parts.append(_section("Throughput", _throughput(view.throughput)))
-    parts.append(_section("Queues", _queues(view.queues, view.stale)))
+    if view.queues:
+        parts.append(_section("Queues", _queues(view.queues, view.stale)))
     if view.workers:
         parts.append(_section(f"Workers · {_states(view.workers_by_state)}", _workers(view.workers)))
     if view.causes:
@@ -100,6 +148,15 @@ def render(view: View) -> RenderableType:
     if view.faults:
         parts.append(_section("Faults", _faults(view.faults)))
     return Group(*parts)
+
+
+def _printable(part: Any) -> Any:
+    """``part`` of a view with all its texts as a terminal may get them."""
+    if isinstance(part, str):
+        return printable(part)
+    if isinstance(part, dict):
+        return {name: _printable(value) for name, value in part.items()}
+    return [_printable(value) for value in part] if isinstance(part, list | tuple) else part
 
 
 def _section(title: str, body: RenderableType) -> RenderableType:
@@ -110,6 +167,8 @@ def _headline(view: View) -> RenderableType:
     line = Text("TTG", style="bold")
     line.append(f"  {view.broker}", style="none")
     line.append(f"  {datetime.fromtimestamp(view.at):%H:%M:%S}", style="dim")
+    if not view.broker and not view.outage and view.heard_seconds == 0 and not view.runs:
+        line.append("  waiting for the broker's first answer", style="dim")
     if view.stale:
         age = f"for {as_duration(view.heard_seconds)}" if view.heard_seconds else "yet"
         line.append(f"  STALE: the broker has not answered {age}", style="bold yellow")

@@ -6,7 +6,7 @@ Two stores, both bounded: the newest bars exactly, and for the whole time a grid
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ BARS_SHOWN = 3_000
 GRID_COLUMNS = 512
 GRID_BUCKET_SECONDS = 0.1
 LANES_SHOWN = 64
+LANES_SAVED = 256
 MARKED = frozenset({"worker_lost", "child_died", "broker_trouble", "fault_injected"})
 
 Lane = tuple[str, int]
@@ -69,7 +70,8 @@ class MarkView(ViewPart, frozen=True):
 
 class TimelineView(ViewPart, frozen=True):
     """``bars``: ``(lane, began, seconds, done, failed, dead, mark, task)`` one by one, when they are few. Otherwise
-    ``busy`` and ``trouble``: per lane and bucket of ``bucket_seconds``, percent of time busy and number of failures."""
+    ``busy`` and ``trouble``: per lane and bucket of ``bucket_seconds``, percent of time busy and number of failures.
+    ``present``: which lanes are busy now, and since when."""
 
     began: float
     ended: float
@@ -80,6 +82,21 @@ class TimelineView(ViewPart, frozen=True):
     busy: list[list[int]]
     trouble: list[list[int]]
     marks: list[MarkView]
+    present: Sequence[tuple[int, float]] = ()
+
+
+class SavedTimeline(ViewPart, frozen=True):
+    """A timeline as it is kept: ``bars`` as ``(lane, started, seconds, done, failed, dead, attempt, deliveries,
+    task)``; ``busy`` (milliseconds) and ``failed`` per lane and bucket only if older bars are gone."""
+
+    began: float | None
+    ended: float
+    bucket_seconds: float
+    dropped_until: float
+    lanes: list[Lane]
+    bars: list[tuple[int, float, float, int, int, int, int, int, str]]
+    busy: list[list[int]]
+    failed: list[list[int]]
 
 
 @dataclass(slots=True)
@@ -107,6 +124,40 @@ class Timeline:
             if task.failed or task.dead:
                 self.grid.add(bar.lane, bar.ended, bar.ended, (0.0, task.failed + task.dead))
 
+    def saved(self) -> SavedTimeline:
+        """What is to be kept: the newest bars, and the grid of so many lanes if some are not among them."""
+        bars = list(self.newest)[-BARS_SHOWN:]
+        gone = self.newest[len(self.newest) - len(bars) - 1].ended if len(bars) < len(self.newest) else 0.0
+        dropped_until = max(self.dropped_until, gone)
+        kept = sorted(self.grid.rows, key=lambda lane: (natural(lane[0]), lane[1]))[:LANES_SAVED]
+        place = {lane: number for number, lane in enumerate(kept)}
+        rows = [self.grid.rows[lane][:, : self.grid.used] for lane in kept] if dropped_until else []
+        return SavedTimeline(
+            began=self.grid.began,
+            ended=self.grid.ended,
+            bucket_seconds=self.grid.bucket_seconds,
+            dropped_until=dropped_until,
+            lanes=kept,
+            bars=[_kept(bar, place[bar.lane]) for bar in bars if bar.lane in place],
+            busy=[_rounded(1000 * row[0]) for row in rows],
+            failed=[_rounded(row[1]) for row in rows],
+        )
+
+    @classmethod
+    def restored(cls, saved: SavedTimeline, run: str) -> Timeline:
+        """The timeline that was :meth:`saved` of ``run``."""
+        timeline = cls(dropped_until=saved.dropped_until)
+        timeline.grid.restart(saved.began)
+        for lane, started, seconds, done, failed, dead, attempt, deliveries, task in saved.bars:
+            worker, slot = saved.lanes[lane]
+            told = TaskSettled(run, task, slot, started, seconds, done, failed, dead, attempt, deliveries)
+            timeline.on_settled(worker, [told])
+        if saved.busy:
+            seconds_busy = ([milliseconds / 1000 for milliseconds in row] for row in saved.busy)
+            layers = zip(seconds_busy, saved.failed, strict=True)
+            timeline.grid.restore(saved.ended, saved.bucket_seconds, dict(zip(saved.lanes, layers, strict=True)))
+        return timeline
+
     def view(
         self,
         now: float,
@@ -114,10 +165,14 @@ class Timeline:
         last_seconds: float | None = None,
         match: str = "",
         lanes_shown: int = LANES_SHOWN,
+        busy_since: Mapping[Lane, float] = {},
     ) -> TimelineView:
-        """The last ``last_seconds`` (``None``: all) of the workers whose name contains ``match``."""
+        """The last ``last_seconds`` (``None``: all) of the workers whose name contains ``match``; ``busy_since`` says
+        of slots since when they are at something that is not settled."""
         start = self.grid.began if self.grid.began is not None else now
-        began = max(start, now - last_seconds) if last_seconds else start
+        # Some began before the first that was heard of, or clocks differ.
+        earliest = min((bar.task.started for bar in self.newest), default=start)
+        began = max(start, now - last_seconds) if last_seconds else min(start, earliest)
         ended = max(now, began + 1.0) if last_seconds else max(self.grid.ended, began + 1.0)
         lanes = sorted(
             (lane for lane in self.grid.rows if match in lane[0]), key=lambda lane: (natural(lane[0]), lane[1])
@@ -137,6 +192,7 @@ class Timeline:
             busy=busy,
             trouble=trouble,
             marks=_marks(faults, row_of, began),
+            present=[(row_of[lane], since) for lane, since in busy_since.items() if lane in row_of] if exact else [],
         )
 
     def _shades(self, bands: list[list[Lane]], began: float) -> tuple[list[list[int]], list[list[int]]]:
@@ -163,6 +219,12 @@ def _bands(lanes: list[Lane], shown: int) -> list[list[Lane]]:
 def _plain(bar: Bar, row: int) -> tuple[int, float, float, int, int, int, int, str]:
     task = bar.task
     return row, round(task.started, 3), round(task.seconds, 3), task.done, task.failed, task.dead, bar.mark, task.task
+
+
+def _kept(bar: Bar, lane: int) -> tuple[int, float, float, int, int, int, int, int, str]:
+    task = bar.task
+    times = round(task.started, 3), round(task.seconds, 3)
+    return lane, *times, task.done, task.failed, task.dead, task.attempt, task.deliveries, task.task
 
 
 def _marks(faults: list[FaultView], row_of: dict[Lane, int], began: float) -> list[MarkView]:

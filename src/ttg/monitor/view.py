@@ -133,8 +133,9 @@ class View(ViewPart, frozen=True):
     """The whole picture at one moment.
 
     ``broker`` is its name and version as people say them.
-    ``connected``: the broker answered last time; ``stale``: nothing was heard from it for so long that the figures must
-    be shown as old; ``outage`` says why. ``totals`` counts events by kind since the monitor started.
+    ``connected``: the broker answered last time; ``stale``: it answered before, or is away, and nothing was heard
+    from it for so long that the figures must be shown as old; ``outage`` says why. ``totals`` counts events by kind
+    since the monitor started.
     """
 
     at: float

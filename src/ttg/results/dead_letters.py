@@ -121,6 +121,53 @@ def causes(folder: RunFolder) -> list[Cause]:
     return sorted(found.values(), key=lambda cause: -cause.count)
 
 
+@dataclass(slots=True)
+class Story:
+    """Parameters that were given up for the same cause: ``dead`` are so now, ``mended`` have a result since.
+    ``attempts`` is what all their letters say, ``sample`` and ``letters`` are some of them, the newest first."""
+
+    error: str
+    place: str
+    sample: dict[str, Any]
+    dead: BitMap64 = field(default_factory=BitMap64)
+    mended: BitMap64 = field(default_factory=BitMap64)
+    attempts: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    letters: list[dict[str, Any]] = field(default_factory=list)
+
+
+def stories(folder: RunFolder, letters: int) -> list[Story]:
+    """All causes for which parameters of this run were ever given up, those of the most dead ones first, each with at
+    most so many ``letters`` of parameters that are dead now."""
+    ledger = load_ledger(folder)
+    dead, done, told = ledger.dead(), ledger.done(), BitMap64()
+    found: dict[tuple[str, str], Story] = {}
+    for path in reversed(part_paths(folder.dead)):
+        stored = pq.read_table(path)
+        columns = (stored[name].to_pylist() for name in ("index", "error", "place", "attempts", "at"))
+        for position, (index, error, place, attempts, at) in enumerate(zip(*columns, strict=True)):
+            story = found.get((error, place))
+            if story is None:
+                story = found[error, place] = Story(error, place, _letter(stored, position), first=at, last=at)
+            story.attempts += attempts
+            story.first, story.last = min(story.first, at), max(story.last, at)
+            if index in told:  # this was an earlier life of it
+                continue
+            told.add(index)
+            if index in dead:
+                story.dead.add(index)
+                if len(story.letters) < letters:
+                    story.letters.append(_letter(stored, position))
+            elif index in done:
+                story.mended.add(index)
+    return sorted(found.values(), key=lambda story: (-len(story.dead), -len(story.mended)))
+
+
+def _letter(stored: pa.Table, position: int) -> dict[str, Any]:
+    return _read(stored.slice(position, 1).to_pylist()[0])
+
+
 def _read(row: dict[str, Any]) -> dict[str, Any]:
     """A letter; those that an earlier version wrote have no output."""
     return {"output": "", **row, "parameters": msgspec.json.decode(row["parameters"])}

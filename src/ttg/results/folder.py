@@ -103,6 +103,10 @@ class RunFolder:
         except MessageError as error:
             raise StorageError(f"{path / RUN_FILE} is damaged or of another TTG version: {error}") from error
 
+    def read_again(self) -> RunFolder:
+        """As it is now."""
+        return RunFolder.open(self.path)
+
     @property
     def spec(self) -> RunSpec:
         """The run's frozen specification, without the pickle of its function."""
@@ -159,6 +163,11 @@ class RunFolder:
     def broker(self) -> Path:
         """Folder of the embedded server, which makes it."""
         return self.path / "broker"
+
+    @property
+    def history(self) -> Path:
+        """File of what happened in the run, for those who look at it later."""
+        return self.path / "history.json.gz"
 
     @property
     def store(self) -> Path:

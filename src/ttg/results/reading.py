@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ttg.errors import InputError
 from ttg.results.arrow import pa
 from ttg.results.dataset import part_paths, read_parts
-from ttg.results.dead_letters import Cause, causes, dead_letters
+from ttg.results.dead_letters import Cause, Story, causes, dead_letters, stories
 from ttg.results.export import write_windows
 from ttg.results.folder import RunFolder
 from ttg.results.rewrite import merged_schema
@@ -33,6 +33,7 @@ __all__ = [
     "Indices",
     "RecordBatch",
     "Selection",
+    "Story",
     "Table",
     "batches",
     "causes",
@@ -45,6 +46,7 @@ __all__ = [
     "row",
     "rows",
     "select",
+    "stories",
     "table",
 ]
 

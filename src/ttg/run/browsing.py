@@ -2,29 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ttg.errors import InputError
-from ttg.monitor.web.results import Column, Page
+from ttg.monitor.history import RunHistory
+from ttg.monitor.web.source import Column, FailedParameter, FailureView, Page, RunOnDisk
 from ttg.results import reading
-from ttg.results.folder import RunFolder, find_run
+from ttg.results.dataset import part_paths
+from ttg.results.folder import RunFolder, list_runs
+from ttg.results.rows import space_of
+from ttg.run.kept_history import read_history
+from ttg.run.report import counts
+from ttg.run.run_on_disk import on_disk
+from ttg.streams import printable
 
 ABOUT = ("index", "seconds", "attempt", "worker")
+LETTERS_SHOWN = 50
+LONGEST_PARAMETERS = 2_000
 
 
 class Browser:
-    """A :class:`~ttg.monitor.web.results.ResultsSource` over the runs registered under ``home``.
+    """A :class:`~ttg.monitor.web.source.RunsSource` over the runs registered under ``home``, and ``opened``, which may
+    lie elsewhere.
 
     ``retry`` submits the dead letters of (run, kind, error, place) again and says how many.
     """
 
-    def __init__(self, home: Path, retry: Callable[[str, str, str, str], int] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        retry: Callable[[str, str, str, str], int] | None = None,
+        opened: RunFolder | None = None,
+    ) -> None:
         self._home = home
         self._retry = retry
+        self._opened = opened
+
+    # -- runs
+
+    def runs(self) -> list[RunOnDisk]:
+        """The newest first."""
+        folders = {folder.path: folder for folder in (*list_runs(self._home), *filter(None, (self._opened,)))}
+        ordered = sorted(folders.values(), key=lambda folder: -folder.info.created)
+        return [on_disk(folder) for folder in ordered]
+
+    def run(self, run: str) -> RunOnDisk | None:
+        """As its folder tells now."""
+        folder = self._known(run)
+        return on_disk(folder) if folder is not None else None
+
+    def history(self, run: str) -> RunHistory | None:
+        """Read again when the file has changed."""
+        folder = self._known(run)
+        if folder is None or not folder.history.exists():
+            return None
+        return _history(folder.history, run, folder.history.stat().st_mtime_ns)
+
+    def failures(self, run: str) -> list[FailureView]:
+        """From the dead letters on disk, those of earlier sittings included."""
+        folder = self._known(run)
+        if folder is None or not (dead := part_paths(folder.dead)):
+            return []
+        return list(_failures(folder.path, dead[-1].name, len(part_paths(folder.results))))
+
+    # -- tables
 
     def columns(self, run: str) -> list[Column]:
         """Parameters and results as the specification tells them apart."""
@@ -41,12 +89,12 @@ class Browser:
         order = None if sort == "index" and not descending else f"{'-' if descending else ''}{sort}"
         shown = max(0, min(limit, total - offset))
         chosen = reading.select(folder, limit=offset + limit, tail=shown, sort=order)
-        return Page(columns, [list(row.values()) for row in chosen.gathered().to_pylist()], total)
+        return Page(columns, [[*map(_shown, row.values())] for row in chosen.gathered().to_pylist()], total)
 
     def sample(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
         """Every row with the same chance, window by window, so that memory stays bounded."""
         folder = self._folder(run)
-        share = min(1.0, limit / max(1, folder.info.done))
+        share = min(1.0, limit / max(1, counts(folder)[0]))
         chance = np.random.default_rng(0)
         found: dict[str, list[Any]] = {name: [] for name in names}
         _, windows = reading.read(folder, list(names))
@@ -56,14 +104,84 @@ class Browser:
                 found[name].extend(chosen[name].to_pylist())
         return found
 
+    def space(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
+        """Drawn at random if it is larger, always the same, with both ends."""
+        size = self._folder(run).spec.size
+        indices = np.arange(size) if size <= limit else np.random.default_rng(0).integers(0, size, limit)
+        return self._parameters(run, names, np.union1d(indices, (0, size - 1)) if size else indices)
+
+    def dead(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
+        """The first of them."""
+        indices = [index for cause in reading.causes(self._folder(run)) for index in cause.indices][:limit]
+        return self._parameters(run, names, np.array(indices, dtype=np.int64)) if indices else {}
+
     def retry(self, run: str, kind: str, error: str, place: str) -> int:
         """As told at the beginning."""
         if self._retry is None:
             raise InputError(f"retrying from here is not possible: use `ttg retry {run}`")
         return self._retry(run, kind, error, place)
 
+    # -- inside
+
+    def _parameters(self, run: str, names: Sequence[str], indices: Any) -> dict[str, list[Any]]:
+        arrays = space_of(self._folder(run)).arrays(np.asarray(indices, dtype=np.int64))
+        return {name: arrays[name].tolist() for name in names}
+
+    def _known(self, run: str) -> RunFolder | None:
+        return next(self._called(run), None)
+
+    def _called(self, run: str) -> Iterator[RunFolder]:
+        """By its very id: what is in an address of the page must not name a path."""
+        if self._opened is not None and self._opened.spec.run == run:
+            yield RunFolder.open(self._opened.path)
+        yield from (folder for folder in list_runs(self._home, run) if folder.spec.run == run)
+
     def _folder(self, run: str) -> RunFolder:
-        return find_run(run, self._home)
+        folder = self._known(run)
+        if folder is None:
+            raise InputError(f"run {run} has no folder on this machine: its table is where it was started")
+        return folder
+
+
+@lru_cache(maxsize=4)
+def _failures(path: Path, last_dead: str, parts: int) -> tuple[FailureView, ...]:
+    """Read again when there are other parts."""
+    return tuple(_failure(story) for story in reading.stories(RunFolder.open(path), LETTERS_SHOWN))
+
+
+@lru_cache(maxsize=4)
+def _history(path: Path, run: str, changed: int) -> RunHistory | None:
+    return read_history(path, run)
+
+
+def _failure(story: reading.Story) -> FailureView:
+    sample = story.sample
+    return FailureView(
+        kind=sample["kind"],
+        error=story.error,
+        place=story.place,
+        dead=len(story.dead),
+        mended=len(story.mended),
+        attempts=story.attempts,
+        first=story.first,
+        last=story.last,
+        index=sample["index"],
+        message=sample["message"],
+        traceback=sample["traceback"] or "",
+        output=sample["output"] or "",
+        rows=[_failed_parameter(letter) for letter in sorted(story.letters, key=lambda letter: letter["index"])],
+    )
+
+
+def _failed_parameter(letter: dict[str, Any]) -> FailedParameter:
+    last_line = (letter["output"] or "").rstrip().rpartition("\n")[2]
+    values = json.dumps(letter["parameters"], ensure_ascii=False)[:LONGEST_PARAMETERS]
+    return FailedParameter(letter["index"], values, letter["attempts"], letter["worker"] or "", printable(last_line))
+
+
+def _shown(cell: Any) -> Any:
+    """JSON has no word for numbers that are none, and ``null`` would say that there is no value."""
+    return str(cell) if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _role(name: str, folder: RunFolder) -> str:

@@ -24,7 +24,10 @@ from ttg.run.report import counts
 from ttg.settings import Settings
 from ttg.stores import open_store
 
-RUN_ENTRIES = ("results", "dead", "logs", "code", "broker", "rows", "function", "inputs", "store", "lock", "run.json")
+RUN_ENTRIES = (
+    *("results", "dead", "logs", "code", "broker", "rows", "function", "inputs", "store"),
+    *("history.json.gz", "lock", "run.json"),
+)
 """Everything a run writes into its folder; ``run.json`` last, since it makes it one."""
 
 

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ttg.backoff import Backoff
@@ -40,6 +41,7 @@ from ttg.run.config import CoordinatorConfig
 from ttg.run.ends import Sink, Source
 from ttg.run.failing import Failing
 from ttg.run.fleet import Fleet
+from ttg.run.kept_history import KeptHistory
 from ttg.run.leadership import Leadership, Standing
 from ttg.run.local_workers import LocalWorkers, log_tail
 from ttg.run.progress import Progress, Throughput
@@ -67,7 +69,7 @@ class Coordinator:
 
     ``epoch`` is the lowest that it may get: one more than the last that the run's folder knows. ``on_renewal`` is
     called when the run was claimed, and whenever its lease was renewed. ``retried`` are dead letters that get another
-    life. ``force``: it may have another function than before.
+    life. ``force``: it may have another function than before. What happens is kept in the file ``history``.
     """
 
     spec: RunSpec
@@ -81,6 +83,7 @@ class Coordinator:
     epoch: int = 1
     retried: tuple[int, ...] = ()
     force: bool = False
+    history: Path | None = None
     on_renewal: Callable[[int], None] = _nothing
 
     leadership: Leadership = field(init=False)
@@ -88,10 +91,10 @@ class Coordinator:
     consumer: ResultConsumer = field(init=False)
     fleet: Fleet = field(init=False)
     failing: Failing = field(init=False)
+    kept: KeptHistory = field(init=False)
     throughput: Throughput = field(default_factory=Throughput)
     status: RunStatus = RunStatus.ACTIVE
     note: str = ""
-    chunks_settled: int = 0
     refusals: RefusingWorkers = field(init=False)
     _news: list[AnyEvent] = field(default_factory=list)
 
@@ -99,6 +102,7 @@ class Coordinator:
         self._stop = asyncio.Event()
         self._backoff = Backoff(self.broker.consumer, self._on_trouble, recover=self.restart_broker)
         self.failing = Failing(self.spec, self.options, self.sink.done_count, self.sink.dead_count)
+        self.kept = KeptHistory(self.history, self.spec.run)
         self.fleet = Fleet(self.options.expected_slots)
         heard_of = 0.0 if self.restart_broker else HEARD_OF_SECONDS  # of a private broker there are no others
         patience = EXPECTED_SECONDS if self.workers is None else heard_of
@@ -234,6 +238,7 @@ class Coordinator:
             dead=self.sink.dead_count,
             seconds=loop_time() - self._started,
         )
+        await self.kept.save(*self._news, ended)
         try:
             await self._backoff.call(partial(self.leadership.end, self.status, self.consumer.kept_bytes))
             await self._publish_progress(self.progress())
@@ -260,7 +265,7 @@ class Coordinator:
         for header in self.consumer.ingest(messages):
             self.submission.saw(header)
             self.failing.saw(header)
-            self.chunks_settled += 1
+            self.kept.saw(header)
         self.submission.submit_again(self.consumer.unread)
         if messages:
             self._check_failures()
@@ -277,6 +282,7 @@ class Coordinator:
                 if self.fleet.saw(event, loop_time()):
                     self.submission.wake()
                 self.failing.on_event(event)
+                self.kept.on_event(event)
                 self.refusals.on_event(event)
 
     # ------------------------------------------------------------------------------------------ leading
@@ -303,6 +309,7 @@ class Coordinator:
             await self._check_standing()
             await self._check_lost()
             await self._look_for_rivals()
+            await self.kept.save_when_due()
             self.submission.wake()
 
     async def _check_standing(self) -> None:
@@ -399,7 +406,7 @@ class Coordinator:
                 dead=progress.dead,
                 retrying=progress.retrying,
                 submitted=self.submission.window.submitted,
-                chunks_settled=self.chunks_settled,
+                chunks_settled=self.kept.history.chunks,
                 rate=progress.rate,
                 eta_seconds=progress.eta_seconds,
                 workers=progress.workers,

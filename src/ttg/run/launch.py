@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ttg.brokers.base import Broker
     from ttg.brokers.embedded import EmbeddedServer
     from ttg.run.coordinator import Coordinator
+    from ttg.run.services import Services
 
 log = logging.getLogger("ttg.run")
 
@@ -58,9 +59,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What happens beside a run. ``on_start`` is called when everything is started, ``before_end`` when it is done and
-    the broker still there. ``handle_signals``: Ctrl-C, SIGTERM and SIGHUP drain (main thread only); where signals
-    arrive elsewhere, ``on_begin`` is given what to call for each, on the event loop."""
+    """What happens beside a run. ``on_start`` is called when everything is started, ``before_end`` when it is done
+    and the broker still there. ``handle_signals``: Ctrl-C, SIGTERM and SIGHUP drain (main thread only); where signals
+    arrive elsewhere, ``on_begin`` is given what to call for each, on the event loop. ``on_finished`` is told of the
+    end; at a terminal the dashboard stays for a while after that."""
 
     on_start: Callable[[Running], None] = lambda running: None
     before_end: Callable[[], Awaitable[None]] | None = None
@@ -69,6 +71,7 @@ class Hooks:
     dashboard: bool = False
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
+    on_finished: Callable[[Finished], None] = lambda finished: None
 
 
 def start(request: RunRequest, reporter: Any, **services: Any) -> Finished:
@@ -93,15 +96,21 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
     if hooks.handle_signals:
         signals.listen()
     hooks.on_begin(signals.on_signal)
-    try:
-        with folder.lock() as lock:
-            return await _execute(request, folder, lock, reporter, hooks, signals)
-    except asyncio.CancelledError:
-        if signals.presses and folder.info.state is RunStatus.ACTIVE:
-            folder.update(state=RunStatus.INTERRUPTED)
-        if signals.presses != 1:
-            raise
-        raise RunStopped(f"stopped before it began; `ttg resume {request.out}` starts it") from None
+    async with AsyncExitStack() as lasting:
+        try:
+            with folder.lock() as lock:
+                services = await _execute(request, folder, lock, reporter, hooks, signals, lasting)
+        except asyncio.CancelledError:
+            if signals.presses and folder.info.state is RunStatus.ACTIVE:
+                folder.update(state=RunStatus.INTERRUPTED)
+            if signals.presses != 1:
+                raise
+            raise RunStopped(f"stopped before it began; `ttg resume {request.out}` starts it") from None
+        finished = Finished.of(folder)
+        hooks.on_finished(finished)
+        if services is not None and hooks.handle_signals and not signals.presses:
+            await services.stay(signals.leave())
+        return finished
 
 
 def _folder(request: RunRequest) -> RunFolder:
@@ -130,8 +139,15 @@ def _save_inputs(folder: RunFolder, request: RunRequest) -> None:
 
 
 async def _execute(
-    request: RunRequest, folder: RunFolder, lock: RunLock, reporter: Any, hooks: Hooks, signals: _Signals
-) -> Finished:
+    request: RunRequest,
+    folder: RunFolder,
+    lock: RunLock,
+    reporter: Any,
+    hooks: Hooks,
+    signals: _Signals,
+    lasting: AsyncExitStack,
+) -> Services | None:
+    """The run to its end, with its broker; what is served of it beside, in ``lasting``, goes on."""
     save_sources(folder, request.sources)
     try:
         request = replace(request, spec=_with_store(request, folder))
@@ -143,10 +159,13 @@ async def _execute(
             coordinator = signals.coordinator = _coordinator(request, folder, broker, server, workers, reporter)
             coordinator.on_renewal = partial(_confirm, request, folder, lock)
             hooks.on_start(Running(coordinator, broker, server, workers))
-            async with _services(request, broker, hooks):
+            async with _services(request, broker, hooks, folder, lasting) as services:
                 await _run(coordinator, folder, reporter)
                 if hooks.before_end is not None:
                     await hooks.before_end()
+                if services is not None:
+                    await services.hear_the_end()
+                    services.tell_the_end(Finished.of(folder).in_words, at_once=True)
     except TTGError as error:
         resumable = isinstance(error, RunStopped) or (isinstance(error, RunConflictError) and bool(folder.info.epoch))
         if not request.resume and not resumable and folder.is_empty:
@@ -154,7 +173,7 @@ async def _execute(
             if request.spec.store:
                 _clear(request.spec.store)
         raise
-    return Finished.of(folder)
+    return services
 
 
 def _is_finished(folder: RunFolder) -> bool:
@@ -218,6 +237,7 @@ def _coordinator(
         epoch=folder.info.epoch + 1,
         retried=tuple(request.retry_dead),
         force=request.force,
+        history=folder.history,
     )
 
 
@@ -280,6 +300,13 @@ class _Signals:
         self.presses = 0
         self.coordinator: Coordinator | None = None
         self._task = asyncio.current_task()
+        self._left = asyncio.Event()
+        self._over = False
+
+    def leave(self) -> asyncio.Event:
+        """All is done: from now on a signal only sets this."""
+        self._over = True
+        return self._left
 
     def listen(self) -> None:
         """From now on; main thread only."""
@@ -296,6 +323,9 @@ class _Signals:
 
     def on_signal(self) -> None:
         """What a signal means; after the second one everything is under way."""
+        if self._over:
+            self._left.set()
+            return
         self.presses += 1
         if self.presses == 1:
             log.warning("stopping: workers settle what they have; once more to leave at once")
@@ -313,9 +343,11 @@ class _Signals:
 
 
 @asynccontextmanager
-async def _services(request: RunRequest, broker: Broker, hooks: Hooks) -> AsyncIterator[None]:
+async def _services(
+    request: RunRequest, broker: Broker, hooks: Hooks, folder: RunFolder, lasting: AsyncExitStack
+) -> AsyncIterator[Services | None]:
     if not hooks.dashboard and hooks.metrics_port is None:
-        yield
+        yield None
         return
     from ttg.run.services import serve
 
@@ -325,5 +357,9 @@ async def _services(request: RunRequest, broker: Broker, hooks: Hooks) -> AsyncI
         dashboard=hooks.dashboard,
         metrics_port=hooks.metrics_port,
         metrics_host=hooks.metrics_host,
-    ):
-        yield
+        run=request.spec.run,
+        folder=folder,
+        lasting=lasting,
+    ) as services:
+        services.tell_the_end(f"Run {request.spec.run} has stopped")
+        yield services

@@ -78,6 +78,13 @@ class Finished:
         ]
         return json.dumps({**asdict(self), **facts, "causes": causes})
 
+    @property
+    def in_words(self) -> str:
+        """``Finished 1,200 of 1,200 in 12.3 s``."""
+        pace = f" in {as_duration(self.seconds)}" if self.seconds else ""
+        word = "Finished" if self.status.is_finished else self.status.words.capitalize()
+        return f"{word} {human_count(self.done + self.dead)} of {human_count(self.size)}{self._dead_letters()}{pace}"
+
     def as_text(self) -> str:
         """A few lines that say what there is now and what can be done with it."""
         facts = [("table", str(_shown(self.folder / "results")))]
@@ -136,9 +143,9 @@ def counts(folder: RunFolder) -> tuple[int, int]:
     """Results and dead letters on disk. Of a run that is not over its parts tell, since its coordinator cannot."""
     if folder.info.state is not RunStatus.ACTIVE:
         return folder.info.done, folder.info.dead
-    from ttg.results.dataset import open_ledger
+    from ttg.results.dataset import load_ledger
 
-    ledger = open_ledger(folder)
+    ledger = load_ledger(folder)  # only looks: what a coordinator is writing just now is not ours to tidy
     return ledger.done_count, ledger.dead_count
 
 

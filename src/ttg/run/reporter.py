@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TextIO
 
-from ttg.logs import CLEAR_LINE
 from ttg.monitor.words import as_duration
 from ttg.run.progress import Progress
-from ttg.streams import show
+from ttg.streams import CLEAR_LINE, show
 
 PLAIN_SECONDS = 5.0
 BAR_WIDTH = 24

@@ -24,15 +24,19 @@ from ttg.errors import TTGError
 from ttg.metrics import CONTENT_TYPE
 from ttg.monitor import prometheus
 from ttg.monitor.snapshot import Snapshot
-from ttg.monitor.view import View, to_json, to_plain
-from ttg.monitor.web.access import COOKIE, SECURITY_HEADERS, Access
-from ttg.monitor.web.results import Page, ResultsSource, picture
+from ttg.monitor.view import View, to_json
+from ttg.monitor.web.access import SECURITY_HEADERS, Access
+from ttg.monitor.web.results import picture
+from ttg.monitor.web.runs import RunPages
+from ttg.monitor.web.sections import Farewell, Sections
+from ttg.monitor.web.source import Page, RunsSource
 
 STATIC = Path(__file__).parent / "static"
 STREAM_EVERY_SECONDS = 1.0
-WORKERS_STREAMED = 100
+WORKERS_SHOWN = 100
 ROWS_AT_ONCE = 500
 COOKIE_SECONDS = 30 * 86_400
+ALIVE = "/healthz"
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -41,27 +45,27 @@ ASGI = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 def make_app(
-    snapshot: Snapshot,
-    access: Access,
-    results: ResultsSource | None = None,
-    stopping: Callable[[], bool] = lambda: False,
+    snapshot: Snapshot, access: Access, source: RunsSource | None = None, farewell: Farewell | None = None
 ) -> ASGI:
-    """The dashboard over ``snapshot``, which somebody else keeps up to date; ``results`` shows tables and retries.
-
-    Streams, which never end by themselves, end when ``stopping()``.
+    """The dashboard over ``snapshot``, which somebody else keeps up to date; ``source`` reads folders of runs and
+    retries. Streams, which never end by themselves, end with ``farewell``.
     """
-    dashboard = Dashboard(snapshot, results, stopping)
+    dashboard = Dashboard(snapshot, source, farewell or Farewell())
     routes = [
         Route("/", dashboard.page),
         Route("/api/view", dashboard.view),
         Route("/api/stream", dashboard.stream),
         Route("/api/workers", dashboard.workers),
         Route("/api/timeline", dashboard.timeline),
+        Route("/api/runs", dashboard.runs),
+        Route("/api/runs/{run}", dashboard.run),
+        Route("/api/runs/{run}/timeline", dashboard.run_timeline),
+        Route("/api/runs/{run}/failures", dashboard.failures),
         Route("/api/runs/{run}/table", dashboard.table),
         Route("/api/runs/{run}/picture", dashboard.picture),
         Route("/api/runs/{run}/retry", dashboard.retry, methods=["POST"]),
         Route("/metrics", dashboard.metrics),
-        Route("/healthz", lambda request: PlainTextResponse("ok\n")),
+        Route(ALIVE, lambda request: PlainTextResponse("ok\n")),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(routes=routes, exception_handlers={TTGError: _refuse})
@@ -69,7 +73,7 @@ def make_app(
 
 
 class RetryRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Which cause to retry; see :meth:`ResultsSource.retry`."""
+    """Which cause to retry; see :meth:`RunsSource.retry`."""
 
     kind: str
     error: str
@@ -79,10 +83,11 @@ class RetryRequest(msgspec.Struct, forbid_unknown_fields=True):
 class Dashboard:
     """One method per address."""
 
-    def __init__(self, snapshot: Snapshot, results: ResultsSource | None, stopping: Callable[[], bool]) -> None:
+    def __init__(self, snapshot: Snapshot, source: RunsSource | None, farewell: Farewell) -> None:
         self.snapshot = snapshot
-        self.results = results
-        self.stopping = stopping
+        self.source = source
+        self.pages = RunPages(snapshot, source)
+        self.farewell = farewell
 
     # -- live
 
@@ -95,14 +100,15 @@ class Dashboard:
         return _json(to_json(self._now()))
 
     async def stream(self, request: Request) -> Response:
-        """Server-sent events, each with the sections of the view that changed; the first has all of them."""
-        return StreamingResponse(self._sections(), media_type="text/event-stream")
+        """Server-sent events: the sections that changed, at first all of them; those of the page of ``run``, too."""
+        run = request.query_params.get("run", "")
+        return StreamingResponse(self._events(run), media_type="text/event-stream")
 
     async def workers(self, request: Request) -> Response:
         """Workers whose name contains ``match``, a page of them."""
         match, offset = request.query_params.get("match", ""), _number(request, "offset", 0)
         found = [worker for worker in self._now().workers if match in worker.worker]
-        shown = found[offset : offset + WORKERS_STREAMED]
+        shown = found[offset : offset + WORKERS_SHOWN]
         return _json(msgspec.json.encode({"total": len(found), "workers": shown}))
 
     async def timeline(self, request: Request) -> Response:
@@ -114,14 +120,33 @@ class Dashboard:
         """Prometheus text of the same view."""
         return Response(prometheus.render(self._now()), headers={"Content-Type": CONTENT_TYPE})
 
-    # -- results
+    # -- runs
+
+    async def runs(self, request: Request) -> Response:
+        """All runs, of folders and of the broker."""
+        return _json(msgspec.json.encode(await asyncio.to_thread(self.pages.entries)))
+
+    async def run(self, request: Request) -> Response:
+        """One run; see :class:`~ttg.monitor.web.runs.RunDetail`."""
+        return _json(to_json(await asyncio.to_thread(self.pages.detail, request.path_params["run"])))
+
+    async def run_timeline(self, request: Request) -> Response:
+        """As :meth:`timeline`, over the time of one run."""
+        seconds, match = _number(request, "seconds", 0), request.query_params.get("match", "")
+        run = request.path_params["run"]
+        return _json(to_json(await asyncio.to_thread(self.pages.timeline, run, seconds or None, match)))
+
+    async def failures(self, request: Request) -> Response:
+        """What failed in a run, by cause."""
+        found = await asyncio.to_thread(self.pages.failures, request.path_params["run"])
+        return _json(msgspec.json.encode(found))
 
     async def table(self, request: Request) -> Response:
         """A page of a run's table."""
-        if self.results is None:
+        if self.source is None:
             return _json(to_json(Page([], [], 0)))
         page = await asyncio.to_thread(
-            self.results.page,
+            self.source.page,
             request.path_params["run"],
             offset=_number(request, "offset", 0),
             limit=min(_number(request, "limit", 50), ROWS_AT_ONCE),
@@ -132,22 +157,22 @@ class Dashboard:
 
     async def picture(self, request: Request) -> Response:
         """A run's results as a picture; ``value``, ``across``, ``up`` choose columns."""
-        if self.results is None:
+        if self.source is None:
             return _json(b'{"kind":"none","note":"results are not read here"}')
         chosen = {name: request.query_params.get(name, "") for name in ("value", "across", "up")}
-        drawn = await asyncio.to_thread(picture, self.results, request.path_params["run"], **chosen)
+        drawn = await asyncio.to_thread(picture, self.source, request.path_params["run"], **chosen)
         return _json(to_json(drawn))
 
     async def retry(self, request: Request) -> Response:
         """Submit the dead letters of one cause again."""
-        if self.results is None:
+        if self.source is None:
             return PlainTextResponse("retrying is not possible from here: use `ttg retry`", status_code=409)
         try:
             cause = msgspec.json.decode(await request.body(), type=RetryRequest)
         except msgspec.MsgspecError as error:
             return PlainTextResponse(f"expected kind, error and place: {error}", status_code=400)
         count = await asyncio.to_thread(
-            self.results.retry, request.path_params["run"], cause.kind, cause.error, cause.place
+            self.source.retry, request.path_params["run"], cause.kind, cause.error, cause.place
         )
         return _json(msgspec.json.encode({"retried": count}))
 
@@ -156,21 +181,14 @@ class Dashboard:
     def _now(self) -> View:
         return self.snapshot.at(unix_time())
 
-    async def _sections(self) -> AsyncIterator[bytes]:
-        sent: dict[str, bytes] = {}
-        while not self.stopping():
-            encoded = {name: msgspec.json.encode(section) for name, section in _trimmed(self._now()).items()}
-            changed = {name: msgspec.Raw(section) for name, section in encoded.items() if sent.get(name) != section}
-            sent = encoded
-            yield b"data: " + msgspec.json.encode(changed) + b"\n\n"
+    async def _events(self, run: str) -> AsyncIterator[bytes]:
+        """A message when something has changed, and now and then one that says that we are here."""
+        stream = Sections(self.pages, run, self.farewell)
+        while not self.farewell.ending():
+            if text := await stream.changes():
+                yield b"data: " + text + b"\n\n"
             await asyncio.sleep(STREAM_EVERY_SECONDS)
-
-
-def _trimmed(view: View) -> dict[str, Any]:
-    """The sections of ``view`` that every page gets every second: of many workers only the first."""
-    sections: dict[str, Any] = to_plain(view)
-    sections["workers"] = sections["workers"][:WORKERS_STREAMED]
-    return sections
+        yield b"data: " + await stream.changes(last=True) + b"\n\n"
 
 
 def _json(body: bytes) -> Response:
@@ -199,7 +217,9 @@ def guarded(app: ASGI, access: Access) -> ASGI:
         request = Request(scope)
         offered = request.query_params.get("token", "")
         refusal = access.refusal(request.method, request.headers, request.cookies, offered)
-        if refusal:
+        if request.url.path == ALIVE:
+            await app(scope, receive, _with_headers(send))
+        elif refusal:
             await PlainTextResponse(refusal, status_code=403, headers=SECURITY_HEADERS)(scope, receive, send)
         elif offered:
             await _log_in(request, access)(scope, receive, send)
@@ -211,8 +231,9 @@ def guarded(app: ASGI, access: Access) -> ASGI:
 
 def _log_in(request: Request, access: Access) -> Response:
     """Into the cookie with it, so that the token does not stay in the address bar."""
-    response = RedirectResponse(request.url.path, status_code=303, headers=SECURITY_HEADERS)
-    response.set_cookie(COOKIE, access.token, max_age=COOKIE_SECONDS, httponly=True, samesite="strict")
+    place = "/" + request.url.path.lstrip("/\\")  # two slashes would begin the name of another machine
+    response = RedirectResponse(place, status_code=303, headers=SECURITY_HEADERS)
+    response.set_cookie(access.cookie, access.token, max_age=COOKIE_SECONDS, httponly=True, samesite="strict")
     return response
 
 

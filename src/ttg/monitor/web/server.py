@@ -7,6 +7,8 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
 
 import uvicorn
 
@@ -14,7 +16,8 @@ from ttg.errors import SettingsError
 from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.web.access import Access
 from ttg.monitor.web.app import make_app
-from ttg.monitor.web.results import ResultsSource
+from ttg.monitor.web.sections import Farewell
+from ttg.monitor.web.source import RunsSource
 
 USUAL_PORT = 8080
 CLOSING_SECONDS = 3
@@ -28,6 +31,18 @@ class _Server(uvicorn.Server):
         yield
 
 
+@dataclass
+class Site:
+    """A dashboard that is served. ``address`` is a link, with the token; ``farewell`` is for the end."""
+
+    address: str
+    farewell: Farewell
+
+    def link(self, run: str = "") -> str:
+        """The address to open, of the page of ``run`` if one is named."""
+        return self.address + (f"#run/{quote(run, safe='')}/overview" if run else "")
+
+
 @contextlib.asynccontextmanager
 async def serve_dashboard(
     snapshot: Snapshot,
@@ -35,25 +50,25 @@ async def serve_dashboard(
     host: str = "127.0.0.1",
     port: int | None = None,
     token: str | None = None,
-    results: ResultsSource | None = None,
-) -> AsyncIterator[str]:
-    """While open, the dashboard over ``snapshot`` (which somebody feeds) is served; yields the address to open.
+    source: RunsSource | None = None,
+) -> AsyncIterator[Site]:
+    """While open, the dashboard over ``snapshot`` (which somebody feeds) is served.
 
-    ``port``: 8080 or, if that is taken, any free one; 0 takes any. An address other than loopback is protected by
-    ``token``, made up if not given; it is part of the yielded address. Raises ``SettingsError`` when the address cannot
-    be used.
+    ``port``: 8080 or, if that is taken, any free one; 0 takes any. ``token`` is made up if not given. Raises
+    ``SettingsError`` when the address cannot be used.
     """
-    access = Access.to(host, token)
+    access, farewell = Access.by(token), Farewell()
     listener = _listen(host, port)
-    app = make_app(snapshot, access, results, stopping=lambda: server.should_exit)
+    app = make_app(snapshot, access, source, farewell)
     server = _Server(
         uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=CLOSING_SECONDS
         )
     )
+    farewell.ending = lambda: server.should_exit
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        yield _address(listener, access)
+        yield Site(_address(listener, access), farewell)
     finally:
         server.should_exit = True
         await serving
@@ -82,4 +97,4 @@ def _listen_on(host: str, port: int) -> socket.socket:
 def _address(listener: socket.socket, access: Access) -> str:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/" + (f"?token={access.token}" if access.token else "")
+    return f"http://{shown}:{port}/" + f"?token={access.token}"

@@ -1,30 +1,33 @@
 // The live stream, the pages, and what clicks do.
 
 import { applyWidth, h, patch } from "./dom.js";
-import { count, duration } from "./format.js";
+import { duration } from "./format.js";
+import { choose, route } from "./route.js";
 import { drawOverview, overview } from "./overview.js";
-import { drawTimeline, timeline } from "./timeline.js";
+import { drawFleet, fleetTimeline } from "./timeline.js";
 import { drawWorkers, turnWorkers, workers } from "./workers.js";
-import { failures, retry } from "./failures.js";
-import { chooseResults, drawResults, redrawPicture, results, sortResults, turnResults } from "./results.js";
+import { drawRuns, runs, sortRuns } from "./runs.js";
+import { drawRun, runPage } from "./run.js";
+import { retry } from "./failures.js";
+import { chooseResults, redrawPicture, sortResults, turnResults } from "./results.js";
 
-const SILENT_AFTER_SECONDS = 5;
+const SILENT_AFTER_SECONDS = 6;
 const PAGES = {
-  overview: { build: overview, draw: drawOverview },
-  timeline: { build: timeline, draw: drawTimeline },
-  workers: { build: workers, draw: drawWorkers },
-  failures: { build: failures },
-  results: { build: results, draw: drawResults },
+  overview: { title: "Overview", build: overview, draw: drawOverview },
+  runs: { title: "Runs", build: runs, draw: drawRuns },
+  timeline: { title: "Timeline", build: fleetTimeline, draw: drawFleet },
+  workers: { title: "Workers", build: workers, draw: drawWorkers },
+  run: { title: "", build: runPage, draw: drawRun },
 };
 
 const main = document.querySelector("#main");
-const state = { view: null, heard: 0, get };
-let busy = false;
+const state = { view: null, heard: 0, get, route: route() };
+let busy = false, source = null, listening = null;
 
 async function get(address) {
   try {
     const answer = await fetch(address);
-    return answer.ok ? await answer.json() : null;
+    return answer.ok ? await answer.json() : { error: await answer.text() };
   } catch {
     return null;
   }
@@ -32,64 +35,92 @@ async function get(address) {
 
 // -- pages
 
-const pageName = () => (location.hash.slice(1) in PAGES ? location.hash.slice(1) : "overview");
-
 async function show() {
   if (!state.view) return;
-  const { build, draw } = PAGES[pageName()];
-  const page = h("div", { class: "stack", "data-key": pageName(), id: "page" }, build(state));
-  patch(main, page);
+  state.route = route(state.view.runs[0]?.run);
+  listen();
+  if (!state.view.broker.watched && state.route.page !== "run") state.route.page = "runs";
+  const { page, run, tab } = state.route, { title, build, draw } = PAGES[page];
+  const heading = page === "run" ? `Run ${run}` : title;
+  const key = `${page}/${run}/${tab}`;
+  patch(main, h("div", { class: "stack", "data-key": key, id: "page" },
+    h("h1", { class: page === "run" ? "run-name" : "unseen" }, heading), build(state)));
   applyWidth(main);
   frame();
   if (!draw || busy) return;
   busy = true;
-  const again = await draw(main, state);
-  busy = false;
-  if (again === true) show();
+  try {
+    if (await draw(main, state) === true) setTimeout(show);
+  } finally {
+    busy = false;
+  }
 }
 
 function frame() {
-  const { view } = state;
-  for (const tab of document.querySelectorAll(".tabs a")) {
-    const here = tab.hash === `#${pageName()}`;
-    if (here) tab.setAttribute("aria-current", "page"); else tab.removeAttribute("aria-current");
-    if (tab.hash !== "#failures") continue;
-    const badge = view.causes.length ? [h("span", { class: "badge", "aria-label": "causes" }, count(view.causes.length))] : [];
-    patch(tab, document.createTextNode("Failures"), ...badge);
+  const { view, route: { page, run, tab } } = state;
+  for (const link of document.querySelectorAll(".top .tabs a")) {
+    const here = link.hash === `#${page}` || (page === "run" && link.hash === "#runs");
+    link.hidden = !view.broker.watched && link.hash !== "#runs";
+    if (here) link.setAttribute("aria-current", page === "run" ? "true" : "page"); else link.removeAttribute("aria-current");
   }
-  const running = view.runs.find((run) => run.status === "active");
-  const percent = running && Math.floor((100 * (running.done + running.dead)) / Math.max(1, running.size));
-  document.title = running ? `${percent} % · ${running.run} · TTG` : "TTG";
+  const shown = view.runs.find((known) => (page === "run" ? known.run === run : known.status === "active"));
+  const percent = shown?.status === "active" && Math.floor((100 * (shown.done + shown.dead)) / Math.max(1, shown.size));
+  const name = page === "run" ? `${run} ${tab}` : PAGES[page].title;
+  const title = percent !== false && percent !== undefined ? `${percent} % · ${shown.run} · TTG` : `${name} · TTG`;
+  if (document.title !== title) document.title = title;
   judge();
 }
 
-// What is old is called old: the broker silent to the server, or the server silent to this page.
+// What is old is called old: the broker silent to the server, or the server silent to this page. Said once, not each second.
 function judge() {
-  const silent = (performance.now() - state.heard) / 1000, { view } = state;
-  const lost = silent > SILENT_AFTER_SECONDS;
-  const stale = lost || !view || view.stale;
-  const text = lost ? `No connection to the dashboard for ${duration(silent)}. What you see is old.`
-    : view?.stale ? `Stale: the broker has not answered ${view.heard_seconds ? `for ${duration(view.heard_seconds)}` : "yet"}. What you see is old. ${view.outage}` : "";
-  const banner = document.querySelector("#banner"), link = document.querySelector("#link");
-  if (banner.textContent !== text) banner.textContent = text;
-  banner.hidden = !text;
+  const silent = (performance.now() - state.heard) / 1000, { view } = state, ended = Boolean(view?.farewell);
+  const lost = !ended && silent > SILENT_AFTER_SECONDS, stale = !ended && (lost || Boolean(view?.broker.stale));
+  const text = lost ? "No connection to the dashboard: what you see is old."
+    : stale ? `Stale: the broker does not answer, what you see is old. ${view.broker.outage}` : "";
+  tell("#banner", text.trim());
+  tell("#note", view?.farewell || view?.note || "");
   document.body.classList.toggle("stale", stale && Boolean(view));
-  link.className = `link ${lost ? "lost" : stale ? "stale" : "live"}`;
-  const word = lost ? "disconnected" : stale ? "stale" : "live";
-  if (link.textContent !== word) link.textContent = word;
+  const word = ended ? "ended" : lost ? `disconnected for ${duration(silent)}` : stale ? "stale"
+    : !view ? "connecting" : !view.broker.watched ? "from folders" : view.note ? "ended" : view.broker.connected ? "live" : "connecting";
+  const link = document.querySelector("#link");
+  link.className = `link ${lost ? "lost" : stale ? "stale" : word === "live" ? "live" : "calm"}`;
+  const shown = lost ? "disconnected" : word;
+  if (link.textContent !== shown) link.textContent = shown;
+  link.title = lost ? word : view?.broker.name || "";
 }
 
-// -- the stream
+function tell(place, text) {
+  const box = document.querySelector(place);
+  if (box.textContent !== text) box.textContent = text;
+  if (box.hidden !== !text) box.hidden = !text;
+}
+
+// -- the stream: of one run, while its page is open; none while nobody looks
 
 function listen() {
-  const source = new EventSource("/api/stream");
+  const wanted = document.hidden || state.view?.farewell ? "" : `/api/stream?${new URLSearchParams({ run: state.route.run })}`;
+  if (wanted === listening) return;
+  source?.close();
+  listening = wanted;
+  state.page = null;
+  if (!wanted) return;
+  source = new EventSource(wanted);
   source.onmessage = ({ data }) => {
-    state.view = { ...state.view, ...JSON.parse(data) };
+    const news = JSON.parse(data);
+    state.view = { ...state.view, ...news };
+    if (!("heard_seconds" in news) && news.broker) state.view.heard_seconds = 0;
+    if (news.page) state.page = news.page;
     state.heard = performance.now();
+    if (news.farewell) source.close();
     show();
   };
-  source.onerror = () => { if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000); };
+  const opened = source;
+  source.onerror = () => {
+    if (opened.readyState === EventSource.CLOSED && opened === source) setTimeout(() => { listening = null; listen(); }, 2000);
+  };
 }
+
+document.addEventListener("visibilitychange", () => { state.heard = performance.now(); listen(); });
 
 // -- clicks and choices
 
@@ -102,18 +133,29 @@ function say(text) {
 }
 
 document.addEventListener("click", async ({ target }) => {
+  if (target.closest(".skip")) setTimeout(() => main.focus());
+  const long = target.closest(".long");
+  if (long) long.classList.toggle("whole");
   const button = target.closest("button");
   if (!button) return;
-  const { sort, rows, turn, retry: cause } = button.dataset;
+  const { sort, runs: by, rows, turn, retry: cause } = button.dataset;
   if (button.id === "theme") switchTheme();
   if (sort) sortResults(sort);
+  if (by) sortRuns(by, state.route);
   if (rows) turnResults(Number(rows));
   if (turn) turnWorkers(Number(turn));
-  if (cause !== undefined) {
+  if (cause !== undefined && confirm(`${button.textContent} of run ${button.dataset.run}?`)) {
     button.disabled = true;
     say(await retry(button.dataset));
   }
   show();
+});
+
+document.addEventListener("keydown", (event) => {
+  const long = event.target.closest?.(".long");
+  if (!long || !["Enter", " "].includes(event.key)) return;
+  event.preventDefault();
+  long.classList.toggle("whole");
 });
 
 document.addEventListener("change", ({ target }) => {
@@ -121,8 +163,15 @@ document.addEventListener("change", ({ target }) => {
   show();
 });
 document.addEventListener("search", show);
+document.addEventListener("input", ({ target }) => {
+  if (target.id !== "find-run") return;
+  choose({ find: target.value }, { quietly: true });
+  show();
+});
 
-const showTab = () => document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+const showTab = () => {
+  for (const tab of document.querySelectorAll(".tabs [aria-current]")) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+};
 
 function switchTheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches, root = document.documentElement;
@@ -134,7 +183,15 @@ function switchTheme() {
 
 const remembered = localStorage.getItem("theme");
 if (remembered) document.documentElement.dataset.theme = remembered;
-window.addEventListener("hashchange", () => { show(); main.focus({ preventScroll: true }); showTab(); window.scrollTo(0, 0); });
+let place = location.hash.split("?")[0];
+window.addEventListener("hashchange", () => {
+  if (location.hash === "#main") { history.replaceState(null, "", place || "#overview"); main.focus(); return; }
+  const moved = location.hash.split("?")[0] !== place;
+  place = location.hash.split("?")[0];
+  show().then(showTab);
+  if (moved) { main.focus({ preventScroll: true }); window.scrollTo(0, 0); }
+});
+window.addEventListener("popstate", () => show());
 window.addEventListener("resize", () => { show(); redrawPicture(main); });
 setInterval(judge, 1000);
 state.heard = performance.now();

@@ -21,7 +21,7 @@ function compact(value) {
 }
 
 // A chart lives in `box` (a div.chart data-own); `traces` are {points: [[x, y]…], label, shape: "line" | "step", fill}.
-export function plot(box, { traces, height, label, xTicks, unit = "", yLow = 0, xName = "", yName = "", band = null }) {
+export function plot(box, { traces, height, label, xTicks, unit = "", yLow = 0, xName = "", yName = "", band = null, failed = [] }) {
   const width = Math.max(240, box.clientWidth);
   const all = traces.flatMap((trace) => trace.points);
   if (all.length < 2) {
@@ -29,7 +29,7 @@ export function plot(box, { traces, height, label, xTicks, unit = "", yLow = 0, 
     return;
   }
   const bottom = BOTTOM + (xName ? 16 : 0), top = TOP + (yName ? 12 : 0);
-  const xs = all.map(([x]) => x), ys = (band ? [...band.low, ...band.high] : all.map(([, y]) => y)).filter(Number.isFinite);
+  const xs = [...all.map(([x]) => x), ...failed], ys = (band ? [...band.low, ...band.high] : all.map(([, y]) => y)).filter(Number.isFinite);
   const x0 = Math.min(...xs), x1 = Math.max(...xs, x0 + 1e-9);
   const y0 = yLow === null ? Math.min(...ys) : yLow, y1 = Math.max(...ys, y0 + 1e-9) + (Math.max(...ys) - y0) * 0.06;
   const X = (x) => LEFT + ((x - x0) / (x1 - x0)) * (width - LEFT - RIGHT);
@@ -43,6 +43,7 @@ export function plot(box, { traces, height, label, xTicks, unit = "", yLow = 0, 
   const svg = s("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": label }, yMarks, xMarks,
     band && s("path", { class: "area", d: bandPath(band, X, Y) }),
     traces.map((trace, place) => drawTrace(trace, trace.colour ?? place, X, Y, Y(y0))),
+    failed.map((x) => s("line", { class: "failed", x1: X(x), x2: X(x), y1: height - bottom, y2: height - bottom - 8 })),
     xName && s("text", { x: (LEFT + width) / 2, y: height - 4, "text-anchor": "middle" }, xName),
     yName && s("text", { x: 4, y: 12 }, yName),
     s("line", { class: "cursor", y1: top, y2: height - bottom, visibility: "hidden" }));

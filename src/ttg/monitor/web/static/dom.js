@@ -2,16 +2,24 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+// Escape sequences, control characters and marks that turn the direction of text: what users' functions said may hold them.
+const UNSEEN = /\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
 function build(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  const there = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  node.append(...there.map((child) => (typeof child === "string" ? child.replace(UNSEEN, "") : child)));
   return node;
 }
 
 export const h = (tag, attributes, ...children) => build(document.createElement(tag), attributes, children);
 export const s = (tag, attributes, ...children) => build(document.createElementNS(SVG, tag), attributes, children);
+
+// Text that may be long: one line that ends in an ellipsis, whole when it is clicked.
+export const longText = (text) => (String(text).length > 24
+  ? h("span", { class: "long", tabindex: 0, role: "button", title: "click to see all of it" }, text) : String(text));
 
 export function patch(parent, ...wanted) {
   const fresh = wanted.flat(Infinity).filter(Boolean);
@@ -40,6 +48,7 @@ function update(old, node) {
     if (!node.hasAttribute(name) && name !== "open" && name !== "style") old.removeAttribute(name);
   }
   for (const { name, value } of node.attributes) {
+    if (name === "class" && old.classList.contains("whole")) continue;
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   applyWidth(old);

@@ -1,29 +1,59 @@
-// Failures grouped by cause, each with a traceback and a way to try the given-up parameters again.
+// What failed in a run, by cause, from its ledger: how many parameters and attempts, which ones, and what became of them.
 
-import { h } from "./dom.js";
+import { h, longText } from "./dom.js";
 import { card } from "./overview.js";
 import { clock, count, plural } from "./format.js";
 
-export function failures({ view }) {
-  if (!view.causes.length) return [card("Failures", "", h("p", { class: "empty" }, "No parameter has failed."))];
-  const left = view.causes_left_out;
-  const active = new Set(view.runs.filter(({ status }) => status === "active").map(({ run }) => run));
-  const shown = (cause, place) => causeCard(cause, place, active.has(cause.run));
-  return [...view.causes.map(shown), left > 0 && h("p", { class: "note" }, `${plural(left, "failure")} of further causes not listed.`)];
+const WORDS = { "given up": "lost", mended: "finished", retrying: "active", open: "warning" };
+let found = null, answered = "";
+
+export function failures({ page, route: { run } }) {
+  if (!found || found.run !== run) return [card("Failures", "", h("p", { class: "empty" }, "Looking at the ledger …"))];
+  if (!found.causes.length) return [card("Failures", "", h("p", { class: "empty" }, found.error || "No parameter has failed."))];
+  return found.causes.map((cause, place) => causeCard(cause, place, run, page.view.status === "active"));
 }
 
-function causeCard(cause, place, active) {
-  const key = [cause.run, cause.kind, cause.error, cause.place].join("|");
+// Looked at again when the run's figures say that something has failed, or was mended, since.
+export async function drawFailures(root, { get, page, route: { run } }) {
+  const { status, dead, retrying, done } = page.view;
+  const moment = [run, status, dead, retrying, status === "active" && dead + retrying ? done : 0, page.failing].join(" ");
+  if (moment === answered) return false;
+  answered = moment;
+  const fresh = await get(`/api/runs/${encodeURIComponent(run)}/failures`);
+  if (!fresh) return false;
+  found = fresh.error ? { run, causes: [], error: fresh.error } : { run, causes: fresh };
+  return true;
+}
+
+function causeCard(cause, place, run, active) {
+  const key = [run, cause.kind, cause.error, cause.place].join("|");
+  const advice = active ? "The run goes on" : cause.dead ? `Retry ${plural(cause.dead, "parameter")}` : "Nothing given up";
   return h("section", { class: "card cause", "data-key": key, "aria-label": `${cause.error} at ${cause.place}` },
-    h("div", { class: "title" }, h("span", { class: "times" }, `${count(cause.count)} ×`), h("h2", {}, `${cause.error}: ${cause.message}`),
-      h("code", {}, cause.place),
-      h("button", { type: "button", class: "primary", disabled: !cause.dead, "data-retry": place,
-        "data-run": cause.run, "data-kind": cause.kind, "data-error": cause.error, "data-place": cause.place },
-      cause.dead ? `Retry ${plural(cause.dead, "dead letter")}` : "Nothing given up")),
-    h("p", { class: "note" }, `run ${cause.run} · ${cause.kind} · ${clock(cause.first)} to ${clock(cause.last)} · `,
-      cause.dead ? h("span", { class: "pill lost" }, `${count(cause.dead)} given up`) : active ? "being tried again" : "none given up"),
+    h("div", { class: "title" }, h("h2", {}, `${cause.error}: ${cause.message}`), h("span", { class: `pill ${WORDS[cause.state]}` }, cause.state),
+      h("button", { type: "button", class: "primary", disabled: active || !cause.dead, "data-retry": place,
+        "data-run": run, "data-kind": cause.kind, "data-error": cause.error, "data-place": cause.place }, advice)),
+    h("p", {}, h("strong", {}, figures(cause)), " ", h("code", {}, cause.place)),
+    h("p", { class: "note" }, `${cause.kind} · ${clock(cause.first)} to ${clock(cause.last)}`),
+    cause.rows.length > 0 && parameters(cause, run),
     cause.traceback && h("details", { open: place === 0 }, h("summary", {}, `Traceback of index ${count(cause.index)}`), h("pre", { tabindex: 0 }, cause.traceback)),
     cause.output && h("details", {}, h("summary", {}, `What index ${count(cause.index)} printed`), h("pre", { tabindex: 0 }, cause.output)));
+}
+
+// `36 parameters, 108 attempts`
+function figures({ dead, mended, attempts }) {
+  const parameters = dead + mended;
+  return [parameters > 0 && plural(parameters, "parameter"), plural(attempts, "attempt"), mended > 0 && `${count(mended)} mended since`].filter(Boolean).join(", ");
+}
+
+function parameters({ rows, dead }, run) {
+  const head = [["index", "number"], ["values"], ["attempts", "number"], ["worker", "less"], ["last said"]];
+  const more = dead > rows.length ? `the first ${count(rows.length)} of ${count(dead)}: ttg failed ${run} lists all` : "";
+  return h("details", {}, h("summary", {}, `Which ${dead === 1 ? "parameter" : "parameters"}`),
+    h("div", { class: "scroll" }, h("table", { "aria-label": "Parameters given up" },
+      h("thead", {}, h("tr", {}, head.map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
+      h("tbody", {}, rows.map((row) => h("tr", {}, h("td", { class: "number" }, count(row.index)), h("td", {}, longText(row.parameters)),
+        h("td", { class: "number" }, count(row.attempts)), h("td", { class: "less" }, row.worker), h("td", {}, longText(row.said))))))),
+    more && h("p", { class: "note" }, more));
 }
 
 export async function retry({ run, kind, error, place }) {
@@ -32,5 +62,6 @@ export async function retry({ run, kind, error, place }) {
   });
   if (!answer.ok) return await answer.text();
   const { retried } = await answer.json();
+  answered = "";
   return `${plural(retried, "parameter")} submitted again`;
 }

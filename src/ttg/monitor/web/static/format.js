@@ -25,12 +25,21 @@ export function bytes(figure) {
 
 export const clock = (at) => new Date(at * 1000).toLocaleTimeString("en-GB");
 
+export function day(at) {
+  const moment = new Date(at * 1000), today = new Date().toDateString() === moment.toDateString();
+  const time = moment.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  return today ? `today ${time}` : `${moment.toLocaleDateString("en-CA")} ${time}`;
+}
+
+export const statusWords = (status) => (status === "finished_with_dead_letters" ? "finished, some given up" : status.replaceAll("_", " "));
+
 export const plural = (figure, noun) => `${count(figure)} ${noun}${figure === 1 ? "" : "s"}`;
 
 export const words = (name) => name.replaceAll("_", " ");
 
 export function short(value) {
   if (value === null || value === undefined) return "–";
+  if (value === "nan" || value === "inf" || value === "-inf") return { nan: "NaN", inf: "∞", "-inf": "−∞" }[value];
   if (typeof value !== "number") return typeof value === "object" ? JSON.stringify(value) : String(value);
   if (Number.isInteger(value)) return value.toLocaleString("en-US");
   return Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3 ? value.toExponential(3) : String(Number(value.toPrecision(5)));

@@ -2,7 +2,8 @@
 
 import { h } from "./dom.js";
 import { plot, timeTicks } from "./charts.js";
-import { clock, count, duration, plural, rate, words } from "./format.js";
+import { runAddress } from "./route.js";
+import { clock, count, duration, plural, rate, statusWords } from "./format.js";
 
 const QUEUE_TRACES = ["tasks", "tasks.retry", "tasks.dlq", "results"];
 
@@ -29,25 +30,30 @@ export function drawOverview(root, { view }) {
   });
 }
 
+// Depths are sent where they changed: in between they stay, and so does the last one until now.
 function historyOf(view, suffix) {
-  return view.queues.find((queue) => queue.name.endsWith(`.${suffix}`))?.history ?? [];
+  const depth = (view.depths ?? []).find(({ name }) => name.endsWith(`.${suffix}`));
+  if (!depth?.points.length) return [];
+  const points = depth.points.map(([after, messages]) => [depth.began + after, messages]);
+  return [...points, [Math.max(view.at, points.at(-1)[0]), points.at(-1)[1]]];
 }
 
 function runsCard(view) {
   const none = h("p", { class: "empty" }, "No run seen yet. Start one with ", h("code", {}, "ttg run"), ".");
   return h("section", { class: "card", "aria-label": "Runs" },
-    view.runs.length ? view.runs.slice(0, 8).map(runBlock) : none);
+    view.runs.length ? view.runs.map((run) => runBlock(run)) : none,
+    h("p", { class: "note more" }, h("a", { href: "#runs" }, view.runs_known > view.runs.length ? `all runs: these are the newest of ${count(view.runs_known)}` : "all runs")));
 }
 
-function runBlock(run) {
+export function runBlock(run, { linked = true } = {}) {
   const settled = run.done + run.dead, share = run.size ? settled / run.size : 1;
   const gone = run.status === "abandoned";
   const status = run.stale && !gone ? "stale" : run.status;
   const percent = Math.floor(share * 1000) / 10;
   const part = (figure, kind) => h("span", { class: kind, "data-width": run.size ? (100 * figure) / run.size : 0 });
   return h("article", { class: "run", "data-key": run.run },
-    h("div", { class: "title" }, h("strong", {}, run.run), h("span", { class: "note" }, run.function),
-      h("span", { class: `pill ${status}` }, gone ? `coordinator gone ${duration(run.silent_seconds)} ago: ttg resume goes on` : run.stale ? `no news for ${duration(run.silent_seconds)}` : words(status)),
+    h("div", { class: "title" }, linked && h("strong", {}, h("a", { href: runAddress(run.run) }, run.run)), h("span", { class: "note" }, run.function),
+      h("span", { class: `pill ${status}` }, gone ? `coordinator gone ${duration(run.silent_seconds)} ago: ttg resume goes on` : run.stale ? `no news for ${duration(run.silent_seconds)}` : statusWords(status)),
       h("span", { class: "percent" }, percent.toFixed(1), h("small", {}, "%"))),
     h("div", { class: "meter", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": percent,
       "aria-label": `${run.run}: ${count(settled)} of ${count(run.size)} parameters settled` },
@@ -83,7 +89,7 @@ function queuesCard(view) {
   const rows = view.queues.map((queue) => h("tr", {}, h("td", {}, h("code", {}, queue.name)),
     [queue.messages, queue.consumers, queue.ready, queue.unacknowledged].map((figure) => h("td", { class: "number" }, count(figure)))));
   const head = ["messages", "consumers", "ready", "unacked"].map((name) => h("th", { class: "number", scope: "col" }, name));
-  return card("Queues", view.broker,
+  return card("Queues", view.broker.name,
     h("div", { class: "scroll" }, h("table", { "aria-label": "Queues" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "queue"), head)), h("tbody", {}, rows))),
     h("div", { class: "chart", id: "depths", "data-own": true }),
@@ -98,11 +104,13 @@ function fleetCard(view) {
       : h("p", { class: "empty" }, "No worker seen yet. Start one with ", h("code", {}, "ttg worker"), "."));
 }
 
-function faultsCard(view) {
-  const lines = view.faults.slice(0, 40).map((fault) => h("li", { class: fault.severity }, h("i", {}), h("time", {}, clock(fault.at)),
+const faultsCard = (view) => card("What happened", "", faultLines(view.faults));
+
+export function faultLines(faults) {
+  const lines = faults.map((fault) => h("li", { class: fault.severity }, h("i", {}), h("time", {}, clock(fault.at)),
     h("span", {}, fault.text, fault.count > 1 && ` (× ${count(fault.count)})`)));
-  return card("What happened", "", lines.length ? h("ul", { class: "faults", tabindex: 0, "aria-label": "Faults, newest first" }, lines)
-    : h("p", { class: "empty" }, "Nothing out of the ordinary."));
+  return lines.length ? h("ul", { class: "faults", tabindex: 0, "aria-label": "Faults, newest first" }, lines)
+    : h("p", { class: "empty" }, "Nothing out of the ordinary.");
 }
 
 export function card(title, note, ...body) {

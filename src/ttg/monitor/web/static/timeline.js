@@ -3,21 +3,23 @@
 import { h, patch } from "./dom.js";
 import { timeTicks } from "./charts.js";
 import { card } from "./overview.js";
+import { choose } from "./route.js";
 import { count, duration, plural } from "./format.js";
 
 const LEFT = 128, TOP = 6, BOTTOM = 24, NARROW_LEFT = 74;
 const RETRIED = 1, GIVEN_UP = 2, TAKEN_OVER = 4;
-const choice = { seconds: 0, match: "" };
-let drawn = null;
-let selected = -1;
+const FLEET_AGAIN_MS = 10000;
+let drawn = null, selected = -1, answered = "", data = null;
 
-export function timeline() {
-  const spans = [[0, "whole run"], [600, "last 10 min"], [60, "last minute"]];
+export const fleetTimeline = (state) => timeline(state);
+
+export function timeline({ route: { chosen } }) {
+  const spans = [["", "whole run"], ["600", "last 10 min"], ["60", "last minute"]];
   return [card("Workers over time", "",
     h("div", { class: "controls" },
       h("label", {}, "show", h("select", { id: "span", "data-own": true },
-        spans.map(([seconds, text]) => h("option", { value: seconds, selected: seconds === choice.seconds }, text)))),
-      h("label", {}, "worker", h("input", { id: "match", type: "search", placeholder: "name contains…", size: 16, value: choice.match, "data-own": true }))),
+        spans.map(([seconds, text]) => h("option", { value: seconds, selected: seconds === (chosen.seconds ?? "") }, text)))),
+      h("label", {}, "worker", h("input", { id: "match", type: "search", placeholder: "name contains…", size: 16, value: chosen.match ?? "", "data-own": true }))),
     h("p", { class: "note", id: "lanes", "data-own": true }),
     h("div", { class: "chart", id: "lanes-chart", "data-own": true },
       h("canvas", { tabindex: 0, role: "img" }), h("div", { class: "tip", hidden: true, "aria-live": "polite" })),
@@ -26,20 +28,32 @@ export function timeline() {
       h("span", { class: "dead" }, "some given up"), h("span", { class: "killed" }, "worker lost")))];
 }
 
-export async function drawTimeline(root, state) {
-  const span = root.querySelector("#span"), match = root.querySelector("#match");
-  choice.seconds = Number(span.value); choice.match = match.value;
-  const query = new URLSearchParams({ seconds: choice.seconds, match: choice.match });
-  const data = await state.get(`/api/timeline?${query}`);
-  const box = root.querySelector("#lanes-chart");
+export const drawFleet = (root, state) => draw(root, state, "/api/timeline",
+  state.view.runs.some(({ status }) => status === "active") ? state.view.at : Math.floor(performance.now() / FLEET_AGAIN_MS));
+
+export const drawTimeline = (root, state) => draw(root, state, `/api/runs/${encodeURIComponent(state.route.run)}/timeline`,
+  state.page.view.status === "active" ? state.view.at : `${state.page.view.status} ${state.page.view.chunks_settled}`);
+
+// Asked for again when something can have changed: `moment` says when that is.
+async function draw(root, state, address, moment) {
+  const seconds = root.querySelector("#span").value, match = root.querySelector("#match").value;
+  choose({ seconds, match }, { quietly: true });
+  const question = `${address}?${new URLSearchParams({ seconds: seconds || 0, match })}`, box = root.querySelector("#lanes-chart");
+  if (`${question} ${moment}` !== answered || !data) {
+    data = await state.get(question);
+    answered = `${question} ${moment}`;
+  }
+  const words = root.querySelector("#lanes");
   if (!data || !box?.isConnected) return;
+  if (data.error) { words.textContent = data.error; box.hidden = true; return; }
   const lost = data.marks.filter((mark) => mark.kind === "worker_lost").length;
   const lanes = data.lanes.reduce((sum, lane) => sum + lane.count, 0);
   const summary = `${plural(lanes, "slot")} over ${duration(data.ended - data.began)}`
     + (data.bars.length ? `, ${plural(data.bars.length, "chunk")}` : `, shaded by time busy, ${duration(data.bucket_seconds)} per step`)
     + (lost ? `, ${plural(lost, "worker")} lost` : "");
-  root.querySelector("#lanes").textContent = lanes ? summary : "No chunk settled yet.";
-  paint(box, data, state.view, summary);
+  box.hidden = !lanes;
+  words.textContent = lanes ? summary : "No chunk settled yet.";
+  if (lanes) paint(box, data, state.view, summary);
 }
 
 function paint(box, data, view, summary) {
@@ -116,16 +130,11 @@ function drawBars({ data, x, lane, pen, colours, view }) {
 
 // What slots are busy with now, as outlines: from the end of their last bar, or since when they say.
 function drawPresent({ data, x, lane, pen, colours, view, lastEnd }) {
-  if (view.stale) return;
-  const now = Math.min(view.at, data.ended);
-  for (const worker of view.workers.filter(({ state }) => state === "alive")) {
-    for (const slot of worker.slots.filter(({ state }) => state === "busy")) {
-      const row = data.lanes.findIndex((candidate) => candidate.worker === worker.worker && candidate.slot === slot.slot);
-      if (row < 0) continue;
-      const from = x(Math.max(lastEnd[row], view.at - slot.seconds, data.began));
-      pen.strokeStyle = colours.bar;
-      if (x(now) - from > 2) pen.strokeRect(from + 0.5, TOP + row * lane + 2.5, x(now) - from - 2, lane - 5);
-    }
+  if (view.broker.stale) return;
+  for (const [row, since] of data.present) {
+    const from = x(Math.max(lastEnd[row], since, data.began)), to = x(data.ended);
+    pen.strokeStyle = colours.bar;
+    if (to - from > 2) pen.strokeRect(from + 0.5, TOP + row * lane + 2.5, to - from - 2, lane - 5);
   }
 }
 

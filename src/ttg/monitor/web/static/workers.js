@@ -4,8 +4,9 @@ import { h } from "./dom.js";
 import { card } from "./overview.js";
 import { bytes, count, duration, rate } from "./format.js";
 
-const PAGE = 100;
+const PAGE = 100, AGAIN_AFTER_MS = 2000;
 const choice = { match: "", offset: 0 };
+let asked = -Infinity;
 let page = { total: 0, workers: [] };
 
 export function workers() {
@@ -20,11 +21,13 @@ export function workers() {
 }
 
 export async function drawWorkers(root, state) {
+  if (performance.now() - asked < AGAIN_AFTER_MS && root.querySelector("#find").value === choice.match && page.offset === choice.offset) return false;
+  asked = performance.now();
   const match = root.querySelector("#find").value;
   if (match !== choice.match) Object.assign(choice, { match, offset: 0 });
   const fresh = await state.get(`/api/workers?${new URLSearchParams(choice)}`);
-  const changed = fresh && JSON.stringify(fresh) !== JSON.stringify(page);
-  if (fresh) page = fresh;
+  const changed = fresh && JSON.stringify({ ...fresh, offset: choice.offset }) !== JSON.stringify(page);
+  if (fresh) page = { ...fresh, offset: choice.offset };
   return changed;
 }
 

@@ -1,0 +1,100 @@
+"""What the dashboard asks of whoever can read the folders of runs. The monitor does not: a source is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ttg.monitor.history import RunHistory
+from ttg.monitor.view import RunView, ViewPart
+
+
+class Column(ViewPart, frozen=True):
+    """A column of a run's table. ``role``: ``parameter``, ``result`` or ``about`` (index, seconds, attempt, worker);
+    ``numeric``: it can be an axis."""
+
+    name: str
+    role: str
+    numeric: bool
+
+
+class Page(ViewPart, frozen=True):
+    """Some rows of a run's table, values as JSON knows them, in the order of ``columns``."""
+
+    columns: list[Column]
+    rows: list[list[Any]]
+    total: int
+
+
+class RunOnDisk(ViewPart, frozen=True):
+    """A run as its folder tells. ``facts`` are its settings, as ``(name, value)`` for people."""
+
+    view: RunView
+    identity: str
+    folder: str
+    facts: list[tuple[str, str]]
+
+
+class FailedParameter(ViewPart, frozen=True):
+    """A parameter that was given up: its values as JSON text, its attempts, and the last line it printed."""
+
+    index: int
+    parameters: str
+    attempts: int
+    worker: str
+    said: str
+
+
+class FailureView(ViewPart, frozen=True):
+    """What failed for one cause. ``dead`` parameters are given up now, ``mended`` ones have a result since they were;
+    ``attempts`` failed in all, also of parameters that were never given up. ``rows`` are the first of the dead.
+    ``state``: ``given up``, ``retrying``, ``mended`` (all have results now) or ``open`` (the run has not ended)."""
+
+    kind: str
+    error: str
+    place: str
+    dead: int
+    mended: int
+    attempts: int
+    first: float
+    last: float
+    index: int
+    message: str
+    traceback: str
+    output: str = ""
+    rows: Sequence[FailedParameter] = ()
+    state: str = "given up"
+
+
+class RunsSource(Protocol):
+    """Reads and mends runs for the dashboard. Called on threads; raises ``TTGError`` with a line for people."""
+
+    def runs(self) -> list[RunOnDisk]:
+        """All that are known on this machine, the newest first."""
+
+    def run(self, run: str) -> RunOnDisk | None:
+        """One of them, if it is here."""
+
+    def history(self, run: str) -> RunHistory | None:
+        """What happened in it, if that was kept."""
+
+    def failures(self, run: str) -> list[FailureView]:
+        """What its ledger says of parameters that were given up."""
+
+    def columns(self, run: str) -> list[Column]:
+        """The columns of the run's table; empty while there is none."""
+
+    def page(self, run: str, *, offset: int, limit: int, sort: str, descending: bool) -> Page:
+        """Rows ``offset`` to ``offset + limit`` in the order of column ``sort``."""
+
+    def sample(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
+        """Columns ``names`` of all rows, or of ``limit`` rows drawn at random (always the same) if there are more."""
+
+    def space(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
+        """Parameters ``names`` of the whole space, or of ``limit`` indices spread over it."""
+
+    def dead(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
+        """Parameters ``names`` of those that are given up, or of ``limit`` of them."""
+
+    def retry(self, run: str, kind: str, error: str, place: str) -> int:
+        """Submit the dead letters of this cause again; returns how many parameters."""

@@ -1,0 +1,58 @@
+// The pages of one run: overview, timeline, failures, results.
+
+import { h, longText } from "./dom.js";
+import { plot, timeTicks } from "./charts.js";
+import { card, faultLines, runBlock } from "./overview.js";
+import { runAddress } from "./route.js";
+import { count, day, plural, rate } from "./format.js";
+import { drawTimeline, timeline } from "./timeline.js";
+import { drawFailures, failures } from "./failures.js";
+import { drawResults, results } from "./results.js";
+
+const TABS = {
+  overview: { build: overview, draw: drawOverview },
+  timeline: { build: timeline, draw: drawTimeline },
+  failures: { build: failures, draw: drawFailures },
+  results: { build: results, draw: drawResults },
+};
+
+export function runPage(state) {
+  const { route: { run, tab }, page } = state;
+  if (!page) return [h("p", { class: "empty" }, "Looking at the run …")];
+  if (page.unknown) return [card("Not here", "", h("p", { class: "empty" }, page.unknown), h("p", {}, h("a", { href: "#runs" }, "All runs")))];
+  const tabs = Object.keys(TABS).map((name) => h("a", { href: runAddress(run, name), "aria-current": name === tab ? "page" : null }, name[0].toUpperCase() + name.slice(1),
+    name === "failures" && page.failing > 0 && h("span", { class: "badge", "aria-label": plural(page.failing, "cause") }, count(page.failing))));
+  return [h("nav", { class: "tabs inner", "aria-label": `Pages of run ${run}` }, tabs), TABS[tab].build(state)];
+}
+
+export function drawRun(root, state) {
+  if (!state.page || state.page.unknown) return false;
+  return TABS[state.route.tab].draw(root, state);
+}
+
+function overview({ page }) {
+  const { rates, bucket_seconds: step } = page.throughput;
+  const peak = rates.length ? `peak ${rate(Math.max(...rates))}/s · ${plural(step, "second")} per step` : "";
+  return h("div", { class: "grid" },
+    h("div", { class: "stack" },
+      h("section", { class: "card", "aria-label": "Progress" }, runBlock(page.view, { linked: false })),
+      card("Throughput", peak, h("div", { class: "chart", id: "run-throughput", "data-own": true })),
+      card("What happened", "", faultLines(page.faults))),
+    h("div", { class: "stack" }, settings(page)));
+}
+
+function settings({ view, facts, live }) {
+  const all = [["function", view.function], ["started", day(view.started)], ...facts];
+  return card("Settings", live ? "" : "from its folder",
+    h("dl", { class: "facts" }, all.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, longText(value))))));
+}
+
+function drawOverview(root, { page }) {
+  const { began, bucket_seconds: step, rates, ended } = page.throughput;
+  const points = rates.map((value, place) => [began + place * step, value]);
+  if (points.length) points.push([ended, rates.at(-1)]);
+  plot(root.querySelector("#run-throughput"), {
+    traces: [{ points, label: "settled", shape: "step", fill: true }], height: 210, unit: "/s", xTicks: timeTicks(began),
+    label: `Throughput over time, at most ${rate(Math.max(0, ...rates))} parameters per second`,
+  });
+}
