@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "worker": BESIDE_BROKERS,
     "results": FUNCTION | {"settings", "brokers.base"},
     "results.encode": CORE | {"results.arrow"},
-    "monitor": FUNCTION | {"settings", "brokers.base", "logs", "metrics"},
+    "monitor": FUNCTION | {"settings", "brokers.base", "logs", "metrics", "streams"},
     "run": COORDINATOR,
     "calls": COORDINATOR | {"run"},
     "joblib": COORDINATOR | {"run", "calls"},

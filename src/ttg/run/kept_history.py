@@ -31,8 +31,8 @@ def read_history(path: Path, run: str) -> RunHistory | None:
 
 @dataclass
 class KeptHistory:
-    """The history of ``run`` as its coordinator sees it, kept in the file ``path``, if there is one. It is for people: that it cannot be
-    written is no reason for a run to stop, or to wait for the disk."""
+    """The history of ``run`` as its coordinator sees it, kept in the file ``path``; without one only counted. It is for
+    people: that it cannot be written is no reason for a run to stop, or to wait for the disk."""
 
     path: Path | None
     run: str
@@ -47,7 +47,10 @@ class KeptHistory:
 
     def saw(self, header: ResultHeader) -> None:
         """A task was settled."""
-        self.history.on_header(header)
+        if self.path is None:
+            self.history.chunks += 1
+        else:
+            self.history.on_header(header)
 
     def on_event(self, event: AnyEvent) -> None:
         """Workers and brokers tell of faults."""
