@@ -208,7 +208,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 def guarded(app: ASGI, access: Access) -> ASGI:
-    """``app`` behind ``access``: refuses, turns ``?token=`` into a cookie, adds the security headers."""
+    """``app`` behind ``access``: refuses, turns the page's ``?token=`` into a cookie, adds the security headers."""
 
     async def guard(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -221,18 +221,17 @@ def guarded(app: ASGI, access: Access) -> ASGI:
             await app(scope, receive, _with_headers(send))
         elif refusal:
             await PlainTextResponse(refusal, status_code=403, headers=SECURITY_HEADERS)(scope, receive, send)
-        elif offered:
-            await _log_in(request, access)(scope, receive, send)
+        elif offered and request.url.path == "/":
+            await _log_in(access)(scope, receive, send)
         else:
             await app(scope, receive, _with_headers(send))
 
     return guard
 
 
-def _log_in(request: Request, access: Access) -> Response:
+def _log_in(access: Access) -> Response:
     """Into the cookie with it, so that the token does not stay in the address bar."""
-    place = "/" + request.url.path.lstrip("/\\")  # two slashes would begin the name of another machine
-    response = RedirectResponse(place, status_code=303, headers=SECURITY_HEADERS)
+    response = RedirectResponse("/", status_code=303, headers=SECURITY_HEADERS)
     response.set_cookie(access.cookie, access.token, max_age=COOKIE_SECONDS, httponly=True, samesite="strict")
     return response
 
