@@ -111,7 +111,7 @@ def test_what_was_probably_meant(words: list[str], said: str, capsys: Said) -> N
         (["run", "sim.py:price", "spot=1", "--out", "t.csv"], "got 't.csv': `ttg results --out t.csv` writes"),
         (["monitor", "--broker", "localhost:6379"], "got 'localhost:6379': did you mean redis://localhost:6379?"),
         (["monitor", "--broker", "mq:5672"], "did you mean amqp://mq:5672?"),
-        (["worker", "--run", "alpha-1"], "run alpha-1 has no embedded broker now: it is abandoned, `ttg status alpha-1` tells"),
+        (["worker", "--run", "alpha-1"], "run alpha-1 has no embedded broker now: it is abandoned"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_says_what_does(words: list[str], said: str, capsys: Said) -> None:
