@@ -97,3 +97,15 @@ def test_vectorized_kepler(folder: Path) -> None:
         conic = (1 - row["eccentricity"] ** 2) / (1 + row["eccentricity"] * math.cos(row["true_anomaly"]))
         assert row["distance"] == pytest.approx(conic), "distance and angle are of the same ellipse"
         assert abs(row["residual"]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("example", "expected"),
+    [
+        ("grid_search.py", r"\{'C': [\d.]+, 'gamma': 0\.\d+\} 0\.\d{4}"),
+        ("posterior.py", r"best fit  \[2\.\d+ +0\.3\d*\]\nposterior \[2\.\d* +0\.3\d* *\] ± \[0\.\d+ +0\.\d* *\]"),
+        ("answering_requests.py", r"360: 2 2 2 3 3 5\n97: 97\n13: .*1.*\n1001: 7 11 13\n1048583: \d"),
+    ],
+)
+def test_examples_of_executors(folder: Path, example: str, expected: str) -> None:
+    assert re.search(expected, execute(documented_command(example, "python"), folder))
