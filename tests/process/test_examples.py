@@ -103,7 +103,7 @@ def test_vectorized_kepler(folder: Path) -> None:
     ("example", "expected"),
     [
         ("grid_search.py", r"\{'C': [\d.]+, 'gamma': 0\.\d+\} 0\.\d{4}"),
-        ("posterior.py", r"best fit  \[2\.\d+ +0\.3\d*\]\nposterior \[2\.\d* +0\.3\d* *\] ± \[0\.\d+ +0\.\d* *\]"),
+        ("posterior.py", r"best fit  \[2\.\d* +0\.3\d* *\]\nposterior \[2\.\d* +0\.3\d* *\] ± \[0\.\d+ +0\.\d* *\]"),
         ("answering_requests.py", r"360: 2 2 2 3 3 5\n97: 97\n13: .*1.*\n1001: 7 11 13\n1048583: \d"),
     ],
 )
