@@ -17,16 +17,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ttg.calls.executor import Executor as Executor
     from ttg.function import vectorized as vectorized
-    from ttg.run.api import Run as Run
     from ttg.run.api import open_run as open_run
     from ttg.run.api import resume as resume
     from ttg.run.api import run as run
     from ttg.run.api import shared as shared
+    from ttg.run.api import start as start
+    from ttg.run.live import LiveRun as LiveRun
+    from ttg.run.saved import Run as Run
 
 __version__ = "1.3.0"
 
 _HOMES = {
-    "ttg.run.api": ("Run", "open_run", "resume", "run", "shared"),
+    "ttg.run.api": ("open_run", "resume", "run", "shared", "start"),
+    "ttg.run.live": ("LiveRun",),
+    "ttg.run.saved": ("Run",),
     "ttg.space": (
         "Space",
         "choice",

@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_run_is_a_function_before_and_after_its_package_was_imported() -> None:
-    code = "import ttg; ttg.run; import ttg.run.api; assert ttg.run.api.Run is ttg.Run; assert callable(ttg.run)"
+    code = "import ttg; ttg.run; import ttg.run.saved; assert ttg.run.saved.Run is ttg.Run; assert callable(ttg.run)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

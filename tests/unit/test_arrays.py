@@ -13,7 +13,7 @@ from results_fakes import Run
 from ttg.errors import InputError
 from ttg.results import arrays, reading
 from ttg.results.folder import RunFolder
-from ttg.run.api import Run as Result
+from ttg.run.saved import Run as Result
 from ttg.space import Space, grid, space_to_json, zip_
 from ttg.spec import FunctionRef, RunSpec
 

@@ -21,13 +21,13 @@ from ttg.run.reporter import (
 def progress(done: int = 250, **changes: object) -> Progress:
     values = {
         "run": "r",
-        "size": 1000,
+        "total": 1000,
         "done": done,
         "dead": 0,
         "retrying": 0,
         "rate": 50.0,
         "workers": 2,
-        "elapsed_seconds": 5.0,
+        "seconds": 5.0,
     }
     return Progress(**{**values, **changes})  # type: ignore[arg-type]
 

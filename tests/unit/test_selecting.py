@@ -18,7 +18,7 @@ from ttg.errors import InputError
 from ttg.results import reading, selection
 from ttg.results.selection import bitmap_of, select
 from ttg.results.sql import sql
-from ttg.run.api import Run as UserRun
+from ttg.run.saved import Run as UserRun
 
 
 @pytest.fixture

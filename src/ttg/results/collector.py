@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,6 +73,10 @@ class Written:
     refused: tuple[int, ...] = ()
 
 
+def _nothing() -> None:
+    """Nobody follows the run."""
+
+
 class Collector:
     """One per run, on the event loop's side; only :meth:`write` and :meth:`finalise` block and belong in a thread.
 
@@ -96,6 +100,8 @@ class Collector:
         self._replayed: set[tuple[int, float]] = set()
         self._began: float | None = None
         self._buffered_since: float | None = None
+        self.on_news: Callable[[], None] = _nothing
+        """Called when something was taken in, or is on disk now."""
 
     # -- figures
 
@@ -129,6 +135,16 @@ class Collector:
         """Size of what the next batch will hold."""
         return self._bytes
 
+    @property
+    def buffered(self) -> tuple[list[Piece], list[DeadLetter]]:
+        """What the next batch will hold: lists that grow, until others take their place. Also for other threads."""
+        return self._pieces, self._letters
+
+    @property
+    def parameters(self) -> tuple[Sequence[str], ParameterSource | None]:
+        """Their names, and what computes them, if they do not come with the rows."""
+        return self._spec.names, self._space if self._space.computable else None
+
     def missing(self, start: int = 0, limit: int | None = None) -> Ranges:
         """As :meth:`Ledger.missing`, with what is buffered counted as settled."""
         return self._admitted.missing(start, limit)
@@ -151,6 +167,7 @@ class Collector:
             self._rows += rows
         dead = sum(map(self._add_letter, header.dead))
         self._cursor = message.cursor
+        self.on_news()
         return Added(rows, dead, header.count + len(header.dead) - rows - dead)
 
     def _checked(self, header: ResultHeader, payload: bytes) -> Piece:
@@ -240,9 +257,9 @@ class Collector:
         )
 
     def _write_rows(self, batch: Batch) -> tuple[Sequence[Piece], Sequence[DeadLetter]]:
-        source = self._space if self._space.computable else None
+        names, source = self.parameters
         path = part_path(self.folder.results, batch.number)
-        written, refused = write_what_can_be(path, batch.pieces, self._spec.names, source)
+        written, refused = write_what_can_be(path, batch.pieces, names, source)
         for _, reason in refused:
             log.warning("a result cannot be stored in the table: %s", reason)
         return written, tuple(letters_of(refused, self._spec, source))
@@ -254,6 +271,7 @@ class Collector:
             self.ledger.settle_rows(ranges)
         for index in written.dead:
             self.ledger.settle_dead(index)
+        self.on_news()
 
     def finalise(self) -> dict[str, dict[str, Any]]:
         """Blocking, for a thread, after the last commit: one schema over all parts; the statistics of each column are

@@ -57,6 +57,11 @@ def _row(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
+def as_read(letter: DeadLetter) -> dict[str, Any]:
+    """A letter as :func:`dead_letters` will give it, once it is on disk."""
+    return _row(letter) | {"parameters": letter.parameters}
+
+
 def stamps(folder: RunFolder, wanted: BitMap64) -> Iterator[tuple[int, float]]:
     """(index, at) of every letter on disk for the ``wanted`` indices."""
     for path in part_paths(folder.dead) if wanted else ():
@@ -79,7 +84,7 @@ def dead_letters(folder: RunFolder) -> Iterator[dict[str, Any]]:
             for row in batch.to_pylist():
                 if row["index"] in dead:
                     dead.discard(row["index"])
-                    yield _read(row)
+                    yield read(row)
 
 
 @dataclass(slots=True)
@@ -116,7 +121,7 @@ def causes(folder: RunFolder) -> list[Cause]:
                 continue
             dead.discard(index)
             if (error, place) not in found:
-                found[error, place] = Cause(error, place, _read(stored.slice(position, 1).to_pylist()[0]))
+                found[error, place] = Cause(error, place, read(stored.slice(position, 1).to_pylist()[0]))
             found[error, place].indices.add(index)
     return sorted(found.values(), key=lambda cause: -cause.count)
 
@@ -165,9 +170,9 @@ def stories(folder: RunFolder, letters: int) -> list[Story]:
 
 
 def _letter(stored: pa.Table, position: int) -> dict[str, Any]:
-    return _read(stored.slice(position, 1).to_pylist()[0])
+    return read(stored.slice(position, 1).to_pylist()[0])
 
 
-def _read(row: dict[str, Any]) -> dict[str, Any]:
+def read(row: dict[str, Any]) -> dict[str, Any]:
     """A letter; those that an earlier version wrote have no output."""
     return {"output": "", **row, "parameters": msgspec.json.decode(row["parameters"])}

@@ -113,6 +113,18 @@ def write_rows(write: Write, pieces: Iterable[Piece], names: Sequence[str], sour
     retyping(lambda wider: _write(write, ordered, results, names, source, wider))
 
 
+def tables_of(pieces: Iterable[Piece], names: Sequence[str], source: Source | None, rows: int) -> Iterator[pa.Table]:
+    """``pieces``, in their order, as tables of at most ``rows`` rows; each has the schema that it needs."""
+    for part in _slices(pieces, rows):
+        found: list[pa.Table] = []
+
+        def keep(schema: pa.Schema, tables: Iterable[pa.Table], indices: BitMap64, found: list[Any] = found) -> None:
+            found[:] = tables
+
+        write_rows(keep, part.pieces, names, source)
+        yield from found
+
+
 def _write(
     write: Write,
     pieces: Sequence[Piece],
@@ -153,15 +165,15 @@ class Slice:
         return {parameter_column(name): column_of(parameter_column(name), storable(values[name])) for name in names}
 
 
-def _slices(pieces: Iterable[Piece]) -> Iterator[Slice]:
+def _slices(pieces: Iterable[Piece], rows: int = ROW_GROUP_ROWS) -> Iterator[Slice]:
     """Pieces in groups of one row group, cutting those that reach across."""
     group: list[Piece] = []
-    room = ROW_GROUP_ROWS
+    room = rows
     for piece in pieces:
         while piece.rows >= room:
             head, piece = piece.split(room)
             yield Slice([*group, head])
-            group, room = [], ROW_GROUP_ROWS
+            group, room = [], rows
         if piece.rows:
             group.append(piece)
             room -= piece.rows

@@ -386,13 +386,14 @@ class Coordinator:
         """The run at this moment."""
         return Progress(
             run=self.spec.run,
-            size=self.sink.size,
+            total=self.sink.size,
             done=self.sink.done_count,
             dead=self.sink.dead_count,
             retrying=self.submission.retries.waiting,
             rate=self.throughput.rate,
             workers=len(self.fleet),
-            elapsed_seconds=loop_time() - self._started,
+            seconds=loop_time() - self._started,
+            state=self.status,
             note=self.note or self.refusals.note,
             cause=self.failing.cause,
         )
@@ -401,7 +402,7 @@ class Coordinator:
         await self._publish(
             RunProgress(
                 **self._signed(),
-                size=progress.size,
+                size=progress.total,
                 done=progress.done,
                 dead=progress.dead,
                 retrying=progress.retrying,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from ttg.messages import RunStatus
+
 RATE_WINDOW_SECONDS = 10.0
 
 
@@ -45,17 +47,20 @@ class RetryCount:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One moment of a run. ``eta_seconds`` is ``None`` while there is no rate to tell it from; ``cause`` is
-    the commonest one of what failed."""
+    """One moment of a run: of ``total`` parameters ``done`` have a result and ``dead`` are given up, after ``seconds``.
+
+    ``rate`` is in parameters per second, over the last ten; ``eta_seconds`` ``None`` while there is no rate to tell it
+    from. ``cause`` is the commonest one of what failed, ``note`` what the run waits for."""
 
     run: str
-    size: int
-    done: int
-    dead: int
-    retrying: int
-    rate: float
-    workers: int
-    elapsed_seconds: float
+    total: int
+    done: int = 0
+    dead: int = 0
+    retrying: int = 0
+    rate: float = 0.0
+    workers: int = 0
+    seconds: float = 0.0
+    state: RunStatus = RunStatus.ACTIVE
     note: str = ""
     cause: str = ""
 
@@ -67,4 +72,4 @@ class Progress:
     @property
     def eta_seconds(self) -> float | None:
         """Seconds to the end at the present rate."""
-        return (self.size - self.settled) / self.rate if self.rate > 0 else None
+        return (self.total - self.settled) / self.rate if self.rate > 0 else None

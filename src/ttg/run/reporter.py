@@ -37,14 +37,14 @@ def describe(progress: Progress, spared: Collection[str] = ()) -> str:
 
 
 def _figures(progress: Progress) -> dict[str, str]:
-    figures = {"counts": f"{human_count(progress.settled)}/{human_count(progress.size)}"}
-    if progress.settled == progress.size:
+    figures = {"counts": f"{human_count(progress.settled)}/{human_count(progress.total)}"}
+    if progress.settled == progress.total:
         figures["state"] = "done"
     elif progress.rate > 0:
         figures |= {"rate": f"{human_count(progress.rate)}/s", "eta": f"ETA {as_duration(progress.eta_seconds)}"}
     if progress.workers:
         figures["workers"] = f"{progress.workers} worker{'' if progress.workers == 1 else 's'}"
-    elif progress.settled < progress.size:
+    elif progress.settled < progress.total:
         figures["state"] = "waiting for workers"
     if progress.dead:
         figures["dead"] = f"{human_count(progress.dead)} failed"
@@ -64,13 +64,13 @@ def bar(progress: Progress, width: int = 120) -> str:
     room = min(BAR_WIDTH, width - len(words) - 1)
     if room < LEAST_BAR_WIDTH:
         return words if len(words) <= width else words[: width - 1] + "…"
-    filled = int(room * progress.settled / progress.size) if progress.size else room
+    filled = int(room * progress.settled / progress.total) if progress.total else room
     return f"{'━' * filled}{'─' * (room - filled)} {words}"
 
 
 def percent(progress: Progress) -> str:
     """What share is settled; 100 only when all is."""
-    return f"{100 * progress.settled // progress.size if progress.size else 100:3d}"
+    return f"{100 * progress.settled // progress.total if progress.total else 100:3d}"
 
 
 @dataclass
@@ -100,7 +100,7 @@ class PlainReporter:
     _last: str = ""
 
     def __call__(self, progress: Progress) -> None:
-        complete = progress.settled == progress.size
+        complete = progress.settled == progress.total
         if self.clock() < self._next and not complete:
             return
         self._next = self.clock() + PLAIN_SECONDS
