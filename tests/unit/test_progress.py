@@ -80,7 +80,7 @@ def test_at_the_end_the_place_is_worth_more_than_that_it_is_the_end() -> None:
 
 
 def test_a_hundred_per_cent_is_everything() -> None:
-    assert "99 %" in bar(progress(size=1_000_000, done=999_999))
+    assert "99 %" in bar(progress(total=1_000_000, done=999_999))
 
 
 def test_the_bar_is_empty_at_first_and_full_at_last() -> None:

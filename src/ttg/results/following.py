@@ -19,7 +19,7 @@ from ttg.results import dead_letters
 from ttg.results.arrow import pa
 from ttg.results.collector import Collector
 from ttg.results.dataset import part_paths, read_part
-from ttg.results.pieces import Piece, settled_by, tables_of
+from ttg.results.pieces import Piece, tables_of
 from ttg.results.values import rows_of
 
 AT_ONCE = 10_000
@@ -80,8 +80,7 @@ class Follower:
             yield from self._of_parts(self._collector.folder.dead, self._of_dead)
 
     def _of_pieces(self, pieces: Sequence[Piece]) -> Iterator[list[Row]]:
-        new = [piece for piece in pieces if not settled_by([piece]) & self._seen]
-        for table in tables_of(new, *self._collector.parameters, AT_ONCE):
+        for table in tables_of(pieces, *self._collector.parameters, AT_ONCE):
             yield from self._of_table(table.to_batches())
 
     def _of_letters(self, letters: Iterable[DeadLetter]) -> Iterator[list[Row]]:

@@ -372,9 +372,8 @@ class Coordinator:
         if self.workers is None:
             return
         for code in self.workers.look():
-            log.warning(
-                "a local worker ended with exit code %d%s", code, "" if self.workers.alive else "; none is left"
-            )
+            left = "" if self.workers.alive else "; none is left"
+            log.warning("a local worker ended with exit code %d%s", code, left)
         if self.workers.hopeless and not self.fleet:
             raise RunStopped(
                 f"every local worker ended and none can be started; last words:\n{log_tail(self.workers.command.logs)}"

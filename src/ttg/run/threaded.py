@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -78,8 +79,8 @@ class ThreadedRun:
             self._on_press()
 
     def waiting(self, wait: Callable[[], T]) -> T:
-        """``wait()``; Ctrl-C in the main thread meanwhile drains the run, then raises ``KeyboardInterrupt``, a second one
-        kills the workers and raises it at once."""
+        """``wait()``; Ctrl-C in the main thread meanwhile drains the run, then raises ``KeyboardInterrupt``, a second
+        one kills the workers and raises it at once."""
         before = self.presses
         with self._interruptible() as ours:
             try:
@@ -182,5 +183,7 @@ def _at_exit(pid: int = os.getpid()) -> None:
         run.waiting(run.ended.wait)
 
 
-# An ordinary atexit function is called after the threads were waited for.
+# An ordinary atexit function is called after the threads were waited for. That of the thread pool, which asyncio needs
+# until the end, must be registered before this, and so be called after it.
+import_module("concurrent.futures.thread")
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
