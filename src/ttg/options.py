@@ -27,7 +27,7 @@ class EntryPoint(Enum):
     ON_CLUSTER = "ttg run --on kubernetes"
     KUBE_RUN = "ttg kube run"
     KUBE_UP = "ttg kube up"
-    KUBE = "ttg kube status, logs, down"
+    KUBE = "ttg kube status, logs, scale, down"
     RESUME = "ttg resume"
     RETRY = "ttg retry"
     PLAN = "ttg plan"
@@ -102,6 +102,7 @@ SIZE = Kind("SIZE", units.size_bytes, units.size_text)
 MEMORY = Kind("SIZE", partial(units.limited, units.size_bytes, "16M", ""), units.size_text)
 UP_TO_A_MONTH = Kind("TIME", partial(units.limited, units.seconds, "", "720h"), units.time_text)
 QUANTITY = Kind("SIZE", units.text)  # Kubernetes reads it
+CPUS = Kind("N", units.text)  # Kubernetes reads it
 BOUND = Kind("N|%", units.bound)
 DIR = Kind("DIR", units.folder)
 ID = Kind("ID", units.run_id)
@@ -297,6 +298,7 @@ class Options:
     on: str = _kubernetes({EntryPoint.ON_CLUSTER}, one_of("here", "kubernetes"), "where it runs", "here", instead="")
     backend: str = _kubernetes(DRIVEN, one_of("redis", "rabbitmq"), "the cluster's broker", "redis")
     image: str = _kubernetes(CLUSTER, NAME, "the workers' image", IMAGE)
+    cpu: str | None = _kubernetes(CLUSTER, CPUS, "CPUs that a pod asks for, like 2 or 250m (default: one per slot)")
     pod_memory: int | None = _kubernetes(CLUSTER, SIZE, POD_MEMORY)
     kube_namespace: str = _kubernetes(LOCATED, NAME, "the pods' namespace", "ttg")
     kube_context: str | None = _kubernetes(LOCATED, NAME, "the cluster (default: kubectl's current context)")

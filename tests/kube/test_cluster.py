@@ -15,6 +15,7 @@ import pytest
 from ttg.cli import main
 from ttg.errors import InputError
 from ttg.kube import cluster
+from ttg.kube import fetch as fetching
 from ttg.kube.fetch import unpack
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster, Sweep
@@ -40,9 +41,11 @@ class Fake:
         self.rules.insert(0, {"words": words, "stdout": text, **rule})
         (self.folder / "rules.json").write_text(json.dumps(self.rules))
 
+    def recorded(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "calls.jsonl").read_text().splitlines()]
+
     def calls(self, verb: str) -> list[dict[str, Any]]:
-        recorded = [json.loads(line) for line in (self.folder / "calls.jsonl").read_text().splitlines()]
-        return [call for call in recorded if verb in call["arguments"]]
+        return [call for call in self.recorded() if verb in call["arguments"]]
 
     def applied(self) -> list[Any]:
         return [item for call in self.calls("apply") for item in json.loads(call["stdin"])["items"]]
@@ -64,9 +67,12 @@ def said() -> list[str]:
     return []
 
 
-def job(name: str, *conditions: str) -> dict[str, Any]:
+def job(name: str, *conditions: str, identity: str = "") -> dict[str, Any]:
     status = {"conditions": [{"type": kind, "status": "True"} for kind in conditions]}
-    return {"kind": "Job", "metadata": {"name": name}, "status": status}
+    metadata = {"name": name, "labels": {"ttg.io/run": name.rpartition("-")[2]}}
+    container = {"env": [{"name": "TTG_RUN_IDENTITY", "value": identity}]}
+    spec = {"template": {"spec": {"containers": [container]}}}
+    return {"kind": "Job", "metadata": metadata, "spec": spec, "status": status}
 
 
 def pod(owner: str, state: dict[str, Any], **status: Any) -> dict[str, Any]:
@@ -112,12 +118,17 @@ def test_up_never_replaces_credentials(fake: Fake, said: list[str]) -> None:
     assert fake.calls("create") == []
 
 
-def test_up_says_why_the_broker_is_not_ready(fake: Fake, said: list[str]) -> None:
+def test_up_says_why_the_broker_is_not_ready(fake: Fake, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     fake.answer(["rollout"], stderr="error: timed out waiting for the condition\n", code=1)
-    broken = pod("ttg-redis", {"waiting": {"reason": "ImagePullBackOff"}})
+    broken = pod("ttg-redis", {"waiting": {"reason": "CrashLoopBackOff"}})
     fake.answer(["get", "pods"], stdout={"items": [broken]})
-    with pytest.raises(ClusterError, match=r"broker is not ready: 1 pod: ImagePullBackOff .*registry"):
+    fake.answer(["logs", "--previous"], stdout="Can't open the append-only file\n")
+    monkeypatch.setattr(cluster, "READY_TRIES", 3)
+    with pytest.raises(ClusterError, match=r"broker is not ready: 1 pod: CrashLoopBackOff"):
         cluster.up(Kubectl("ttg"), REDIS, said.append)
+    told = [line for line in said if line.startswith("trouble: ")]
+    assert len(told) == 2, "each once, and long before it is given up"
+    assert told[1] == "trouble: its last words: Can't open the append-only file"
 
 
 def test_a_run_from_arguments_to_dataset(fake: Fake, said: list[str], tmp_path: Path) -> None:
@@ -145,12 +156,20 @@ def test_a_run_from_arguments_to_dataset(fake: Fake, said: list[str], tmp_path: 
 
 
 def test_a_run_under_way_is_followed_not_started_again(fake: Fake, said: list[str], tmp_path: Path) -> None:
-    fake.answer(["get", "jobs"], stdout={"items": [job("ttg-coordinator-r1")]})
+    sweep = Sweep("r1", "models.sim:f", ("x=1,2",))
+    fake.answer(["get", "jobs"], stdout={"items": [job("ttg-coordinator-r1", identity=sweep.identity)]})
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
     fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": b"{}"})))
-    sweep = Sweep("r1", "models.sim:f", ("x=1,2",))
     assert cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append, keep=True) == 0
     assert [item["kind"] for item in fake.applied()] == ["Pod"], "only the reader of the dataset"
+
+
+def test_the_id_of_a_run_under_way_is_not_for_other_arguments(fake: Fake, said: list[str], tmp_path: Path) -> None:
+    first, second = (Sweep("r1", "models.sim:f", (axis,)) for axis in ("x=1,2", "x=1,2,3"))
+    fake.answer(["get", "jobs"], stdout={"items": [job("ttg-coordinator-r1", identity=first.identity)]})
+    with pytest.raises(InputError, match=r"--run-id: a run r1 is under way .* other arguments"):
+        cluster.run(Kubectl("ttg"), REDIS, second, tmp_path / "out", said.append)
+    assert not fake.calls("apply")
 
 
 FULL = "0/4 nodes are available: 4 Insufficient cpu."
@@ -178,13 +197,80 @@ def test_a_quota_is_told(fake: Fake, said: list[str]) -> None:
     message = (
         'pods "ttg-worker-r1-0" is forbidden: exceeded quota: team, requested: pods=1, used: pods=10, limited: pods=10'
     )
-    event = {"message": message, "involvedObject": {"name": "ttg-worker-r1"}}
+    again = message.replace("r1-0", "r1-0-x7k").replace("used: pods=10", "used: pods=9")
+    events = [{"message": text, "involvedObject": {"name": "ttg-worker-r1"}} for text in (message, again)]
     foreign = {"message": message, "involvedObject": {"name": "other"}}
-    fake.answer(["get", "events"], stdout={"items": [event, foreign]})
+    fake.answer(["get", "events"], stdout={"items": [*events, foreign]})
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1")]}, times=2)
     cluster.follow(Kubectl("ttg"), "r1", said.append)
     assert len(said) == 1
     assert said[0].endswith("ask for fewer workers or less memory, or raise the namespace's quota")
+
+
+UNBOUND = "0/4 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+
+
+def test_a_claim_whose_disk_is_only_just_made_is_no_trouble(fake: Fake, said: list[str]) -> None:
+    """Every first run has that for some seconds, and the cluster keeps the warning."""
+    waiting = pod("ttg-coordinator-r1", {}, conditions=[{"reason": "Unschedulable", "message": UNBOUND}])
+    event = {"message": UNBOUND, "involvedObject": {"name": "ttg-coordinator-r1-x1"}}
+    fake.answer(["get", "events"], stdout={"items": [event]})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1"), waiting]}, times=cluster.PASSING_LOOKS - 1)
+    assert cluster.follow(Kubectl("ttg"), "r1", said.append) == 0
+    assert said == []
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1"), waiting]}, times=cluster.PASSING_LOOKS)
+    assert cluster.follow(Kubectl("ttg"), "r1", said.append) == 0
+    assert len(said) == 1
+    assert "name a --storage-class" in said[0]
+
+
+def removed_parts(fake: Fake) -> list[str]:
+    """Which part of the run each deletion was of."""
+    selectors = [call["arguments"][call["arguments"].index("--selector") + 1] for call in fake.calls("delete")]
+    return [selector.rpartition("component=")[2] for selector in selectors if "component=" in selector]
+
+
+def test_a_run_that_failed_leaves_no_workers(fake: Fake, said: list[str], tmp_path: Path) -> None:
+    ended = pod("ttg-coordinator-r1", {"terminated": {"exitCode": 2, "finishedAt": "2026-01-01T00:00:00Z"}})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Failed"), ended, job("ttg-worker-r1")]})
+    sweep = Sweep("r1", "models.sim:f", ("x=1,2",))
+    assert cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append) == 2
+    assert removed_parts(fake) == ["worker"], "its coordinator stays, for its log"
+
+
+QUOTA = 'Error from server (Forbidden): pods "ttg-reader" is forbidden: exceeded quota: team, requested: pods=1\n'
+
+
+def test_under_a_full_quota_the_table_is_fetched_when_there_is_room(
+    fake: Fake, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "ROOM_SECONDS", 0.0)
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
+    fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": b"{}"})))
+    sweep = Sweep("r1", "models.sim:f", ("x=1,2",))
+    cluster.start(Kubectl("ttg"), REDIS, sweep)
+    fake.answer(["apply"], stderr=QUOTA, code=1, times=3)
+    fetching.fetch(Kubectl("ttg"), REDIS, "r1", tmp_path / "out", said.append)
+    assert (tmp_path / "out" / "run.json").exists()
+    assert len(said) == 1, "told once"
+    assert "waiting for room" in said[0]
+    monkeypatch.setattr(fetching, "ROOM_TRIES", 2)
+    fake.answer(["apply"], stderr=QUOTA, code=1)
+    with pytest.raises(ClusterError, match="stays on the claim, and the same command with --run-id fetches it"):
+        fetching.fetch(Kubectl("ttg"), REDIS, "r1", tmp_path / "again", said.append)
+    readers = {item["metadata"]["name"] for item in fake.applied() if item["kind"] == "Pod"}
+    assert len(readers) == 2, "two who fetch at once do not take each other's"
+
+
+def test_the_workers_room_is_the_readers(fake: Fake, said: list[str], tmp_path: Path) -> None:
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
+    fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": b"{}"})))
+    cluster.run(Kubectl("ttg"), REDIS, Sweep("r1", "models.sim:f", ("x=1,2",)), tmp_path / "out", said.append)
+    order = [call["arguments"] for call in [*fake.recorded()] if {"delete", "exec"} & set(call["arguments"])]
+    ended = next(place for place, words in enumerate(order) if any("component=worker" in word for word in words))
+    assert ended < next(place for place, words in enumerate(order) if "exec" in words)
 
 
 def test_exit_codes_come_through(fake: Fake, said: list[str], tmp_path: Path) -> None:
@@ -196,11 +282,12 @@ def test_exit_codes_come_through(fake: Fake, said: list[str], tmp_path: Path) ->
     assert (tmp_path / "out" / "run.json").exists(), "a run with dead letters has a dataset"
 
 
-def test_workers_that_give_up_end_the_wait(fake: Fake) -> None:
+def test_workers_that_give_up_end_the_run(fake: Fake, tmp_path: Path) -> None:
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1"), job("ttg-worker-r1", "Failed")]})
     fake.answer(["logs", "job/ttg-worker-r1"], stdout="ttg: target not allowed\n")
     with pytest.raises(ClusterError, match="workers gave up: ttg: target not allowed"):
-        cluster.follow(Kubectl("ttg"), "r1", print)
+        cluster.run(Kubectl("ttg"), REDIS, Sweep("r1", "models.sim:f", ("x=1,2",)), tmp_path / "out", print)
+    assert removed_parts(fake) == ["coordinator"], "it would wait for others for ever"
 
 
 def test_a_broken_transfer_leaves_no_dataset(fake: Fake, said: list[str], tmp_path: Path) -> None:
@@ -212,7 +299,9 @@ def test_a_broken_transfer_leaves_no_dataset(fake: Fake, said: list[str], tmp_pa
     with pytest.raises(ClusterError, match="try again"):
         cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append)
     assert not (tmp_path / "out").exists()
-    assert fake.calls("delete")[-1]["arguments"][3] == "pod/ttg-reader", "the reader is removed, the run is kept"
+    assert fake.calls("delete")[-1]["arguments"][3].startswith("pod/ttg-reader-"), (
+        "the reader is removed, the run stays"
+    )
 
 
 def test_a_dataset_cannot_write_elsewhere(tmp_path: Path) -> None:
@@ -224,11 +313,39 @@ def test_a_dataset_cannot_write_elsewhere(tmp_path: Path) -> None:
 
 def test_down_touches_only_what_is_labelled(fake: Fake, said: list[str]) -> None:
     cluster.down(Kubectl("ttg"), said.append)
-    (call,) = fake.calls("delete")
-    position = call["arguments"].index("--selector")
-    assert call["arguments"][position + 1] == "ttg.io/project=distributed-compute"
-    assert "persistentvolumeclaims" not in call["arguments"][3]
+    kinds = [call["arguments"][3] for call in fake.calls("delete")]
+    for call in fake.calls("delete"):
+        position = call["arguments"].index("--selector")
+        assert call["arguments"][position + 1] == "ttg.io/project=distributed-compute"
+    assert kinds[0] == "scaledobjects.keda.sh", "before what it would start again"
+    assert {"triggerauthentications.keda.sh", "servicemonitors.monitoring.coreos.com"} < set(kinds)
+    assert not any("persistentvolumeclaims" in kind or "secrets" in kind for kind in kinds), (
+        "the disk knows the password"
+    )
     assert "--data" in said[-1]
+
+
+def test_down_where_there_are_no_operators(fake: Fake, said: list[str]) -> None:
+    for kind in (*cluster.OPERATED_KINDS, *cluster.OPERATED_DATA_KINDS):
+        fake.answer(["get", kind], stderr=f'error: the server doesn\'t have a resource type "{kind}"\n', code=1)
+    cluster.down(Kubectl("ttg"), said.append, data=True)
+    (call,) = fake.calls("delete")
+    assert call["arguments"][3] == f"{cluster.KINDS},{cluster.DATA_KINDS}"
+
+
+def test_scaling(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    active = [job("ttg-worker-r1"), job("ttg-worker-r2", "Complete")]
+    fake.answer(["get", "jobs"], stdout={"items": active})
+    assert main(["kube", "scale", "8"]) == 0
+    changes = [call["arguments"] for call in fake.calls("patch")]
+    assert [words[3] for words in changes] == ["job/ttg-worker-r1", "pdb/ttg-worker-r1"]
+    assert changes[0][-1] == '--patch={"spec": {"parallelism": 8, "completions": 8}}'
+    assert "run r1 gets 8 workers" in capsys.readouterr().err
+    fake.answer(["get", "jobs"], stdout={"items": [*active, job("ttg-worker-r3")]})
+    assert main(["kube", "scale", "8"]) == 2
+    assert "expected RUN after the number" in capsys.readouterr().err
+    assert main(["kube", "scale", "0", "r1"]) == 2
+    assert "expected at least 1 worker" in capsys.readouterr().err
 
 
 ERRORS: dict[str, tuple[str, str]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_cluster import LISTING, Fake, dataset, fake, job, pod  # noqa: F401 - `fake` is a fixture
@@ -39,6 +40,11 @@ def coordinator(fake: Fake) -> list[str]:  # noqa: F811
     return command
 
 
+def without_readers(fake: Fake) -> list[Any]:  # noqa: F811
+    """What was applied, but for the pods that read the dataset, each with a name of its own."""
+    return [item for item in fake.applied() if item["kind"] != "Pod"]
+
+
 @pytest.fixture
 def on_cluster(fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:  # noqa: F811
     """Runs `ttg run m:f … --on kubernetes` in an empty folder, on a cluster where the run is done at once."""
@@ -63,8 +69,8 @@ REFUSED = [option for option in options_at(EntryPoint.RUN) if EntryPoint.ON_CLUS
 
 def test_every_option_of_a_run_is_handed_on_used_here_or_refused() -> None:
     assert {option.name for option in USED_HERE} == {
-        "on", "run_id", "out", "workers", "slots", "quiet", "json", "backend", "image", "pod_memory", "kube_namespace",
-        "kube_context", "data_storage", "storage_class", "keep",
+        "on", "run_id", "out", "workers", "slots", "quiet", "json", "backend", "image", "cpu", "pod_memory",
+        "kube_namespace", "kube_context", "data_storage", "storage_class", "keep",
     }  # fmt: skip
     assert {option.name for option in REFUSED} == {
         "replace", "store", "broker", "namespace", "credentials_command", "dashboard", "metrics_port", "metrics_host",
@@ -120,7 +126,15 @@ def test_what_is_used_here(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = ("--workers=5", "--slots=2", "--backend=rabbitmq", "--image=mine:1", "--data-storage=7Gi", "--keep")
+    words = (
+        "--workers=5",
+        "--slots=2",
+        "--cpu=250m",
+        "--backend=rabbitmq",
+        "--image=mine:1",
+        "--data-storage=7Gi",
+        "--keep",
+    )
     place = ("--kube-namespace=there", "--kube-context=somewhere", "--storage-class=fast", "--out=table", "--json")
     assert on_cluster(*words, *place, "--memory=300M") == 0
     by_kind = {item["kind"]: item for item in fake.applied() if not item["metadata"]["name"].startswith("ttg-coord")}
@@ -128,6 +142,7 @@ def test_what_is_used_here(
     container = worker["template"]["spec"]["containers"][0]
     assert (worker["completions"], container["image"]) == (5, "mine:1")
     assert container["resources"]["limits"]["memory"] == "792Mi", "two children and the supervisor"
+    assert container["resources"]["requests"]["cpu"] == "250m"
     assert container["args"][:3] == ["worker", "--slots", "2"]
     assert by_kind["PersistentVolumeClaim"]["spec"]["resources"]["requests"]["storage"] == "7Gi"
     assert by_kind["PersistentVolumeClaim"]["spec"]["storageClassName"] == "fast"
@@ -150,11 +165,16 @@ def test_ttg_kube_run_is_the_same_command(
     tmp_path: Path,
 ) -> None:
     assert on_cluster("--seed=7", "--timeout=30s") == 0
-    here = fake.applied()
+    here = without_readers(fake)
     (fake.folder / "calls.jsonl").unlink()
     words = ["kube", "run", "--workers", "3", "m:f", "--run-id", "r1", "x=1,2", "--seed", "7", "--timeout", "30s"]
     assert main([*words, "--namespace", "ttg", "--out", str(tmp_path / "other")]) == 0
-    assert fake.applied() == here
+    assert without_readers(fake) == here
+
+
+def test_the_last_line_says_what_there_is(on_cluster: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert on_cluster() == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "finished: 2 results"
 
 
 def test_words_are_passed_on_as_they_are_meant(fake: Fake, on_cluster: Callable[..., int]) -> None:  # noqa: F811

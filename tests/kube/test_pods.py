@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import pika
 import pytest
 from tests.kube.pods import Node, Pod, mount_config_map, mount_sub_paths
 
-from rabbitmq_server import SecureRabbitMQ
+from rabbitmq_server import RabbitMQServer, SecureRabbitMQ
 from runs import apply_oracle, eventually
 from servers import RedisServer, valkey_program
 from ttg.kube import render
+from ttg.kube.brokers import broker_secret
 from ttg.kube.code import with_files
 from ttg.kube.layout import Cluster, Sweep
 from ttg.options import Options
@@ -76,3 +79,37 @@ def test_a_coordinator_that_is_drained_is_replaced_and_its_workers_stay(
     assert node.start(jobs["ttg-coordinator-r"]).wait() == 0, node.story()
     assert [worker.wait() for worker in workers] == [0, 0], "they were done when the run was"
     apply_oracle(table, SIZE, lambda i: 3 * i + 1, dead=set())
+
+
+class KubernetesRabbitMQ(RabbitMQServer):
+    """A node whose account is the Secret's ``definitions.json``, as in a cluster."""
+
+    def _configure(self) -> None:
+        super()._configure()
+        file = self.folder / "rabbitmq.conf"
+        lines = [line for line in file.read_text(encoding="ascii").splitlines() if not line.startswith("default_")]
+        definitions = self.folder / "definitions.json"
+        file.write_text("\n".join([*lines, f"load_definitions = {definitions}\n"]), encoding="ascii")
+        definitions.write_text(broker_secret("rabbitmq", self.password, "")["stringData"]["definitions.json"])
+
+    def rotate(self) -> str:
+        """Another password from the next start on; the URL with the old one."""
+        before, account = self.url, self.folder / "account"
+        account.write_text(account.read_text().replace(self.password, "another-password"))
+        return before
+
+
+def test_an_old_disk_takes_a_new_password() -> None:
+    """The Secret is deleted and made again, with the same claim."""
+    server = KubernetesRabbitMQ()
+    asyncio.run(server.start())
+    try:
+        server.create("our.kept")
+        old = server.rotate()
+        asyncio.run(server.stop())
+        asyncio.run(server.start())
+        assert "kept" in asyncio.run(server.queues("our")), "it is the old disk"
+        with pytest.raises(pika.exceptions.ProbableAuthenticationError):
+            pika.BlockingConnection(pika.URLParameters(old.partition("?")[0]))
+    finally:
+        server.close()

@@ -208,6 +208,8 @@ elif "delete" in words:
     json.dump({{name: ours for name, ours in state.items() if name not in chosen}}, open("{state}", "w"))
 elif "current-context" in words:
     print("kind-test")
+elif "view" in words:
+    print("sandbox", end="")
 else:
     sys.exit(f"unexpected: {{words}}")
 """
@@ -219,7 +221,8 @@ def test_a_cluster_keeps_what_is_not_labelled(tmp_path: Path, monkeypatch: pytes
     everything = cluster.names()
     assert main(["cleanup", "--pods", "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "kind-test" in said
+    assert "kind-test, namespace ttg" in said
+    assert "kind-test, namespace sandbox" in said, "where kubectl points"
     assert "pod/ttg-worker" in said
     assert "database" not in said
     assert cluster.names() == everything
@@ -261,6 +264,22 @@ def test_only_runs_own_files_go(tmp_path: Path, run_folder: Path, capsys: Captur
     assert foreign.exists()
     assert main(["cleanup", "--runs", "--force"]) == 0
     assert "nothing to do" in capsys.readouterr().out
+
+
+def test_all_is_no_table(
+    tmp_path: Path, redis: RedisServer, run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Finished tables stay beside a clean-up of everything else; they go when they are named."""
+    cluster = FakeCluster(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    submit(redis.url)
+    assert main(["cleanup", "--all", "--force", "--broker", redis.url]) == 0
+    assert str(run_folder) not in capsys.readouterr().out
+    assert (run_folder / "run.json").exists()
+    assert "pod/ttg-worker" not in cluster.names()
+    assert keys_of(redis.url) == {}
+    assert main(["cleanup", str(run_folder), "--force"]) == 0
+    assert not run_folder.exists()
 
 
 def test_a_run_that_goes_on_is_left_alone(run_folder: Path) -> None:

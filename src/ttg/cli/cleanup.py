@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
@@ -13,6 +14,7 @@ from ttg.errors import BrokerError, InputError, RunConflictError, SettingsError,
 from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
+    from ttg.kube.kubectl import Kubectl
     from ttg.results.folder import RunFolder
     from ttg.run.cleanup import Removal
     from ttg.settings import Settings
@@ -21,9 +23,11 @@ DESCRIPTION = """\
 List what TTG left behind, ask, and remove exactly that.
 
 With RUN it is that run: its folder with the table, and what the broker (--broker, or the environment's) still has of
-it. Else it is what the options say: queues and keys of TTG's namespace, pods and other resources with the label
-ttg.io/project=distributed-compute, run folders registered on this machine. Foreign keys, queues, pods and folders
-are never touched. Which broker: --broker, or the environment (TTG_BROKER, REDIS_*, RABBITMQ_*).
+it. Else it is what the options say: queues and keys of TTG's namespace; pods and other resources with the label
+ttg.io/project=distributed-compute, where kubectl points and in the namespace ttg. Claims there (tables, the broker's
+disk) and credentials stay: `ttg kube down --data` removes them. Tables of runs on this machine go by name only, or by
+--runs, which lists them first. Foreign keys, queues, pods and folders are never touched. Which broker: --broker,
+or the environment (TTG_BROKER, REDIS_*, RABBITMQ_*).
 """
 
 
@@ -33,11 +37,11 @@ def add(subparsers: Subparsers) -> None:
         subparsers, "cleanup", cleanup, "remove what TTG left behind, and nothing else", DESCRIPTION
     )
     parser.add_argument("run", nargs="*", metavar="RUN", help=f"only these runs: {arguments.RUN_HELP}")
-    arguments.add_flag(parser, "--all", "everything below")
+    arguments.add_flag(parser, "--all", "--pods, --redis and --rabbitmq, as far as there are any; no run folder")
     arguments.add_flag(parser, "--pods", "resources of the Kubernetes cluster kubectl talks to")
     arguments.add_flag(parser, "--redis", "TTG's keys in the Redis or Valkey of the environment")
     arguments.add_flag(parser, "--rabbitmq", "TTG's queues in the RabbitMQ of the environment")
-    arguments.add_flag(parser, "--runs", "all run folders of this machine, with their tables")
+    arguments.add_flag(parser, "--runs", "all run folders of this machine, with their tables; not part of --all")
     arguments.add_flag(parser, "--dry-run", "only list")
     arguments.add_flag(parser, "--force", "do not ask")
     arguments.add_options(parser, EntryPoint.CLEANUP)
@@ -129,10 +133,10 @@ async def _find(args: argparse.Namespace, chosen: Options, settings: Settings) -
             refusals.append(error)
     if args.pods or _has_kubectl(args):
         try:
-            removals += _pods(chosen)
+            removals += [found for kubectl in _namespaces(args, chosen) for found in _pods(kubectl)]
         except TTGError as error:
             refusals.append(error)
-    if args.runs or args.all:
+    if args.runs:
         folders, held = find_runs(settings.home)
         removals, refusals = removals + folders, refusals + held
     return removals, refusals
@@ -162,17 +166,26 @@ def _urls(args: argparse.Namespace, broker: str | None) -> list[str]:
     return list(dict.fromkeys(urls))
 
 
-def _pods(chosen: Options) -> list[Removal]:
-    from ttg.kube import cluster
+def _namespaces(args: argparse.Namespace, chosen: Options) -> list[Kubectl]:
+    """The one that was named; else the one of `ttg kube up`, and where kubectl points, where the sandbox is."""
     from ttg.kube.kubectl import Kubectl
+
+    ours = Kubectl(namespace=chosen.kube_namespace, context=chosen.kube_context)
+    if "kube_namespace" in arguments.given(args):
+        return [ours]
+    asked = ours.call("asking for the namespace", "config", "view", "--minify", "--output=jsonpath={..namespace}")
+    return list(dict.fromkeys((ours, replace(ours, namespace=asked.strip() or "default"))))
+
+
+def _pods(kubectl: Kubectl) -> list[Removal]:
+    from ttg.kube import cluster
     from ttg.run.cleanup import Removal
 
-    kubectl = Kubectl(namespace=chosen.kube_namespace, context=chosen.kube_context)
-    names = cluster.removable(kubectl, data=True)
-    context = chosen.kube_context or kubectl.call("asking for the context", "config", "current-context").strip()
+    names = cluster.removable(kubectl, data=False)
+    context = kubectl.context or kubectl.call("asking for the context", "config", "current-context").strip()
 
     async def remove() -> None:
-        cluster.down(kubectl, print, data=True)
+        cluster.down(kubectl, print)
 
     what = f"Kubernetes context {context}, namespace {kubectl.namespace}, what is labelled {cluster.EVERYTHING}"
     return [Removal(what, tuple(names), remove)] if names else []

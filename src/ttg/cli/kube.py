@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers, say
+from ttg.errors import InputError
 from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
@@ -33,16 +34,19 @@ def add(subparsers: Subparsers) -> None:
     run = arguments.add_command(verbs, "run", call_run, text, RUN_DESCRIPTION)
     status = arguments.add_command(verbs, "status", call_status, "jobs, pods and what is wrong with them")
     logs = arguments.add_command(verbs, "logs", call_logs, "what workers and coordinator say")
+    scale = arguments.add_command(verbs, "scale", call_scale, "another number of workers for a run")
     down = arguments.add_command(verbs, "down", call_down, "remove what carries TTG's label, and nothing else")
     render = arguments.add_command(verbs, "render", call_render, "write the manifests of k8s/")
     arguments.add_options(up, EntryPoint.KUBE_UP)
     arguments.add_sweep(run)
     arguments.add_options(run, EntryPoint.KUBE_RUN)
-    for verb in (status, logs, down):
+    for verb in (status, logs, scale, down):
         arguments.add_options(verb, EntryPoint.KUBE)
     logs.add_argument("run", nargs="?", metavar="RUN", help="only of this run")
+    scale.add_argument("workers", type=int, metavar="N", help="how many pods, at least 1")
+    scale.add_argument("run", nargs="?", metavar="RUN", help="of this run (default: the only one that has workers)")
     logs.add_argument("--follow", "-f", action="store_true", help="go on as they say more")
-    arguments.add_flag(down, "--data", "datasets and the broker's disk too")
+    arguments.add_flag(down, "--data", "datasets, the broker's disk and its credentials too")
     arguments.add_flag(down, "--dry-run", "only list what would be removed")
     render.add_argument("--out", default="k8s", metavar="DIR", help="(default: k8s)")
 
@@ -96,8 +100,8 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
         say(f"run {run} goes on in the cluster: the same command with --run-id {run} follows it and fetches its table;")
         say("`ttg kube status` looks at it, `ttg kube down` ends it")
         return 4
-    if chosen.json and out.exists():
-        _print_report(out)
+    if out.exists():
+        _report(out, chosen)
     return code
 
 
@@ -106,12 +110,17 @@ def _only_trouble(line: str) -> None:
         say(line)
 
 
-def _print_report(out: Path) -> None:
+def _report(out: Path, chosen: Options) -> None:
+    from ttg.monitor.words import plural
     from ttg.results.folder import RunFolder
     from ttg.run.report import Finished
 
-    folder = RunFolder.open(out)
-    arguments.put(Finished.of(folder).as_json())
+    finished = Finished.of(RunFolder.open(out))
+    if chosen.json:
+        arguments.put(finished.as_json())
+    elif not chosen.quiet:
+        dead = f", {plural(finished.dead, 'dead letter')}" if finished.dead else ""
+        say(f"finished: {plural(finished.done, 'result')}{dead}")
 
 
 def call_status(args: argparse.Namespace) -> int:
@@ -129,6 +138,17 @@ def call_logs(args: argparse.Namespace) -> int:
     selector = cluster.run_selector(args.run) if args.run else cluster.EVERYTHING
     kubectl = _kubectl(arguments.chosen(args, EntryPoint.KUBE))
     return cluster.logs(kubectl, selector, ["--follow"] if args.follow else [])
+
+
+def call_scale(args: argparse.Namespace) -> int:
+    """``ttg kube scale``"""
+    from ttg.kube import cluster
+
+    if args.workers < 1:
+        raise InputError(f"expected at least 1 worker, got {args.workers}: `ttg kube down` ends what there is")
+    run = cluster.scale(_kubectl(arguments.chosen(args, EntryPoint.KUBE)), args.run, args.workers)
+    say(f"run {run} gets {args.workers} worker{'' if args.workers == 1 else 's'}")
+    return 0
 
 
 def call_down(args: argparse.Namespace) -> int:

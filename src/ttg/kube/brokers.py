@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ttg.kube.layout import Cluster
 from ttg.kube.objects import (
     Object,
@@ -46,6 +48,7 @@ vm_memory_high_watermark.relative = 0.6
 disk_free_limit.absolute = 1GB
 log.console = true
 log.console.level = info
+load_definitions = /etc/rabbitmq/definitions.json
 """
 
 CONFIGURATION = {
@@ -81,11 +84,26 @@ def broker_secret(backend: str, password: str, signing_secret: str, account: str
     """The credentials. ``password`` and ``signing_secret`` are random texts that need no quoting anywhere."""
     configuration = {
         "redis": {"auth.conf": f"requirepass {password}\n"},
-        "rabbitmq": {"default_user.conf": f"default_user = {USER}\ndefault_pass = {password}\n"},
+        "rabbitmq": {
+            "default_user.conf": f"default_user = {USER}\ndefault_pass = {password}\n",  # RabbitMQ's operator reads it
+            "definitions.json": rabbitmq_account(password),
+        },
     }[backend]
     keys = {"username": USER, "password": password, **configuration, "signing-secret": signing_secret}
     body = {"type": "Opaque", "stringData": keys}
     return resource("v1", "Secret", secret_name(backend, account), broker_labels(backend), **body)
+
+
+def rabbitmq_account(password: str) -> str:
+    """The account as definitions, which RabbitMQ reads at every start. A default user is made on an empty disk only: a
+    disk that knows an older password would refuse everybody."""
+    every = dict.fromkeys(("configure", "write", "read"), ".*")
+    definitions = {
+        "vhosts": [{"name": "/"}],
+        "users": [{"name": USER, "password": password, "tags": ["administrator"]}],
+        "permissions": [{"user": USER, "vhost": "/", **every}],
+    }
+    return json.dumps(definitions)
 
 
 def broker_objects(cluster: Cluster) -> list[Object]:
@@ -176,7 +194,7 @@ def rabbitmq_pod(secret: str) -> Object:
             mount("temporary", "/tmp"),
             mount("config", "/etc/rabbitmq/conf.d/20-ttg.conf", subPath="20-ttg.conf", readOnly=True),
             mount("config", "/etc/rabbitmq/enabled_plugins", subPath="enabled_plugins", readOnly=True),
-            mount("auth", "/etc/rabbitmq/conf.d/30-user.conf", subPath="default_user.conf", readOnly=True),
+            mount("auth", "/etc/rabbitmq/definitions.json", subPath="definitions.json", readOnly=True),
         ],
     )
     volumes = [

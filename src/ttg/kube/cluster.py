@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,20 @@ from ttg.kube.objects import PROJECT
 Say = Callable[[str], None]
 
 EVERYTHING = ",".join(f"{key}={value}" for key, value in PROJECT.items())
-KINDS = "jobs,deployments,statefulsets,pods,services,configmaps,secrets,poddisruptionbudgets,networkpolicies"
-DATA_KINDS = "persistentvolumeclaims"
+KINDS = "jobs,deployments,statefulsets,pods,services,configmaps,poddisruptionbudgets,networkpolicies"
+OPERATED_KINDS = (
+    "scaledobjects.keda.sh",
+    "triggerauthentications.keda.sh",
+    "servicemonitors.monitoring.coreos.com",
+)
+DATA_KINDS = "persistentvolumeclaims,secrets"
+OPERATED_DATA_KINDS = ("rabbitmqclusters.rabbitmq.com",)
 RUN_KINDS = "jobs,poddisruptionbudgets,configmaps"
+WORKER_KINDS = "jobs,poddisruptionbudgets"
 POLL_SECONDS = 2.0
+READY_TRIES, READY_SECONDS = 30, 10
+PASSING_LOOKS = 15
+"""How many looks a trouble must last that a cluster often mends itself: a claim's disk that is only just made."""
 
 
 def run_selector(run: str) -> str:
@@ -40,36 +52,97 @@ def up(kubectl: Kubectl, cluster: Cluster, say: Say) -> None:
     if kubectl.create_once("creating the credentials", brokers.broker_secret(cluster.backend, password, signing)):
         say(f"secret {brokers.secret_name(cluster.backend)} created with a random password")
     kubectl.apply("starting the broker", render.broker_with_policies(cluster))
-    await_broker(kubectl, cluster)
+    await_broker(kubectl, cluster, say)
     say(f"{brokers.broker_name(cluster.backend)} is ready")
 
 
-def await_broker(kubectl: Kubectl, cluster: Cluster) -> None:
-    """Return when the broker takes connections; otherwise an error that says what is in its way."""
+@dataclass
+class Troubles:
+    """What a person has been told: each kind of trouble once, and passing ones only when they last."""
+
+    say: Say
+    looks: Counter[str] = field(default_factory=Counter)
+
+    def tell(self, troubles: Iterable[str]) -> None:
+        """Tell what is new among the present ``troubles``."""
+        for kind, text in {problems.kind_of(text): text for text in troubles}.items():
+            self.looks[kind] += 1
+            if self.looks[kind] == (PASSING_LOOKS if problems.may_pass(text) else 1):
+                self.say(f"trouble: {text}")
+
+
+def await_broker(kubectl: Kubectl, cluster: Cluster, say: Say) -> None:
+    """Return when the broker takes connections; what is in its way is said at once, and is the error at last."""
     name = f"statefulset/{brokers.broker_name(cluster.backend)}"
-    try:
-        kubectl.call("waiting for the broker", "rollout", "status", name, "--timeout=300s", seconds=320.0)
-    except ClusterError as error:
-        pods = kubectl.find("pods", f"{EVERYTHING},app.kubernetes.io/component=broker")
-        troubles = problems.pod_troubles(pods) or [str(error)]
-        raise ClusterError(f"the broker is not ready: {'; '.join(troubles)}") from error
+    wait = ("rollout", "status", name, f"--timeout={READY_SECONDS}s")
+    told, troubles = Troubles(say), list[str]()
+    for _ in range(READY_TRIES):
+        try:
+            kubectl.call("waiting for the broker", *wait, seconds=READY_SECONDS + 20.0)
+            return
+        except ClusterError as error:
+            if "timed out" not in str(error):
+                raise
+            troubles = _broker_troubles(kubectl, name) or [str(error)]
+            told.tell(troubles)
+    raise ClusterError(f"the broker is not ready: {'; '.join(troubles)}")
+
+
+def _broker_troubles(kubectl: Kubectl, name: str) -> list[str]:
+    pods = kubectl.find("pods", f"{EVERYTHING},app.kubernetes.io/component=broker")
+    troubles = problems.pod_troubles(pods)
+    if any("CrashLoopBackOff" in trouble for trouble in troubles):
+        troubles += [f"its last words: {words}" for words in [last_line(kubectl, name, "--previous")] if words]
+    return troubles
 
 
 def start(kubectl: Kubectl, cluster: Cluster, sweep: Sweep) -> None:
     """Send the user's files and start coordinator and workers. A run that is under way is left to go on; one of that id
-    that was begun and stopped is resumed by its new coordinator."""
+    that was begun and stopped is resumed by its new coordinator. ``InputError`` when another run has the id."""
     sweep = with_files(sweep)
-    if is_under_way(kubectl, sweep.run):
+    if is_under_way(kubectl, sweep):
         return
     kubectl.delete("removing what an earlier start left", "jobs", run_selector(sweep.run))
     code = [code_config(sweep.run, sweep.files)] if sweep.files else []
-    kubectl.apply(f"starting run {sweep.run}", [*code, *render.sweep_objects(cluster, sweep)])
+    if code:  # client-side, kubectl would write all of it into an annotation as well, which holds 256 KiB
+        kubectl.apply(f"sending the files of run {sweep.run}", code, "--server-side", "--force-conflicts")
+    kubectl.apply(f"starting run {sweep.run}", render.sweep_objects(cluster, sweep))
 
 
-def is_under_way(kubectl: Kubectl, run: str) -> bool:
-    """Whether the run's coordinator is in the cluster and not done."""
-    found = kubectl.find("jobs", f"{run_selector(run)},app.kubernetes.io/component=coordinator")
-    return any(problems.job_state(job) == "active" for job in found)
+def is_under_way(kubectl: Kubectl, sweep: Sweep) -> bool:
+    """Whether the run's coordinator is in the cluster and not done. ``InputError`` when it is another run's."""
+    found = kubectl.find("jobs", f"{run_selector(sweep.run)},app.kubernetes.io/component=coordinator")
+    active = [job for job in found if problems.job_state(job) == "active"]
+    if any(jobs.identity_of(job) != sweep.identity for job in active):
+        raise InputError(
+            f"--run-id: a run {sweep.run} is under way in the cluster with another function, other arguments or other "
+            f"files: choose another id, or give the very same command to follow that one"
+        )
+    return bool(active)
+
+
+def scale(kubectl: Kubectl, run: str | None, workers: int) -> str:
+    """Give a run another number of workers; the run. Without a name it is the only one that has workers of its own."""
+    run = run or _only_run(kubectl)
+    name, purpose = jobs.worker_name(run), f"scaling run {run}"
+    # Elastic Indexed Jobs: both numbers change together. What the highest indices had in work goes back to the broker.
+    changes = {"job": {"parallelism": workers, "completions": workers}, "pdb": {"minAvailable": workers // 2}}
+    for kind, spec in changes.items():
+        kubectl.call(purpose, "patch", f"{kind}/{name}", "--type=merge", f"--patch={json.dumps({'spec': spec})}")
+    return run
+
+
+def _only_run(kubectl: Kubectl) -> str:
+    found = kubectl.find("jobs", f"{EVERYTHING},app.kubernetes.io/component=worker")
+    runs = [job["metadata"]["labels"]["ttg.io/run"] for job in found if problems.job_state(job) == "active"]
+    if len(runs) != 1:
+        named = ", ".join(runs) or "none"
+        raise InputError(f"expected RUN after the number, since not just one run has workers: {named}")
+    return str(runs[0])
+
+
+class WorkersGaveUp(ClusterError):
+    """No worker can compute the run."""
 
 
 @dataclass
@@ -79,8 +152,10 @@ class Watch:
     kubectl: Kubectl
     run: str
     say: Say
-    told: set[str] = field(default_factory=set)
     progress: str = ""
+
+    def __post_init__(self) -> None:
+        self.troubles = Troubles(self.say)
 
     def look(self) -> int | None:
         """Tell what is new; the coordinator's exit code when its Job is over."""
@@ -94,17 +169,14 @@ class Watch:
         if states[coordinator] in ("complete", "failed"):
             return self._end(pods, states[coordinator])
         if states.get(jobs.worker_name(self.run)) == "failed":
-            raise ClusterError(f"the workers gave up: {last_line(self.kubectl, jobs.worker_name(self.run))}")
+            words = last_line(self.kubectl, f"job/{jobs.worker_name(self.run)}")
+            raise WorkersGaveUp(f"the workers gave up: {words}")
         return None
 
     def _tell(self, pods: list[Any]) -> None:
         names = [jobs.coordinator_name(self.run), jobs.worker_name(self.run)]
-        troubles = [*problems.pod_troubles(pods), *problems.event_troubles(self.kubectl.events(), names)]
-        for trouble in troubles:
-            if trouble not in self.told:
-                self.told.add(trouble)
-                self.say(f"trouble: {trouble}")
-        line = last_line(self.kubectl, jobs.coordinator_name(self.run))
+        self.troubles.tell([*problems.pod_troubles(pods), *problems.event_troubles(self.kubectl.events(), names)])
+        line = last_line(self.kubectl, f"job/{jobs.coordinator_name(self.run)}")
         if line and line != self.progress:
             self.progress = line
             self.say(line)
@@ -116,10 +188,10 @@ class Watch:
         return problems.exit_code(pod for pod in pods if pod["metadata"]["name"].startswith(coordinator)) or 3
 
 
-def last_line(kubectl: Kubectl, job: str) -> str:
-    """The last line that a pod of ``job`` wrote; empty while there is none to ask."""
+def last_line(kubectl: Kubectl, owner: str, *options: str) -> str:
+    """The last line that a pod of ``owner`` (``job/…``) wrote; empty while there is none to ask."""
     try:
-        text = kubectl.call("reading the log", "logs", f"job/{job}", "--tail=1")
+        text = kubectl.call("reading the log", "logs", owner, "--tail=1", *options)
     except ClusterError:
         return ""
     return text.strip()
@@ -134,18 +206,32 @@ def follow(kubectl: Kubectl, run: str, say: Say, pause: Callable[[float], None] 
 
 
 def run(kubectl: Kubectl, cluster: Cluster, sweep: Sweep, out: Path, say: Say, *, keep: bool = False) -> int:
-    """A whole run: start, follow, fetch the dataset to ``out``, and remove the run's objects unless ``keep``."""
+    """A whole run: start, follow, fetch the dataset to ``out``, and remove the run's objects unless ``keep``. Of a run
+    that failed nothing goes on."""
     if out.exists():
         raise InputError(f"--out: {out} exists: name a folder that does not, or remove it")
     start(kubectl, cluster, sweep)
     say(f"run {sweep.run} started with {sweep.workers} workers; Ctrl-C leaves it going")
-    code = follow(kubectl, sweep.run, say)
-    if code in (0, jobs.FINISHED_WITH_DEAD_LETTERS):
-        fetch(kubectl, cluster, sweep.run, out)
-        say(f"dataset in {out}; it also stays on the claim {jobs.DATA_CLAIM}")
-        if not keep:
-            kubectl.delete("removing the run's objects", RUN_KINDS, run_selector(sweep.run))
+    try:
+        code = follow(kubectl, sweep.run, say)
+    except WorkersGaveUp:
+        _end_part(kubectl, sweep.run, "coordinator")
+        raise
+    if code not in (0, jobs.FINISHED_WITH_DEAD_LETTERS):
+        _end_part(kubectl, sweep.run, "worker")
+        return code
+    if not keep:
+        _end_part(kubectl, sweep.run, "worker")  # what they took of a quota is the reader's now
+    fetch(kubectl, cluster, sweep.run, out, say)
+    say(f"dataset in {out}; it also stays on the claim {jobs.DATA_CLAIM}")
+    if not keep:
+        kubectl.delete("removing the run's objects", RUN_KINDS, run_selector(sweep.run))
     return code
+
+
+def _end_part(kubectl: Kubectl, run: str, component: str) -> None:
+    selector = f"{run_selector(run)},app.kubernetes.io/component={component}"
+    kubectl.delete(f"ending the {component}s of run {run}", WORKER_KINDS, selector)
 
 
 def status(kubectl: Kubectl) -> list[str]:
@@ -156,20 +242,36 @@ def status(kubectl: Kubectl) -> list[str]:
 
 
 def logs(kubectl: Kubectl, selector: str, options: Sequence[str]) -> int:
-    """Hand the terminal over to ``kubectl logs``."""
-    return subprocess.call(kubectl.command("logs", "--selector", selector, "--prefix", "--tail=200", *options))
+    """Hand the terminal over to ``kubectl logs``, which follows five pods at once unless it is told."""
+    given = ("--selector", selector, "--prefix", "--tail=200", "--max-log-requests=1000")
+    return subprocess.call(kubectl.command("logs", *given, *options))
 
 
 def removable(kubectl: Kubectl, *, data: bool) -> list[str]:
     """What ``down`` would remove, as ``kind/name``: only what carries TTG's label."""
-    kinds = f"{KINDS},{DATA_KINDS}" if data else KINDS
-    answer = kubectl.call("listing", "get", kinds, "--selector", EVERYTHING, "--output", "name", "--ignore-not-found")
-    return answer.split()
+    look = ("--selector", EVERYTHING, "--output", "name", "--ignore-not-found")
+    return [name for kinds in _kinds(kubectl, data) for name in kubectl.call("listing", "get", kinds, *look).split()]
+
+
+def _kinds(kubectl: Kubectl, data: bool) -> list[str]:
+    """Kinds to look through, autoscalers first: they would start workers again. Operators' only where there are any."""
+    operated = [*OPERATED_KINDS, *(OPERATED_DATA_KINDS if data else ())]
+    return [*(kind for kind in operated if _knows(kubectl, kind)), f"{KINDS},{DATA_KINDS}" if data else KINDS]
+
+
+def _knows(kubectl: Kubectl, kind: str) -> bool:
+    try:
+        kubectl.call("asking for operators", "get", kind, "--selector", EVERYTHING, "--output", "name")
+    except ClusterError:
+        return False
+    return True
 
 
 def down(kubectl: Kubectl, say: Say, *, data: bool = False) -> None:
-    """Remove what carries TTG's label in the namespace; datasets and the broker's disk only with ``data``."""
-    for line in kubectl.delete("removing", f"{KINDS},{DATA_KINDS}" if data else KINDS, EVERYTHING).splitlines():
-        say(line)
+    """Remove what carries TTG's label in the namespace; datasets, the broker's disk and what logs in to it (the disk
+    knows the password) only with ``data``."""
+    for kinds in _kinds(kubectl, data):
+        for line in kubectl.delete("removing", kinds, EVERYTHING).splitlines():
+            say(line)
     if not data:
-        say("the claims with datasets and the broker's data stay; --data removes them too")
+        say("the claims with datasets and the broker's data stay, and its credentials; --data removes them too")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -12,24 +15,56 @@ from ttg.errors import StorageError
 from ttg.kube.jobs import READER, reader_pod
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster
+from ttg.kube.objects import Object
+
+ROOM_TRIES, ROOM_SECONDS = 60, 10.0
+FULL = "exceeded quota"
 
 
-def fetch(kubectl: Kubectl, cluster: Cluster, run: str, out: Path) -> None:
-    """Copy the run's folder to ``out``, which appears only when it is complete. ``out`` must not exist."""
+def fetch(
+    kubectl: Kubectl,
+    cluster: Cluster,
+    run: str,
+    out: Path,
+    say: Callable[[str], None],
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Copy the run's folder to ``out``, which appears only when it is complete. ``out`` must not exist. While a quota
+    leaves no room for the pod that reads it, that is waited for; the dataset stays on the claim whatever happens."""
     purpose = f"fetching the dataset of {run}"
+    reader = f"{READER}-{secrets.token_hex(3)}"
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    kubectl.apply(purpose, [reader_pod(cluster)])
+    _start(kubectl, purpose, reader_pod(cluster, reader), say, pause)
     try:
-        kubectl.call(purpose, "wait", "--for=condition=Ready", f"pod/{READER}", "--timeout=120s", seconds=150.0)
-        archive = ("exec", READER, "--", "tar", "--create", "--file", "-", "--directory", "/data", run)
+        kubectl.call(purpose, "wait", "--for=condition=Ready", f"pod/{reader}", "--timeout=120s", seconds=150.0)
+        archive = ("exec", reader, "--", "tar", "--create", "--file", "-", "--directory", "/data", run)
         with kubectl.stream(purpose, *archive) as stream:
             unpack(stream, run, partial)
         os.replace(partial, out)
     except OSError as error:
         raise StorageError(f"{purpose}: cannot write to {out}: {error.strerror}") from error
     finally:
-        kubectl.call(purpose, "delete", f"pod/{READER}", "--ignore-not-found", "--wait=false")
+        kubectl.call(purpose, "delete", f"pod/{reader}", "--ignore-not-found", "--wait=false")
+
+
+def _start(
+    kubectl: Kubectl, purpose: str, reader: Object, say: Callable[[str], None], pause: Callable[[float], None]
+) -> None:
+    for attempt in range(ROOM_TRIES):
+        try:
+            kubectl.apply(purpose, [reader])
+            return
+        except ClusterError as error:
+            if FULL not in str(error):
+                raise
+            if not attempt:
+                say(f"trouble: {error}; waiting for room")
+            pause(ROOM_SECONDS)
+    raise ClusterError(
+        f"{purpose}: the quota left no room for a pod that reads it; it stays on the claim, and the same command "
+        "with --run-id fetches it"
+    )
 
 
 def unpack(stream: IO[bytes], run: str, folder: Path) -> None:

@@ -58,6 +58,12 @@ def code_name(run: str) -> str:
     return f"ttg-code-{run}"
 
 
+def identity_of(coordinator: Object) -> str:
+    """The identity of the run that a coordinator Job, as the cluster has it, is of."""
+    variables = coordinator["spec"]["template"]["spec"]["containers"][0]["env"]
+    return next((str(entry["value"]) for entry in variables if entry["name"] == "TTG_RUN_IDENTITY"), "")
+
+
 def worker_labels(cluster: Cluster, run: str | None) -> dict[str, str]:
     """Labels of workers; ``run`` ``None`` for those that serve any run."""
     own = {"queue_backend": cluster.backend, "broker_client": "true"} | ({"run": run} if run else {})
@@ -141,7 +147,7 @@ def coordinator_job(cluster: Cluster, sweep: Sweep) -> Object:
     return resource("batch/v1", "Job", coordinator_name(sweep.run), marks, spec=spec)
 
 
-def reader_pod(cluster: Cluster) -> Object:
+def reader_pod(cluster: Cluster, name: str = READER) -> Object:
     """A pod that only holds the data claim, so that a dataset can be copied out; it ends by itself after an hour."""
     marks = labels(READER, "reader")
     reader = container(
@@ -154,7 +160,7 @@ def reader_pod(cluster: Cluster) -> Object:
     security = pod_security(NON_ROOT_ID, NON_ROOT_ID)
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": DATA_CLAIM}}]
     spec = pod_spec(security, [reader], volumes=volumes, restartPolicy="Never", terminationGracePeriodSeconds=1)
-    return resource("v1", "Pod", READER, marks, spec=spec)
+    return resource("v1", "Pod", name, marks, spec=spec)
 
 
 def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
@@ -167,7 +173,7 @@ def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
         env=[*broker_env(cluster), *env({"HOME": "/tmp", "TTG_HOME": "/tmp/ttg"})],
         ports=[{"name": "metrics", "containerPort": METRICS_PORT}],
         livenessProbe={**health, "initialDelaySeconds": 30, "periodSeconds": 15, "failureThreshold": 4},
-        resources=resources(str(sweep.slots), f"{sweep.pod_mib}Mi"),
+        resources=resources(sweep.cpu, f"{sweep.pod_mib}Mi"),
         volumeMounts=[mount("temporary", "/tmp"), *_code_mounts(sweep)],
     )
     return pod_spec(

@@ -49,10 +49,10 @@ class Kubectl:
         context = ["--context", self.context] if self.context else []
         return [program, *context, "--namespace", self.namespace, *arguments]
 
-    def apply(self, purpose: str, objects: Sequence[Object]) -> None:
+    def apply(self, purpose: str, objects: Sequence[Object], *options: str) -> None:
         """Create or update ``objects``."""
         listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.call(purpose, "apply", "--filename", "-", stdin=json.dumps(listed))
+        self.call(purpose, "apply", *options, "--filename", "-", stdin=json.dumps(listed))
 
     def create_once(self, purpose: str, wanted: Object) -> bool:
         """Create ``wanted`` unless an object of that kind and name is there, which then stays as it is."""

@@ -46,7 +46,8 @@ class Sweep:
     """One run: the function, its axes and what was chosen for it. ``files``: those of this machine that go along, by
     their name in the pods, where they make up the working folder, in place of the image's ``/work``.
 
-    Each worker has ``slots`` children and as many CPUs; a run with 0 workers is left to those of an autoscaler.
+    Each worker has ``slots`` children and, unless told otherwise, as many CPUs; a run with 0 workers is left to an
+    autoscaler's.
     """
 
     run: str
@@ -76,8 +77,13 @@ class Sweep:
 
     @property
     def slots(self) -> int:
-        """Children, and CPUs, of a pod."""
+        """Children of a pod."""
         return self.chosen.slots
+
+    @property
+    def cpu(self) -> str:
+        """What a pod asks for of a node's CPUs."""
+        return self.chosen.cpu or str(self.slots)
 
     @property
     def pod_mib(self) -> int:

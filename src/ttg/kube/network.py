@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ttg.kube.brokers import PORTS, broker_selector
+from ttg.kube.brokers import PORTS, broker_name
 from ttg.kube.jobs import METRICS_PORT
 from ttg.kube.objects import PROJECT, Object, labels, resource
 
@@ -11,7 +11,7 @@ CLIENT = {"ttg.io/broker-client": "true"}
 
 def network_policies(backend: str) -> list[Object]:
     """Default deny; name resolution for all; workers and coordinators to their broker; metrics to monitoring."""
-    broker, ports = broker_selector(backend), list(PORTS[backend].values())
+    broker, ports = _broker(backend), list(PORTS[backend].values())
     client = {**CLIENT, "ttg.io/queue-backend": backend}
     return [
         _policy("ttg-default-deny", PROJECT, policyTypes=["Ingress", "Egress"]),
@@ -31,11 +31,18 @@ def network_policies(backend: str) -> list[Object]:
     ]
 
 
+def operated_policy() -> Object:
+    """RabbitMQ's operator: its nodes find each other by the Kubernetes API, and talk to each other on several ports."""
+    broker = _broker("rabbitmq")
+    ingress = [{"from": [_pods(broker)]}]
+    return _policy("ttg-rabbitmq-nodes", broker, policyTypes=["Ingress", "Egress"], ingress=ingress, egress=[{}])
+
+
 def metrics_policies() -> list[Object]:
     """Prometheus, in a namespace labelled ``ttg.io/scrapes=true``, reaches the metrics of workers and RabbitMQ."""
     return [
         _policy("ttg-workers-metrics", {"app.kubernetes.io/name": "ttg-worker"}, **_from_monitoring(METRICS_PORT)),
-        _policy("ttg-rabbitmq-metrics", broker_selector("rabbitmq"), **_from_monitoring(PORTS["rabbitmq"]["metrics"])),
+        _policy("ttg-rabbitmq-metrics", _broker("rabbitmq"), **_from_monitoring(PORTS["rabbitmq"]["metrics"])),
     ]
 
 
@@ -44,7 +51,12 @@ def autoscaler_policy(backend: str) -> Object:
     port = {"redis": PORTS["redis"]["redis"], "rabbitmq": PORTS["rabbitmq"]["management"]}[backend]
     keda = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}
     ingress = [{"from": [keda], "ports": _tcp(port)}]
-    return _policy(f"ttg-{backend}-from-keda", broker_selector(backend), policyTypes=["Ingress"], ingress=ingress)
+    return _policy(f"ttg-{backend}-from-keda", _broker(backend), policyTypes=["Ingress"], ingress=ingress)
+
+
+def _broker(backend: str) -> dict[str, str]:
+    """Labels of a broker's pods, whoever made them: RabbitMQ's operator gives them this name and another component."""
+    return {"app.kubernetes.io/name": broker_name(backend)}
 
 
 def _policy(name: str, selector: dict[str, str], **rules: object) -> Object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -16,10 +17,11 @@ WAITING = {
     "CreateContainerConfigError": "a Secret or ConfigMap is missing: `ttg kube up` creates the broker's",
     "CrashLoopBackOff": "it starts and dies: `ttg kube logs` shows why",
 }
+UNBOUND = "unbound immediate PersistentVolumeClaims"
 EVENTS = {
     "exceeded quota": "ask for fewer workers or less memory, or raise the namespace's quota",
     "violates PodSecurity": "the namespace's Pod Security level forbids it",
-    "unbound immediate PersistentVolumeClaims": "the cluster has no storage for the claim: name a --storage-class",
+    UNBOUND: "the cluster has no storage for the claim: name a --storage-class",
     "Insufficient": "the nodes are full: fewer --workers, less --pod-memory, or more nodes",
 }
 
@@ -52,7 +54,23 @@ def event_troubles(events: Iterable[Any], names: Iterable[str]) -> list[str]:
         for event in events
         if event.get("involvedObject", {}).get("name", "").startswith(prefixes)
     )
-    return [_advise(text) for text in messages if any(sign in text for sign in EVENTS)]
+    acute = [sign for sign in EVENTS if sign != UNBOUND]  # a claim that is bound by now keeps its old warnings
+    return [_advise(text) for text in messages if any(sign in text for sign in acute)]
+
+
+def kind_of(trouble: str) -> str:
+    """What two troubles have in common that differ in a pod's name or in a number: every attempt makes a new one.
+
+    >>> kind_of('pods "a-x1" is forbidden: exceeded quota: team, used: pods=10') == kind_of(
+    ...     'pods "a-y2" is forbidden: exceeded quota: team, used: pods=9')
+    True
+    """
+    return re.sub(r'"[^"]*"|\d[\w.]*|\bpods?\b', "", trouble)
+
+
+def may_pass(trouble: str) -> bool:
+    """Whether a cluster mends it itself, within seconds: on every first run the claim's disk is only just made."""
+    return UNBOUND in trouble
 
 
 def _advise(text: str) -> str:

@@ -85,7 +85,8 @@ def _kustomizations(cluster: Cluster) -> dict[str, str]:
 
 def _operator_overlays(cluster: Cluster) -> dict[str, str]:
     monitoring = [*operators.monitoring_objects(), *network.metrics_policies()]
-    operated = [operators.rabbitmq_cluster(cluster), *network.network_policies("rabbitmq")]
+    policies = [*network.network_policies("rabbitmq"), network.operated_policy()]
+    operated = [operators.rabbitmq_cluster(cluster), *policies]
     return {
         "overlays/monitoring/kustomization.yaml": kustomization(["monitoring.yaml"], namespace=cluster.namespace),
         "overlays/monitoring/monitoring.yaml": to_yaml(monitoring),

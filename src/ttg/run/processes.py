@@ -67,6 +67,8 @@ async def _embedded(request: RunRequest, folder: Path) -> EmbeddedServer | None:
 
 def _local_workers(request: RunRequest, folder: Path, url: str, server: EmbeddedServer | None) -> LocalWorkers | None:
     if not request.workers:
+        if request.settings.run_identity:  # who chose it starts the workers, too
+            return None
         having = f" that have {', '.join(request.spec.needs)}" if request.spec.needs else ""
         log.warning("no local workers: start some%s, in this folder, with `%s`", having, _worker_command(request, url))
         return None
