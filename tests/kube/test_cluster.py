@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import sys
@@ -133,7 +134,9 @@ def test_up_says_why_the_broker_is_not_ready(fake: Fake, said: list[str], monkey
 
 def test_a_run_from_arguments_to_dataset(fake: Fake, said: list[str], tmp_path: Path) -> None:
     (tmp_path / "sim.py").write_text("def f(x):\n    return x\n")
-    sweep = Sweep("r1", f"{tmp_path}/sim.py:f", ("x=range(0,10)",), Options(workers=5))
+    (tmp_path / "part.py").write_text("y = 1\n")
+    more = {"models/part.py": tmp_path / "part.py"}
+    sweep = Sweep("r1", f"{tmp_path}/sim.py:f", ("x=range(0,10)",), Options(workers=5), more)
     names = ("ttg-coordinator-r1", "ttg-worker-r1")
     fake.answer(LISTING, stdout={"items": [job(names[0], "Complete"), job(names[1], "Complete")]})
     fake.answer(LISTING, stdout={"items": [job(names[0]), job(names[1])]}, times=2)
@@ -146,8 +149,14 @@ def test_a_run_from_arguments_to_dataset(fake: Fake, said: list[str], tmp_path: 
     assert (tmp_path / "out" / "results" / "part-0.parquet").read_bytes() == b"PAR1"
     by_name = {(item["kind"], item["metadata"]["name"]): item for item in fake.applied()}
     assert by_name["Job", "ttg-worker-r1"]["spec"]["parallelism"] == 5
-    assert by_name["ConfigMap", "ttg-code-r1"]["binaryData"].keys() == {"sim.py"}
-    command = by_name["Job", "ttg-coordinator-r1"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert "--server-side" in fake.calls("apply")[0]["arguments"], "or its annotation would hold 256 KiB at most"
+    coordinator = by_name["Job", "ttg-coordinator-r1"]["spec"]["template"]["spec"]
+    (code,) = [volume["configMap"] for volume in coordinator["volumes"] if volume["name"] == "code"]
+    keys = {item["path"]: item["key"] for item in code["items"]}
+    assert keys.keys() == {"sim.py", "models/part.py"}
+    sent = by_name["ConfigMap", "ttg-code-r1"]["binaryData"]
+    assert base64.b64decode(sent[keys["models/part.py"]]) == b"y = 1\n"
+    command = coordinator["containers"][0]["command"]
     assert "sim.py:f" in command, "the file's name inside the pod"
     assert said.count("40 %  4/10") == 1, "progress is told when it changes"
     removed = fake.calls("delete")[-1]["arguments"]

@@ -14,6 +14,7 @@ from tests.kube.pods import Node, Pod, mount_config_map, mount_sub_paths
 from rabbitmq_server import RabbitMQServer, SecureRabbitMQ
 from runs import apply_oracle, eventually
 from servers import RedisServer, valkey_program
+from ttg.cli.kube import _imported_files
 from ttg.kube import render
 from ttg.kube.brokers import broker_secret
 from ttg.kube.code import with_files
@@ -24,12 +25,14 @@ SIZE = 400
 SIM = """\
 import time
 from pathlib import Path
+from models.linear import line
 
 def price(i):
     while i >= 100 and not Path({gate!r}).exists():
         time.sleep(0.01)
-    return 3 * i + 1
+    return line(i)
 """
+LINE = "def line(i):\n    return 3 * i + 1\n"
 INTERRUPTED = 4
 
 
@@ -58,11 +61,17 @@ def is_waiting(pod: Pod, since: int) -> Callable[[], bool]:
 def test_a_coordinator_that_is_drained_is_replaced_and_its_workers_stay(
     node: Node, tmp_path: Path, mount: Callable[[dict[str, bytes], Path], None]
 ) -> None:
-    """The function is in a ConfigMap, mounted as a kubelet does."""
+    """The function, and a package that it imports, are in a ConfigMap, mounted as a kubelet does."""
     gate = tmp_path / "gate"
     (tmp_path / "sim.py").write_text(SIM.format(gate=str(gate)))
+    package = tmp_path / "models"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "linear.py").write_text(LINE)
+    function, axes = f"{tmp_path}/sim.py:price", (f"i=range(0,{SIZE})",)
     options = Options(workers=2, chunk_size=20)
-    sweep = with_files(Sweep("r", f"{tmp_path}/sim.py:price", (f"i=range(0,{SIZE})",), options))
+    sweep = with_files(Sweep("r", function, axes, options, _imported_files(function)))
+    assert sweep.files.keys() == {"sim.py", "models/__init__.py", "models/linear.py"}
     mount({name: path.read_bytes() for name, path in sweep.files.items()}, node.work)
     jobs = {item["metadata"]["name"]: item for item in render.sweep_objects(Cluster(), sweep) if item["kind"] == "Job"}
     coordinator, table = node.start(jobs["ttg-coordinator-r"]), node.data / "r"

@@ -20,7 +20,8 @@ Run FUNCTION on the cluster and bring its dataset back: `ttg run --on kubernetes
 
   ttg kube run --workers 50 --out prices sim.py:price spot='linspace(80,120,1000)' vol=0.1,0.2 --seed 7
 
-A function in a local file, and a file given with --params, are sent along; a function in a module must be in the image.
+A function in a local file is sent along with the modules that it imports from beside it, and so is a file of --params;
+a function in a module must be in the image.
 The same --run-id again follows a run that is under way.
 """
 
@@ -91,7 +92,7 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     from ttg.run.request import made_up_id
 
     run = chosen.run_id or made_up_id(args.function.rpartition(":")[2])
-    sweep = Sweep(run, args.function, tuple(args.axes), chosen)
+    sweep = Sweep(run, args.function, tuple(args.axes), chosen, _imported_files(args.function))
     out = chosen.out or Path("ttg-runs") / run
     tell = _only_trouble if chosen.quiet or chosen.json else say
     try:
@@ -103,6 +104,26 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     if out.exists():
         _report(out, chosen)
     return code
+
+
+def _imported_files(function: str) -> dict[str, Path]:
+    """What a function's local file imports of the user's own, by where the pods will import it from."""
+    from ttg.function import function_from_text
+    from ttg.function.helpers import find_own
+    from ttg.function.source import search_path
+
+    path = Path(function.rpartition(":")[0])
+    if path.suffix != ".py" or not path.is_file():
+        return {}
+    ref = function_from_text(function)
+    where = search_path(ref.kind, ref.location, Path.cwd())
+    found = {name: file for name in ref.helpers if (file := find_own(name, where)) and file.suffix == ".py"}
+    return {_place(name, file): file for name, file in found.items()}
+
+
+def _place(module: str, file: Path) -> str:
+    inside = "/__init__.py" if file.name == "__init__.py" else ".py"
+    return module.replace(".", "/") + inside
 
 
 def _only_trouble(line: str) -> None:

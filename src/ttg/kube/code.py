@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ttg.errors import InputError
-from ttg.kube.jobs import code_name
+from ttg.kube.jobs import code_name, keys_of
 from ttg.kube.layout import Sweep
 from ttg.kube.objects import Object, labels, resource
 from ttg.options import FILE, every_option
@@ -19,9 +19,10 @@ MOST_BYTES = 1_000_000  # Kubernetes takes 1 MiB with everything around it
 def with_files(sweep: Sweep) -> Sweep:
     """The sweep as it is inside the pods, where the local files that it names lie in the working folder.
 
-    A function in a local file and the files that options name go along; a function in a module must be in the image.
+    A function in a local file and the files that options name go along, besides those that the sweep has already (what
+    the function's file imports); a function in a module must be in the image.
     """
-    files, function = dict[str, Path](), sweep.function
+    files, function = dict(sweep.files), sweep.function
     path, _, name = function.rpartition(":")
     if path.endswith(".py"):
         function = f"{_take(Path(path), files)}:{name}"
@@ -40,13 +41,13 @@ def _take(path: Path, files: dict[str, Path]) -> str:
 
 def code_config(run: str, files: Mapping[str, Path]) -> Object:
     """The ConfigMap with ``files``; too much for one is an error that says what to do instead."""
-    contents = {name: path.read_bytes() for name, path in files.items()}
+    contents = {key: files[name].read_bytes() for name, key in keys_of(files).items()}
     total = sum(map(len, contents.values()))
     if total > MOST_BYTES:
-        names = ", ".join(files)
+        names = ", ".join(sorted(files, key=lambda name: -files[name].stat().st_size)[:5])
         raise InputError(
             f"{names}: {total:,} bytes are more than a ConfigMap takes ({MOST_BYTES:,}): build an image "
             "`FROM ttg-worker` with `COPY … /work/` and name it with --image"
         )
-    data = {name: base64.b64encode(content).decode() for name, content in contents.items()}
+    data = {key: base64.b64encode(content).decode() for key, content in contents.items()}
     return resource("v1", "ConfigMap", code_name(run), labels("ttg-code", "code", run=run), binaryData=data)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Iterable
 
 from ttg.kube.brokers import PORTS, broker_name, secret_name
 from ttg.kube.layout import Cluster, Sweep
@@ -249,4 +251,11 @@ def _code_mounts(sweep: Sweep) -> list[Object]:
 
 
 def _code_volumes(sweep: Sweep) -> list[Object]:
-    return [{"name": "code", "configMap": {"name": code_name(sweep.run)}}] if sweep.files else []
+    items = [{"key": key, "path": name} for name, key in keys_of(sweep.files).items()]
+    return [{"name": "code", "configMap": {"name": code_name(sweep.run), "items": items}}] if items else []
+
+
+def keys_of(files: Iterable[str]) -> dict[str, str]:
+    """The keys of a ConfigMap with ``files``, whose names it would not all take: they may lie in folders."""
+    taken = re.compile(r"[a-zA-Z0-9_-][-._a-zA-Z0-9]*")
+    return {name: name if taken.fullmatch(name) else f"file-{place}" for place, name in enumerate(sorted(files))}

@@ -44,7 +44,7 @@ class Cluster:
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """One run: the function, its axes and what was chosen for it. ``files``: those of this machine that go along, by
-    their name in the pods, where they make up the working folder, in place of the image's ``/work``.
+    their place in the pods' working folder, which they make up in place of the image's ``/work``.
 
     Each worker has ``slots`` children and, unless told otherwise, as many CPUs; a run with 0 workers is left to an
     autoscaler's.
