@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from rabbitmq_server import SecureRabbitMQ
+from s3_server import S3Server
 
 WIDE = ("module", "session")
 
@@ -21,6 +22,14 @@ def rabbitmq() -> Iterator[SecureRabbitMQ]:
     """One private RabbitMQ node for all tests of this process; who breaks it mends it, in a namespace of its own."""
     server = SecureRabbitMQ()
     asyncio.run(server.start())
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """One private S3 server for all tests of this process, each at a place of its own."""
+    server = S3Server()
     yield server
     server.close()
 

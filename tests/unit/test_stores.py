@@ -17,51 +17,6 @@ from ttg.stores.cache import cached
 INPUT = "a" * 32
 
 
-@pytest.fixture(params=[False, True], ids=["found", "named"])
-def ref(request: pytest.FixtureRequest, tmp_path: Path) -> StoreRef:
-    return Store.create(str(tmp_path / "store"), named=request.param)
-
-
-def test_an_object_store_keeps_the_same_promises(tmp_path: Path) -> None:
-    """PyArrow's file system of local files: where there is no server, the verbs are the same."""
-    place = tmp_path / "objects"
-    place.mkdir()
-    ref = Store.create(f"file://{place}", named=True)
-    assert Store.create(f"file://{place}", named=True) == ref
-    store, payload = Store.attach(ref), b"x" * 5_000_000
-    stored = store.put(payload)
-    read = open_store(ref).get(stored)
-    (place / store.put(b"y").name).write_bytes(b"z")
-    store.remove([stored.name, stored.name])
-    assert bytes(read) == payload
-    with pytest.raises(ObjectLost, match="not there"):
-        store.get(stored)
-    store.clear()
-    store.clear()
-    with pytest.raises(StoreError, match="it is not shared with it"):
-        Store.attach(ref)
-
-
-@pytest.mark.parametrize("size", [0, 1, 5_000_000])
-def test_what_is_read_is_what_was_written_also_after_it_is_removed(ref: StoreRef, size: int) -> None:
-    store, payload = Store.attach(ref), b"x" * size
-    stored = store.put(payload)
-    read = open_store(ref).get(stored)
-    store.remove([stored.name, stored.name])
-    assert bytes(read) == payload
-    with pytest.raises(ObjectLost, match="not there"):
-        store.get(stored)
-
-
-@pytest.mark.parametrize("damaged", [b"", b"y" * 2_000_000, b"x" * 1_999_999])
-def test_a_damaged_object_is_lost(ref: StoreRef, damaged: bytes) -> None:
-    store = Store.attach(ref)
-    stored = store.put(b"x" * 2_000_000)
-    (Path(ref.place) / stored.name).write_bytes(damaged)
-    with pytest.raises(ObjectLost, match="damaged: expected 2000000 bytes"):
-        store.get(stored)
-
-
 @pytest.mark.parametrize("name", ["../run.json", "proof", "/etc/hosts", "", "a" * 32 + "\n"])
 def test_a_message_names_nothing_but_objects(name: str) -> None:
     """What it names is read, and removed."""
@@ -101,24 +56,6 @@ def _of_somebody_else(found: os.stat_result) -> os.stat_result:
     return os.stat_result([*found[:4], found.st_uid + 1, *found[5:10]])
 
 
-def test_a_folder_of_that_name_elsewhere_is_not_the_store(ref: StoreRef, tmp_path: Path) -> None:
-    other = Store.create(str(tmp_path / "other"))
-    with pytest.raises(StoreError, match="it is not shared with it"):
-        Store.attach(StoreRef(other.place, ref.proof))
-    with pytest.raises(StoreError, match="it is not shared with it"):
-        Store.attach(StoreRef(str(tmp_path / "nowhere"), ref.proof))
-    assert Store.create(ref.place, named=ref.named) == ref, "who goes on with a store goes on with its proof"
-
-
-def test_what_is_gone_is_written_to_only_when_its_coordinator_has_made_it_anew(ref: StoreRef, tmp_path: Path) -> None:
-    store = Store.attach(ref)
-    store.clear()
-    with pytest.raises(StoreError, match="cannot use the store"):
-        store.put(b"x")
-    open_store(ref).restore(tmp_path / "none")
-    assert bytes(store.get(store.put(b"x"))) == b"x"
-
-
 async def test_only_what_is_lacking_is_read_and_what_is_lost_stays_without_a_payload(tmp_path: Path) -> None:
     ref = Store.create(str(tmp_path / "store"))
     store, run = Store.attach(ref), Run(tmp_path / "r", 30)
@@ -146,26 +83,6 @@ async def test_nothing_is_lost_of_a_store_that_is_away(tmp_path: Path) -> None:
         await stored.fetch(messages)
     (tmp_path / "unmounted").rename(tmp_path / "mount")
     assert bytes((await stored.fetch(messages))[0].payload) == b"rows"
-
-
-def test_a_store_that_is_made_anew_has_the_inputs_of_the_run(ref: StoreRef, tmp_path: Path) -> None:
-    inputs = tmp_path / "inputs"
-    inputs.mkdir()
-    (inputs / INPUT).write_bytes(b"data")
-    store = open_store(ref)
-    store.add_files(inputs)
-    store.clear()
-    store.restore(inputs)
-    assert Store.attach(ref).read(INPUT) == (inputs / INPUT).read_bytes() == b"data"
-
-
-def test_a_damaged_input_in_the_store_is_written_again(ref: StoreRef, tmp_path: Path) -> None:
-    inputs = tmp_path / "inputs"
-    inputs.mkdir()
-    (inputs / INPUT).write_bytes(b"all of it")
-    (Path(ref.place) / INPUT).write_bytes(b"all")
-    open_store(ref).add_files(inputs)
-    assert bytes(open_store(ref).read(INPUT)) == (inputs / INPUT).read_bytes() == b"all of it"
 
 
 def test_a_copy_on_this_machine_follows_what_the_store_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

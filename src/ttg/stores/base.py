@@ -14,6 +14,8 @@ from ttg.errors import StoreError
 from ttg.messages import Stored, StoreRef
 
 PROOF = "proof"
+FILES = "file://"
+"""Before the path of a folder that is written as a URL."""
 INLINE_BYTES = 192 << 10
 """Payloads up to this size travel in their message: a file each would cost more than it saves."""
 _OURS = re.compile(rf"([0-9a-f]{{32}}|{PROOF})(\.part)?")
@@ -37,6 +39,11 @@ class Store(ABC):
         """Where it is."""
         return self.ref.place
 
+    @property
+    def shown(self) -> str:
+        """The same for people, without a password that is in it."""
+        return re.sub(r"//[^/@:]*:[^/@]*@", "//***@", self.place)
+
     @classmethod
     def create(cls, place: str, *, named: bool = False) -> StoreRef:
         """Make the store, or go on with it; coordinator's side."""
@@ -53,7 +60,7 @@ class Store(ABC):
         """The store, if what is written here is what the coordinator reads; worker's side."""
         store = open_store(ref)
         if not store.is_shared():
-            raise StoreError(f"{ref.place} is not here what it is to the coordinator: it is not shared with it")
+            raise StoreError(f"{store.shown} is not here what it is to the coordinator: it is not shared with it")
         tried = store.put(b"can this be written?")
         store.remove([tried.name])
         return store
@@ -108,7 +115,7 @@ class Store(ABC):
     def clear(self) -> None:
         """Remove the store with all that is in it, unless there is something that no store has put there."""
         if foreign := sorted(name for name in self.names() if not _OURS.fullmatch(name)):
-            raise StoreError(f"{self.place} holds {foreign[0]!r}, which is not TTG's: remove it yourself")
+            raise StoreError(f"{self.shown} holds {foreign[0]!r}, which is not TTG's: remove it yourself")
         self._clear()
 
     @abstractmethod
@@ -146,7 +153,7 @@ class Store(ABC):
 
 def open_store(ref: StoreRef) -> Store:
     """The store that ``ref`` is about; nothing is looked at yet."""
-    if "://" in ref.place:
+    if "://" in ref.place and not ref.place.startswith(FILES):
         from ttg.stores.objects import ObjectStore  # imports PyArrow
 
         return ObjectStore(ref)

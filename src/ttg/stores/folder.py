@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ttg.errors import StoreError
-from ttg.stores.base import ObjectLost, Store
+from ttg.stores.base import FILES, ObjectLost, Store
 
 MAPPED_BYTES = 1 << 20
 """Smaller files are read faster than mapped."""
+_ROOM = "free some space there, and it goes on"
+_RIGHTS = "expected a folder in which this user can make and remove files, here and where the workers are"
+_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+}
 
 
 class FolderStore(Store):
@@ -23,12 +33,12 @@ class FolderStore(Store):
 
     @property
     def _folder(self) -> Path:
-        return Path(self.place)
+        return Path(self.place.removeprefix(FILES))
 
     def make(self) -> None:
         """In a folder that is there: nothing of ours is made where a disk is not mounted."""
         if not self._folder.parent.is_dir():
-            raise StoreError(f"expected a folder {self._folder.parent} for the store: make it, or mount it")
+            raise StoreError(f"expected a folder {self._folder.parent} for the store, found none: make it, or mount it")
         with self._errors():
             self._folder.mkdir(exist_ok=True)
 
@@ -104,4 +114,5 @@ class FolderStore(Store):
         try:
             yield
         except OSError as error:
-            raise StoreError(f"cannot use the store {self.place}: {error.strerror or error}") from error
+            advice = _ADVICE.get(error.errno or 0, "is it mounted here, and does its server answer?")
+            raise StoreError(f"cannot use the store {self.place}: {error.strerror or error}: {advice}") from error

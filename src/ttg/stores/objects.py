@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,6 +14,25 @@ from pyarrow import fs
 from ttg.errors import StoreError
 from ttg.messages import StoreRef
 from ttg.stores.base import ObjectLost, Store
+
+LONGEST_REASON = 400
+_ADVICE = {
+    "NO_SUCH_BUCKET": "make the bucket, TTG makes none",
+    "NETWORK_CONNECTION": "check its address (endpoint_override, scheme, region) and the network",
+    "HTTP status 301": "the bucket is of another region: name that with ?region=",
+    "Unrecognized filesystem": "expected a folder, or s3://, gs:// or abfs:// with what that needs",
+    "UNAVAILABLE": "check its address and the network",
+    "Unable to load": "expected a folder, or a kind of object store that this PyArrow can use",
+    "not built": "expected a folder, or a kind of object store that this PyArrow can use",
+}
+"""What to do, by what PyArrow says; anything else is most often a matter of rights."""
+_RIGHTS = (
+    "expected credentials in the environment (for s3://: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), here and where the "
+    "workers are, that may read, write, list and delete there"
+)
+_TRY = (
+    "import sys; from pyarrow import fs; files, path = fs.FileSystem.from_uri(sys.argv[1]); files.get_file_info(path)"
+)
 
 
 class ObjectStore(Store):
@@ -24,7 +45,12 @@ class ObjectStore(Store):
             self._files, self._path = fs.FileSystem.from_uri(self.place)
 
     def make(self) -> None:
-        """Prefixes need not be made."""
+        """Prefixes need not be made. Where Azure grants no token, PyArrow ends the whole process: another one tries."""
+        if self.place.startswith("abfs"):
+            command = [sys.executable, "-c", _TRY, self.place]
+            tried = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            if tried.returncode:
+                raise self._error(tried.stderr[-LONGEST_REASON:])
 
     def size(self, name: str) -> int | None:
         with self._errors():
@@ -68,7 +94,10 @@ class ObjectStore(Store):
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"cannot use the store {self.place}: {error}") from error
+            raise self._error(str(error)) from error
+
+    def _error(self, text: str) -> StoreError:
+        reason = " ".join(text.split())[:LONGEST_REASON]
+        advice = next((advice for part, advice in _ADVICE.items() if part in text), _RIGHTS)
+        return StoreError(f"cannot use the store {self.shown}: {reason}: {advice}")
