@@ -32,7 +32,7 @@ class S3Server:
         until(self._answers, within_seconds=60.0)
         self.files = fs.S3FileSystem(
             access_key="tests",
-            secret_key="secret",  # noqa: S106 - it takes any
+            secret_key="secret",
             endpoint_override=f"127.0.0.1:{self.port}",
             scheme="http",
             region="us-east-1",

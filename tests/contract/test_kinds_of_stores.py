@@ -91,7 +91,7 @@ def test_a_folder_that_is_gone_is_not_written_to(ref: StoreRef) -> None:
     """Where a disk is not mounted, nothing of ours is made."""
     store = Store.attach(ref)
     store.clear()
-    with pytest.raises(StoreError, match="cannot use the store .*: is it mounted here"):
+    with pytest.raises(StoreError, match=r"cannot use the store .*: is it mounted here"):
         store.put(b"x")
 
 

@@ -6,16 +6,51 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from workloads import large
 
+from rabbitmq_server import SecureRabbitMQ
 from runs import TtgRun, apply_oracle, eventually
+from s3_server import CREDENTIALS, S3Server
+from servers import RedisServer, valkey_program
 from tools import need_program
 
 WORKLOADS = str(Path(__file__).with_name("workloads.py"))
 SIZE, KILOBYTES = 60, 200
+
+
+@pytest.fixture(scope="module", params=["valkey", "rabbitmq"])
+def broker(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Its address; nothing for the embedded one."""
+    if request.param == "rabbitmq":
+        node: SecureRabbitMQ = request.getfixturevalue("rabbitmq")
+        yield node.url
+    elif request.param == "valkey":
+        server = RedisServer(valkey_program()).start()
+        yield server.url
+        server.close()
+    else:
+        yield ""
+
+
+@pytest.fixture
+def ttg(ttg: TtgRun, broker: str) -> TtgRun:
+    named = {"TTG_BROKER": broker, "TTG_NAMESPACE": f"s{uuid4().hex[:8]}"}
+    ttg.environment = named if broker else {}
+    return ttg
+
+
+def on(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("broker", names, indirect=True, scope="module")
+
+
+def another(ttg: TtgRun) -> TtgRun:
+    """Another command about the same run."""
+    return TtgRun(ttg.folder, ttg.home, ttg.environment)
 
 
 def start(ttg: TtgRun, *more: str) -> None:
@@ -84,11 +119,12 @@ def test_what_cannot_be_read_is_computed_again_at_once(ttg: TtgRun, damage: str)
     assert "submitting what is missing again" not in ttg.said(), "that would be seconds later"
 
 
+@on("embedded", "valkey", "rabbitmq")
 def test_a_killed_coordinators_results_wait_in_the_store(ttg: TtgRun) -> None:
     start(ttg)
     stop_before(ttg, 2)
     ttg.kill()
-    again = TtgRun(ttg.folder, ttg.home)
+    again = another(ttg)
     again.start("resume", str(ttg.folder), "--workers", "1")
     finish(again)
     assert "computed again" not in again.said()
@@ -110,6 +146,7 @@ def test_a_shared_folder_that_goes_away_is_waited_for_and_left_empty(ttg: TtgRun
     assert is_empty(shared)
 
 
+@on("embedded")  # of a shared one, its lease would have to end first
 def test_cleanup_takes_what_an_interrupted_run_left_in_a_shared_folder(ttg: TtgRun, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
@@ -119,11 +156,21 @@ def test_cleanup_takes_what_an_interrupted_run_left_in_a_shared_folder(ttg: TtgR
     stop_before(ttg, 1, place)
     ttg.kill()
     assert objects_in(place)
-    cleanup = TtgRun(ttg.folder, ttg.home)
+    cleanup = another(ttg)
     cleanup.start("cleanup", str(ttg.folder), "--force")
     assert cleanup.wait() == 0, cleanup.said()
     assert is_empty(shared)
     assert not ttg.folder.exists()
+
+
+@on("embedded", "rabbitmq")
+def test_results_pass_an_object_store_and_nothing_of_them_stays_there(ttg: TtgRun, s3: S3Server) -> None:
+    place = s3.place()
+    ttg.environment = {**ttg.environment, **CREDENTIALS}
+    start(ttg, "--store", place)
+    eventually(lambda: s3.objects(place), "a result in the bucket")
+    finish(ttg)
+    assert not s3.objects(place)
 
 
 def test_a_full_store_is_waited_for_and_costs_nobody_an_attempt(ttg: TtgRun, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from results_fakes import Run
 
 from ttg.errors import MessageError, StoreError
-from ttg.messages import Stored, StoreRef, decode, encode
+from ttg.messages import Stored, decode, encode
 from ttg.run.stored_results import StoredResults
-from ttg.stores import ObjectLost, Store, open_store
+from ttg.stores import Store, open_store
 from ttg.stores.cache import cached
 
 INPUT = "a" * 32

@@ -223,19 +223,33 @@ def test_a_payload_stays_below_what_a_message_can_hold(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_a_result_whose_store_stays_away_costs_an_attempt_unless_its_child_is_told_to_stop(
+def test_a_result_whose_store_stays_away_is_left_to_others_and_costs_nobody_an_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
 ) -> None:
     monkeypatch.setattr(execution, "MAX_PAYLOAD_BYTES", 100_000)
-    monkeypatch.setattr(execution, "STORE_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "STORE_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(execution, "STORE_PAUSE_SECONDS", 0.05)
+    told: list[str] = []
     store = Store.attach(Store.create(str(tmp_path / "store")))
     store.clear()
     run = Execution(task_of((5, 6)), Numbers(lambda i: "x" * 200_000, pace=Pace()), store=store)
     run.run(60.0, lambda *_: None, lambda: False)
-    report, payload = run.report(1, lambda: stopped)
-    assert (report.done, payload) == ((), b"")
-    assert report.remaining == (((5, 6),) if stopped else ())
-    assert [(failure.index, failure.final) for failure in report.failures] == ([] if stopped else [(5, False)])
+    report, payload = run.report(1, lambda: stopped, told.append)
+    assert (report.done, report.failures, report.remaining, payload) == ((), (), ((5, 6),), b"")
+    assert [text.partition(": ")[0] for text in told] == [] if stopped else ["waiting with a result of 0.2 MiB"]
+
+
+def test_a_store_that_comes_back_gets_the_result_that_waited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "MAX_PAYLOAD_BYTES", 100_000)
+    monkeypatch.setattr(execution, "STORE_PAUSE_SECONDS", 0.01)
+    store = Store.attach(Store.create(str(tmp_path / "store")))
+    store.clear()
+    run = Execution(task_of((5, 6)), Numbers(lambda i: "x" * 200_000, pace=Pace()), store=store)
+    run.run(60.0, lambda *_: None, lambda: False)
+    report, payload = run.report(1, lambda: False, lambda text: store.restore(tmp_path / "none"))
+    assert (report.done, report.failures, payload) == (((5, 6),), (), b"")
+    assert report.stored
+    assert len(store.get(report.stored)) == report.stored.size
 
 
 @pytest.mark.parametrize("unshared", ["", "/nfs is not shared"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers
 from ttg.errors import InputError
-from ttg.monitor.words import plural
+from ttg.monitor.words import first_line, plural
 
 if TYPE_CHECKING:
     from ttg.results.dead_letters import Cause
@@ -97,7 +97,7 @@ def _print_letters(folder: RunFolder, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(letter))
         elif count <= SHOWN:
-            print(f"{letter['index']:>12}  {letter['error']}: {_first_line(letter['message'])}  {letter['place']}")
+            print(f"{letter['index']:>12}  {letter['error']}: {first_line(letter['message'])}  {letter['place']}")
     if not as_json:
         print(_conclusion(folder, count))
 
@@ -136,13 +136,9 @@ def _cause_lines(number: int, cause: Cause) -> str:
     sample = cause.sample
     return (
         f"{number:>3}  {cause.count:>9,}  {cause.error}  {cause.place}\n"
-        f"                {_first_line(sample['message'])}\n"
+        f"                {first_line(sample['message'])}\n"
         f"                for example parameter {sample['index']}: {json.dumps(sample['parameters'])}"
     )
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0][:100]
 
 
 def _export(folder: RunFolder, path: Path) -> int:

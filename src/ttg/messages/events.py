@@ -55,7 +55,8 @@ class RunEnded(RunEvent, frozen=True, tag="run_ended"):
 
 
 class SlotState(Message, frozen=True):
-    """What one slot is doing now. ``state``: starting, idle, busy, stopping. ``since`` is Unix time."""
+    """What one slot is doing now. ``state``: starting, idle, busy, stopping. ``since`` is Unix time. ``note`` says what
+    a busy one waits for, if it has to."""
 
     slot: int
     state: str
@@ -66,6 +67,7 @@ class SlotState(Message, frozen=True):
     done: int = 0
     total: int = 0
     memory_bytes: int = 0
+    note: str = ""
 
 
 class WorkerHeartbeat(Event, frozen=True, tag="worker_heartbeat"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 CAUSE_CHARACTERS = 80
+MESSAGE_CHARACTERS = 400
+"""Where there is room for what is to be done, which is said last."""
 
 
 def as_count(figure: int | None) -> str:
@@ -49,11 +51,16 @@ def as_broker(backend: str, version: str) -> str:
     return version if version[:1].isalpha() else f"{backend} {version}".rstrip()
 
 
-def as_cause(error: str, message: str, place: str) -> str:
+def first_line(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
+    """Of a message; what is cut off is marked."""
+    first = text.strip().partition("\n")[0]
+    return f"{first[: characters - 1]}…" if len(first) > characters else first
+
+
+def as_cause(error: str, message: str, place: str, characters: int = CAUSE_CHARACTERS) -> str:
     """``ValueError at sim.py:12 (price): too cold``: the file without its folder, the first line of the message, which
     comes last, because a narrow terminal cuts it off."""
-    first = message.strip().partition("\n")[0]
-    first = f"{first[: CAUSE_CHARACTERS - 1]}…" if len(first) > CAUSE_CHARACTERS else first
+    first = first_line(message, characters)
     where = place[place.rfind("/") + 1 :]
     return f"{error}{where and ' at '}{where}{first and ': '}{first}"
 

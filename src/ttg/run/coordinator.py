@@ -393,7 +393,7 @@ class Coordinator:
             workers=len(self.fleet),
             seconds=loop_time() - self._started,
             state=self.status,
-            note=self.note or self.refusals.note,
+            note=self.note or self.refusals.note or self.fleet.note(self.spec.run),
             cause=self.failing.cause,
         )
 

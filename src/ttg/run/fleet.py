@@ -45,6 +45,16 @@ class Fleet:
         """Slots of all workers."""
         return sum(len(beat.slots) for _, beat in self.beats.values()) or self.expected_slots
 
+    def note(self, run: str) -> str:
+        """What somebody waits for with a task of this run."""
+        notes = (
+            f"worker {worker} is {slot.note}"
+            for worker, (_, beat) in self.beats.items()
+            for slot in beat.slots
+            if slot.note and slot.run == run
+        )
+        return next(notes, "")
+
     def holds(self, identity: str) -> bool:
         """Whether somebody holds a task of this run."""
         return any(identity_of_key(key) == identity for _, beat in self.beats.values() for key in beat.holding)

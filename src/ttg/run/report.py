@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttg.clock import unix_time
 from ttg.messages import RunStatus
-from ttg.monitor.words import as_cause, as_duration
+from ttg.monitor.words import MESSAGE_CHARACTERS, as_cause, as_duration
 from ttg.results.folder import RunFolder
 from ttg.run.reporter import human_count
 
@@ -110,7 +110,7 @@ class Finished:
         first, *others = causes
         sample = first.sample
         more = f", and {human_count(len(others))} other cause{'s' if len(others) > 1 else ''}" if others else ""
-        words = as_cause(first.error, sample["message"], first.place)
+        words = as_cause(first.error, sample["message"], first.place, MESSAGE_CHARACTERS)
         look = f"ttg failed show {sample['index']} {self.run}, ttg failed {self.run} --group"
         return [("failed", f"{human_count(first.count)} × {words}{more}"), ("why", look)]
 

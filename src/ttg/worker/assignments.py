@@ -19,7 +19,7 @@ UNKNOWN_SECONDS = 1e6
 @dataclass(eq=False, slots=True)
 class Assignment:
     """A task that a slot's child executes, or will. ``cancelled``: its lease is not bound to it any more, so what the
-    child says of it is ignored."""
+    child says of it is ignored. ``note`` is what the child waits for, if it has to."""
 
     delivery: Delivery
     run: KnownRun
@@ -31,6 +31,7 @@ class Assignment:
     began_unix: float = 0.0
     offset: int = 0
     count: int = 0
+    note: str = ""
 
     @property
     def task(self) -> Task:

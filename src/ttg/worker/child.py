@@ -44,6 +44,7 @@ from ttg.worker.protocol import (
     Setup,
     StopEarly,
     ToChild,
+    Waiting,
     frame,
     with_rows,
 )
@@ -151,7 +152,7 @@ class Child:
         execution.run(spec.limits.checkpoint_seconds, announce, must_stop)
         if spec.limits.timeout_seconds is not None:
             announce(execution.executed, 0, 0.0)
-        report, payload = execution.report(number, must_stop)
+        report, payload = execution.report(number, must_stop, lambda text: self.channel.send(Waiting(number, text)))
         self.marks.end()
         self.channel.send(report, payload)
 

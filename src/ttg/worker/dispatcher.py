@@ -140,6 +140,10 @@ class Dispatcher:
         about = {"run": run.name, "identity": run.record.identity}
         self.events.emit(FunctionLoading, worker=self.events.worker, text=text, **about)
 
+    def on_waiting(self, run: KnownRun, text: str) -> None:
+        """Heartbeats tell it to whoever waits for the run."""
+        log.warning("run %s: %s", run.name, text)
+
     def on_unshared(self, run: KnownRun, text: str) -> None:
         """Its results travel through the broker."""
         if run.unshared != text and run.spec.store is not None:

@@ -39,7 +39,7 @@ MAX_FAILURES = 1_000
 MAX_PAYLOAD_BYTES = 15 << 20
 """Below the 16 MiB that RabbitMQ accepts by default, with room for headers."""
 STORE_PATIENCE_SECONDS, STORE_PAUSE_SECONDS = 60.0, 0.5
-"""How long a large result waits for its store, before that costs it an attempt: it may be larger than the store is."""
+"""How long a large result waits for its store at least, before others may try: only here it may be away."""
 MAX_ROWS_BYTES = MAX_PAYLOAD_BYTES - (64 << 10)
 """What rows may take of it: Arrow's own headers must not make a full payload too large, or half of it is done again."""
 
@@ -254,16 +254,19 @@ class Execution:
 
     # -- reporting
 
-    def report(self, number: int, stop: Callable[[], bool] = lambda: True) -> tuple[Report, bytes]:
-        """The report and its payload. Until ``stop()``, a store that a large result needs is waited for."""
-        payload = self._encode(stop)
+    def report(
+        self, number: int, stop: Callable[[], bool] = lambda: True, tell: Callable[[str], None] = lambda text: None
+    ) -> tuple[Report, bytes]:
+        """The report and its payload. Until ``stop()``, a store that a large result needs is waited for; ``tell`` is
+        told why."""
+        payload = self._encode(stop, tell)
         remaining = split_ranges(self.task.ranges, self.executed)[1]
         mean = self.call_seconds / self.executed if self.executed else 0.0
         busy = perf_counter() - self.started
         failures = tuple(sorted(self.failures, key=attrgetter("index")))
         return Report(number, self._done_indices(), failures, remaining, busy, mean, self.stored), payload
 
-    def _encode(self, stop: Callable[[], bool]) -> bytes:
+    def _encode(self, stop: Callable[[], bool], tell: Callable[[str], None]) -> bytes:
         while self.results.count:
             try:
                 payload = self.results.payload(self.seconds or None, self._parameters())
@@ -272,12 +275,12 @@ class Execution:
                 continue
             unstored = self._store(payload)
             if unstored and self.results.count == 1 and len(payload) > MAX_PAYLOAD_BYTES:
-                unstored = self._wait_for_store(payload, unstored, stop)
+                self._wait_for_store(payload, unstored, stop, tell)
             if self.stored or not self.results.count:
                 return b""
             if len(payload) <= MAX_PAYLOAD_BYTES:
                 return payload
-            self._shrink(len(payload), unstored)
+            self._shrink(len(payload))
         return b""
 
     def _store(self, payload: bytes) -> str:
@@ -290,16 +293,22 @@ class Execution:
             return str(error)
         return ""
 
-    def _wait_for_store(self, payload: bytes, unstored: str, stop: Callable[[], bool]) -> str:
-        """Put it there when it is well again, or has room; why it could not be. Who is to stop has done nothing."""
-        sys.stderr.write(f"ttg: waiting with a result of {len(payload) / (1 << 20):.1f} MiB: {unstored}\n")
+    def _wait_for_store(
+        self, payload: bytes, unstored: str, stop: Callable[[], bool], tell: Callable[[str], None]
+    ) -> None:
+        """Put it there when it is well again, or has room. Who is to stop has done nothing, and so has who waited as
+        long as the result took: others may have more luck, and nobody is charged."""
         began = perf_counter()
-        while unstored and not stop() and perf_counter() - began < STORE_PATIENCE_SECONDS:
+        patience = max(STORE_PATIENCE_SECONDS, began - self.started)
+        told = ""
+        while unstored and not stop() and perf_counter() - began < patience:
+            if unstored != told:
+                tell(f"waiting with a result of {len(payload) / (1 << 20):.1f} MiB: {unstored}")
+                told = unstored
             sleep(STORE_PAUSE_SECONDS)
             unstored = self._store(payload)
-        if unstored and stop():
+        if unstored:
             self._keep(0)
-        return unstored
 
     def _done_indices(self) -> Ranges:
         executed = split_ranges(self.task.ranges, self.executed)[0]
@@ -330,20 +339,17 @@ class Execution:
         if self.seconds:
             del self.seconds[position]
 
-    def _shrink(self, payload_bytes: int, unstored: str) -> None:
+    def _shrink(self, payload_bytes: int) -> None:
         """The payload is too large for a message: half of the rows run again later; a single row fails, for good
         unless a worker that shares the store could have it."""
         if self.results.count > 1:
             self._keep(self.results.count // 2)
             return
         size = f"{payload_bytes / (1 << 20):.1f} MiB"
-        if unstored:
-            self._reject(0, f"a result of {size} needs the store: {unstored}", final=False)
-        else:
-            limit = f"expected a result of at most {MAX_PAYLOAD_BYTES >> 20} MiB without a store, got {size}"
-            advice = self.unshared or "give the run a --store"
-            text = f"{limit}: {advice}, or write large results to files and return their names"
-            self._reject(0, text, final=not self.unshared)
+        limit = f"expected a result of at most {MAX_PAYLOAD_BYTES >> 20} MiB without a store, got {size}"
+        advice = self.unshared or "give the run a --store"
+        text = f"{limit}: {advice}, or write large results to files and return their names"
+        self._reject(0, text, final=not self.unshared)
 
     def _keep(self, rows: int) -> None:
         """Forget all rows behind the first ``rows``, and the failures there: they remain to be done."""

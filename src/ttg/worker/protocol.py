@@ -83,6 +83,13 @@ class Announced(msgspec.Struct, frozen=True, tag="announced"):
     seconds: float
 
 
+class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
+    """What was computed of a task is held until the run's store takes it; ``text`` says why it does not."""
+
+    number: int
+    text: str
+
+
 class Report(msgspec.Struct, frozen=True, tag="report"):
     """What became of an assignment. The bulk is the Arrow payload with the rows of ``done``.
 
@@ -100,7 +107,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
 
 
 ToChild = Setup | Execute | StopEarly | Forget
-FromChild = Ready | SetUp | Refused | Announced | Report
+FromChild = Ready | SetUp | Refused | Announced | Waiting | Report
 
 _encoder = msgspec.msgpack.Encoder()
 

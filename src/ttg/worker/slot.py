@@ -36,6 +36,7 @@ from ttg.worker.protocol import (
     SetUp,
     Setup,
     StopEarly,
+    Waiting,
     executing,
 )
 from ttg.worker.run_cache import KnownRun
@@ -68,6 +69,9 @@ class SlotOwner(Protocol):
 
     def on_loading(self, run: KnownRun, text: str) -> None:
         """The run's function is being loaded, for long."""
+
+    def on_waiting(self, run: KnownRun, text: str) -> None:
+        """A result of the run is held until its store takes it."""
 
     def on_unshared(self, run: KnownRun, text: str) -> None:
         """The run's store cannot be used here."""
@@ -169,7 +173,7 @@ class Slot:
         if head is None:
             return state
         task = head.task
-        return replace(state, run=task.run, task=task.id, done=head.offset, total=task.count)
+        return replace(state, run=task.run, task=task.id, done=head.offset, total=task.count, note=head.note)
 
     # -- what the child says
 
@@ -179,6 +183,8 @@ class Slot:
             self._on_report(message, bulk)
         elif isinstance(message, Announced):
             self._on_announced(message)
+        elif isinstance(message, Waiting):
+            self._on_waiting(message)
         elif isinstance(message, Ready):
             self._on_ready()
         elif isinstance(message, SetUp):
@@ -218,6 +224,12 @@ class Slot:
         head.offset, head.count = message.offset, message.count
         self._limit_time(head, message.seconds)
         self._owner.on_change("announced", self, head)
+
+    def _on_waiting(self, message: Waiting) -> None:
+        head = self._assignments.head
+        if head is not None and head.number == message.number:
+            head.note = message.text
+            self._owner.on_waiting(head.run, message.text)
 
     def _on_report(self, report: Report, payload: bytes) -> None:
         head = self._assignments.head
