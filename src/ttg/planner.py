@@ -27,6 +27,8 @@ MIN_WINDOW_PER_SLOT = 3
 CHUNK_BYTES = 4 << 20
 WINDOW_BYTES = 64 << 20
 """Where tasks carry their parameters, a chunk and what waits or runs at once are bounded by their bytes, too."""
+STORE_BYTES = 4 << 30
+"""What of large results may wait in the store at once, where the window decides that."""
 PRIORITY_STEP = 4
 
 
@@ -50,7 +52,8 @@ class Speed:
 @dataclass
 class Planner:
     """Sizes for a run of ``size`` parameters. ``chunk_size`` fixes them; ``None`` is automatic. ``parameter_bytes`` is
-    what a parameter takes in a task, where tasks carry them. A chunk should last ``target_seconds``, and
+    what a parameter takes in a task, where tasks carry them, ``stored_bytes`` what a result takes in the store. A chunk
+    should last ``target_seconds``, and
     ``tail_seconds`` at least, near the end.
 
     The caller feeds :meth:`saw` with each settled piece and asks :meth:`next_size` before it cuts a chunk.
@@ -60,6 +63,7 @@ class Planner:
     chunk_size: int | None = None
     speed: Speed = Speed()
     parameter_bytes: float = 0.0
+    stored_bytes: float = 0.0
     target_seconds: float = TARGET_SECONDS
     tail_seconds: float = TAIL_SECONDS
 
@@ -108,6 +112,8 @@ class Planner:
         most = max(1000, min(wanted, 10_000))
         if self.parameter_bytes:
             most = min(most, self._in(WINDOW_BYTES) // self.chunk_size)
+        if self.stored_bytes:
+            most = min(most, int(STORE_BYTES / self.stored_bytes) // self.chunk_size)
         return max(MIN_WINDOW_PER_SLOT * slots, most)
 
 

@@ -173,17 +173,33 @@ def test_results_pass_an_object_store_and_nothing_of_them_stays_there(ttg: TtgRu
     assert not s3.objects(place)
 
 
-def test_a_full_store_is_waited_for_and_costs_nobody_an_attempt(ttg: TtgRun, tmp_path: Path) -> None:
-    """It has room for two of the results, which are too large for a message."""
-    shared, size, kilobytes = tmp_path / "shared", 8, 16_000
-    shared.mkdir()
-    mount = 'mount -t tmpfs -o size=36m tmpfs "$0" && exec "$@"'
-    ttg.inside = (need_program("unshare", install="util-linux"), "-m", "sh", "-c", mount, str(shared))
+def start_in_tmpfs(ttg: TtgRun, store: Path, megabytes: int, size: int, kilobytes: int) -> None:
+    """The store has so much room. Results of more than 15 MB are too large for a message."""
+    store.mkdir()
+    mount = f'mount -t tmpfs -o size={megabytes}m tmpfs "$0" && exec "$@"'
+    ttg.inside = (need_program("unshare", install="util-linux"), "-m", "sh", "-c", mount, str(store))
     if os.geteuid():
         ttg.inside = (ttg.inside[0], "-r", *ttg.inside[1:])
-    arguments = (f"i=range(0,{size})", f"kilobytes={kilobytes}", "--out", str(ttg.folder), "--store", str(shared))
+    arguments = (f"i=range(0,{size})", f"kilobytes={kilobytes}", "--out", str(ttg.folder), "--store", str(store))
     ttg.start("run", f"{WORKLOADS}:large", *arguments, "--workers", "2", "--chunk-size", "1", "--retries", "0")
+
+
+def test_a_full_store_is_waited_for_and_costs_nobody_an_attempt(ttg: TtgRun, tmp_path: Path) -> None:
+    """It has room for two of the results."""
+    size, kilobytes = 8, 16_000
+    start_in_tmpfs(ttg, tmp_path / "shared", 36, size, kilobytes)
     assert ttg.wait() == 0, ttg.said()
     apply_oracle(ttg.folder, size, lambda i: large(i, kilobytes), dead=set())
     logs = "".join(log.read_text() for log in (ttg.folder / "logs").iterdir())
     assert "waiting with a result of 15.6 MiB: cannot use the store" in logs, "it was never full"
+
+
+@on("embedded")
+def test_what_waits_for_the_store_is_in_the_progress_and_is_given_back_at_the_end(ttg: TtgRun, tmp_path: Path) -> None:
+    start_in_tmpfs(ttg, tmp_path / "shared", 9, 2, 16_000)
+    waits = "is waiting with a result of 15.6 MiB: cannot use the store"
+    eventually(lambda: waits in ttg.said(), "it has no room for any of them")
+    assert "free some space there, and it goes on" in ttg.said()
+    signal_to(signal.SIGTERM, ttg.pid)
+    assert ttg.wait() == 4, ttg.said()
+    assert ttg.info()["done"] == ttg.info()["dead"] == 0

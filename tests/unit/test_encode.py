@@ -56,6 +56,17 @@ def is_stored_as_text(values: list[Any]) -> bool:
     return is_text(type_of_field(encoded(values).schema.field("result")))
 
 
+def test_a_value_that_no_cell_holds_is_refused_with_what_to_do() -> None:
+    """Arrow and Parquet say "out of bounds" or "Lz4 compression failure", some of them after minutes."""
+    large = np.zeros(2_000_000_008, np.uint8)  # memory that nobody touches is none
+    for values in ([np.zeros(3), large], [{"a": 1}, {"a": large}], [large.reshape(2, 2, -1)]):
+        with pytest.raises(Unencodable) as caught:
+            encode_rows(values)
+        assert [place for place, _ in caught.value.failures] == [len(values) - 1]
+        assert "at most 2 GB" in (text := caught.value.failures[0][1])
+        assert "return it as several fields, or write it to a file" in text
+
+
 UTC = datetime.UTC
 MOMENT = datetime.datetime(2024, 5, 17, 12, 30, tzinfo=UTC)
 EAST = datetime.timezone(datetime.timedelta(hours=3))

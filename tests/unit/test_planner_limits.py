@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from ttg.planner import CHUNK_BYTES, MAX_CHUNK, MIN_WINDOW_PER_SLOT, PILOTS, WINDOW_BYTES, Planner, Speed, weight_among
+from ttg.planner import (
+    CHUNK_BYTES,
+    MAX_CHUNK,
+    MIN_WINDOW_PER_SLOT,
+    PILOTS,
+    STORE_BYTES,
+    WINDOW_BYTES,
+    Planner,
+    Speed,
+    weight_among,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +69,13 @@ def test_where_tasks_carry_their_parameters_chunk_and_window_are_bounded_by_thei
     assert fixed.window(1) == MIN_WINDOW_PER_SLOT
     fixed.parameter_bytes = 1.0
     assert fixed.window(1) == 1_000
+
+
+def test_where_results_pass_the_store_the_window_is_bounded_by_what_they_take_there() -> None:
+    planner = Planner(10**9, chunk_size=1, stored_bytes=50e6)
+    assert planner.window(1) == STORE_BYTES // 50_000_000
+    planner.stored_bytes = 1e12
+    assert planner.window(2) == 2 * MIN_WINDOW_PER_SLOT, "nobody waits for the coordinator"
 
 
 def test_calls_too_fast_to_be_timed_get_the_largest_chunk() -> None:

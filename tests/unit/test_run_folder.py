@@ -15,8 +15,9 @@ from results_fakes import spec_of
 
 import ttg
 from ttg.errors import InputError, RunConflictError, StorageError
+from ttg.messages import StoreRef
 from ttg.results.folder import RunFolder, find_run, forget_run, list_runs, list_runs_of
-from ttg.run.cleanup import run_removal
+from ttg.run.cleanup import carry_out, run_removal
 from ttg.run.report import counts
 from ttg.spec import FunctionRef, RunSpec
 
@@ -168,6 +169,19 @@ def test_clean_up_leaves_nothing_of_what_a_run_writes(tmp_path: Path) -> None:
         path.mkdir(exist_ok=True)
         (path / "file").write_text("ours")
     asyncio.run(run_removal(folder, tmp_path / "home").remove())
+    assert not folder.path.exists()
+
+
+def test_clean_up_of_a_run_whose_store_is_away_leaves_it_unless_forced(tmp_path: Path) -> None:
+    away = StoreRef(str(tmp_path / "file" / "store"), "proof", named=True)
+    (tmp_path / "file").touch()
+    folder = RunFolder.create(tmp_path / "r", replace(spec_of(5), store=away))
+    said: list[str] = []
+    assert asyncio.run(carry_out([run_removal(folder, tmp_path / "home")], said.append)) == 1
+    assert "--force removes the folder all the same" in said[0]
+    assert folder.path.exists()
+    assert asyncio.run(carry_out([run_removal(folder, tmp_path / "home", force=True)], said.append)) == 0
+    assert f"stays there, remove it yourself: cannot use the store {away.place}" in said[1]
     assert not folder.path.exists()
 
 

@@ -43,7 +43,7 @@ def add(subparsers: Subparsers) -> None:
     arguments.add_flag(parser, "--rabbitmq", "TTG's queues in the RabbitMQ of the environment")
     arguments.add_flag(parser, "--runs", "all run folders of this machine, with their tables; not part of --all")
     arguments.add_flag(parser, "--dry-run", "only list")
-    arguments.add_flag(parser, "--force", "do not ask")
+    arguments.add_flag(parser, "--force", "do not ask; and remove a run folder also while its store is away")
     arguments.add_options(parser, EntryPoint.CLEANUP)
 
 
@@ -63,7 +63,7 @@ def cleanup(args: argparse.Namespace) -> int:
             "--broker URL"
         )
     settings = arguments.read_settings(chosen)
-    find = _find_named(args.run, chosen, settings) if args.run else _find(args, chosen, settings)
+    find = _find_named(args.run, chosen, settings, force=args.force) if args.run else _find(args, chosen, settings)
     removals, refusals = asyncio.run(find)
     for refusal in refusals:
         print(f"left alone: {refusal}", file=sys.stderr)
@@ -88,7 +88,7 @@ def _list(removals: list[Removal], heading: str) -> None:
 
 
 async def _find_named(
-    names: Sequence[str], chosen: Options, settings: Settings
+    names: Sequence[str], chosen: Options, settings: Settings, *, force: bool
 ) -> tuple[list[Removal], list[TTGError]]:
     """These runs, each on disk and in the broker. One that goes on, or that nobody knows, ends the command."""
     from ttg.run.cleanup import find_run_in_broker, run_removal
@@ -98,7 +98,7 @@ async def _find_named(
     url = chosen.broker or settings.broker_url
     for name in names:
         folder, unknown = _folder(name)
-        found = [run_removal(folder, settings.home)] if folder else []
+        found = [run_removal(folder, settings.home, force=force)] if folder else []
         run, identity = (folder.spec.run, folder.spec.identity) if folder else (name, None)
         try:
             if url and (there := await find_run_in_broker(settings, url, run, identity)):
@@ -137,7 +137,7 @@ async def _find(args: argparse.Namespace, chosen: Options, settings: Settings) -
         except TTGError as error:
             refusals.append(error)
     if args.runs:
-        folders, held = find_runs(settings.home)
+        folders, held = find_runs(settings.home, force=args.force)
         removals, refusals = removals + folders, refusals + held
     return removals, refusals
 

@@ -30,6 +30,11 @@ RESULT = "result"
 SECONDS = "__seconds"
 PARAMETER_PREFIX = "__param_"
 
+LARGEST_VALUE_BYTES = 2_000_000_000
+"""A little less than what a page of Parquet and a block of LZ4 hold."""
+FEW_ROWS = 16
+"""More of such a size are not in one payload."""
+
 Column = tuple[pa.Field, pa.Array]
 
 
@@ -200,6 +205,8 @@ def _bare(name: str) -> str:
 def column_of(name: str, values: Any, kinds: set[type] | None = None) -> Column:
     """A field and its array from a list (``kinds``: of these types) or a NumPy array. Raises :class:`Unencodable`,
     listing every culprit."""
+    if len(values) <= FEW_ROWS and (bad := _too_large(values)):
+        raise Unencodable(bad)
     try:
         found = column_of_ndarray(values) if isinstance(values, np.ndarray) and len(values) else None
         kind, array = found or build(values.tolist() if isinstance(values, np.ndarray) else values, 0, kinds)
@@ -208,6 +215,24 @@ def column_of(name: str, values: Any, kinds: set[type] | None = None) -> Column:
     except Exception as error:  # one of build's refusals, or what a value's own methods raise
         raise Unencodable(_culprits(values) or _all(values, error)) from error
     return field_of(name, kind), array
+
+
+def _too_large(values: Sequence[Any]) -> list[tuple[int, str]]:
+    sizes = (
+        value.nbytes if isinstance(value, np.ndarray) else len(value) if type(value) in _FLAT else 0 for value in values
+    )
+    return [(place, too_large(size)) for place, size in enumerate(sizes) if size > LARGEST_VALUE_BYTES]
+
+
+_FLAT = (str, bytes, bytearray)
+
+
+def too_large(size: int) -> str:
+    """What to do about a value of so many bytes."""
+    return (
+        f"expected values of at most {LARGEST_VALUE_BYTES / 1e9:g} GB, as much as a cell of Parquet holds, got one of "
+        f"{size / 1e9:.1f} GB: return it as several fields, or write it to a file and return its name"
+    )
 
 
 def _all(values: Sequence[Any], error: Exception) -> list[tuple[int, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from ttg.clock import unix_time
 from ttg.messages import DeadLetter, Failure
 from ttg.results.dataset import Unwritable, write_part, write_table
-from ttg.results.encode import PARAMETER_PREFIX
+from ttg.results.encode import LARGEST_VALUE_BYTES, PARAMETER_PREFIX, too_large
 from ttg.results.pieces import Piece, Source, index_array, write_rows
 from ttg.spec import RunSpec
 
@@ -46,7 +46,8 @@ def _accepted(
         return list(some)
     except Unwritable as error:
         if len(some) == 1 and some[0].rows == 1:
-            refused.append((some[0], str(error)))
+            size = some[0].batch.nbytes
+            refused.append((some[0], too_large(size) if size > LARGEST_VALUE_BYTES else str(error)))
             return []
     left, right = _halves(some)
     first = _accepted(base, left, refused, names, source)

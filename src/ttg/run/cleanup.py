@@ -16,7 +16,7 @@ from pathlib import Path
 from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig
 from ttg.clock import unix_time
-from ttg.errors import RunConflictError, TTGError
+from ttg.errors import RunConflictError, StoreError, TTGError
 from ttg.messages import RunStatus
 from ttg.monitor.words import as_bytes, plural
 from ttg.results.folder import RunFolder, forget_run, list_runs
@@ -33,11 +33,12 @@ RUN_ENTRIES = (
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Something of ours that can be removed: how it is called, what is in it, and how it goes."""
+    """Something of ours that can be removed: how it is called, what is in it, and how it goes; ``remove`` may tell what
+    of it stays all the same."""
 
     what: str
     details: tuple[str, ...]
-    remove: Callable[[], Awaitable[None]]
+    remove: Callable[[], Awaitable[str | None]]
 
 
 async def find_in_broker(settings: Settings, url: str) -> Removal | None:
@@ -99,27 +100,29 @@ async def find_run_in_broker(settings: Settings, url: str, run: str, identity: s
     return Removal(f"run {run} in {broker.backend} at {config.masked_url}", details, remove)
 
 
-def find_runs(home: Path) -> tuple[list[Removal], list[TTGError]]:
+def find_runs(home: Path, *, force: bool = False) -> tuple[list[Removal], list[TTGError]]:
     """Registered run folders, and why some are left alone: a coordinator holds them."""
     removals: list[Removal] = []
     refusals: list[TTGError] = []
     for folder in list_runs(home):
         try:
-            removals.append(run_removal(folder, home))
+            removals.append(run_removal(folder, home, force=force))
         except TTGError as error:
             refusals.append(error)
     return removals, refusals
 
 
-def run_removal(folder: RunFolder, home: Path) -> Removal:
-    """One run folder; ``RunConflictError`` when a coordinator holds it."""
+def run_removal(folder: RunFolder, home: Path, *, force: bool = False) -> Removal:
+    """One run folder; ``RunConflictError`` when a coordinator holds it. With ``force`` it goes also while the run's
+    store is out of reach."""
     folder.lock().close()
 
-    async def remove() -> None:
+    async def remove() -> str | None:
         with folder.lock():
-            _clear_store(folder)
+            stays = _clear_store(folder, force=force)
             forget_run(folder, home)
             _remove_ours(folder.path)
+            return stays
 
     done, dead = counts(folder)
     size = sum(file.lstat().st_size for name in RUN_ENTRIES for file in _files(folder.path / name))
@@ -132,11 +135,19 @@ def run_removal(folder: RunFolder, home: Path) -> Removal:
     return Removal(f"run folder {folder.path}", (details, *stored, *stays), remove)
 
 
-def _clear_store(folder: RunFolder) -> None:
-    """A store that was named is elsewhere; it is the run's if its proof is."""
+def _clear_store(folder: RunFolder, *, force: bool) -> str | None:
+    """A store that was named is elsewhere; it is the run's if its proof is. What may stay there, and why."""
     ref = folder.spec.store
-    if ref and ref.named and (store := open_store(ref)).is_shared():
-        store.clear()
+    if ref is None or not ref.named:
+        return None
+    try:
+        if (store := open_store(ref)).is_shared():
+            store.clear()
+    except StoreError as error:
+        if not force:
+            raise StoreError(f"{error}; --force removes the folder all the same") from error
+        return f"what the run left in its store stays there, remove it yourself: {error}"
+    return None
 
 
 def _files(path: Path) -> list[Path]:
@@ -162,8 +173,8 @@ async def carry_out(removals: list[Removal], say: Callable[[str], None]) -> int:
     failed = 0
     for removal in removals:
         try:
-            await removal.remove()
-            say(f"removed {removal.what}")
+            stays = await removal.remove()
+            say(f"removed {removal.what}" + (f"; {stays}" if stays else ""))
         except (TTGError, OSError) as error:
             failed += 1
             say(f"kept {removal.what}: {error}")
