@@ -77,13 +77,19 @@ def dashboard(home: Path, *words: str) -> Iterator[str]:
 
 
 def ask(link: str, path: str, body: Any = None) -> Any:
-    """What the dashboard at ``link`` answers to somebody who has its token."""
+    """What the dashboard at ``link`` answers to somebody who has its token, in JSON."""
+    return json.loads(asked(link, path, body))
+
+
+def asked(link: str, path: str, body: Any = None) -> bytes:
     place = urlsplit(link)
     origin = f"http://{place.netloc}"
     headers = {"Authorization": f"Bearer {place.query.removeprefix('token=')}", "Origin": origin}
     data = None if body is None else json.dumps(body).encode()
     with urllib.request.urlopen(urllib.request.Request(origin + path, data, headers), timeout=60) as answer:
-        return json.load(answer)
+        data = answer.read()
+    assert isinstance(data, bytes)
+    return data
 
 
 def test_a_run_that_is_over_is_opened_from_its_folder(home: Path) -> None:
@@ -93,7 +99,7 @@ def test_a_run_that_is_over_is_opened_from_its_folder(home: Path) -> None:
         assert (page["view"]["done"], page["view"]["dead"], page["live"]) == (8, 4, False)
         assert page["view"]["chunks_settled"] > 0
         assert sum(page["throughput"]["rates"]) > 0
-        assert [entry["view"]["run"] for entry in ask(link, "/api/runs")] == ["over"]
+        assert "over" in [entry["view"]["run"] for entry in ask(link, "/api/runs")]
         bars = ask(link, "/api/runs/over/timeline")["bars"]
         assert sum(done + dead for _, _, _, done, _, dead, *_ in bars) == 12
         (cause,) = ask(link, "/api/runs/over/failures")
@@ -101,6 +107,10 @@ def test_a_run_that_is_over_is_opened_from_its_folder(home: Path) -> None:
         assert [(row["index"], row["said"]) for row in cause["rows"]] == [(8 + y, f"at 2, {y}") for y in range(4)]
         picture = ask(link, "/api/runs/over/picture")
         assert (picture["x"], picture["marks"][0], picture["marks"][1]) == ([0, 1, 2], [2, 0, 1], [0, 0, 1])
+        rows = asked(link, "/api/runs/over/download?format=csv").decode().splitlines()
+        assert (len(rows), rows[0][:16]) == (1 + 8, '"index","x","y",')
+        (log,) = ask(link, "/api/runs/over/logs")
+        assert "at 2, 0" in log["text"]
         assert picture["note"] == "mean result over x and y; 4 given up, 1 NaN"
 
 
@@ -134,6 +144,19 @@ def test_a_monitor_ends_with_the_run_and_never_cries_stale(home: Path) -> None:
     assert re.search(r"watched .* finished\n.* 30 of 30", seen.stdout[-1500:]), seen.stdout[-1500:]
     after = ttg(home, "monitor", "watched")  # without a broker, from its folder
     assert (after.returncode, "30 of 30" in after.stdout) == (0, True)
+
+
+def test_a_run_is_cancelled_from_its_page(home: Path) -> None:
+    run = subprocess.Popen(
+        command("run", "sim.py:slow", "i=range(0,5000)", "--run-id", "long", "--workers", "1", "--quiet"),
+        cwd=home,
+        env=environment_of(home),
+    )
+    eventually((home / "home" / "runs" / "long").exists, "it has begun")
+    with dashboard(home, "long") as link:
+        assert "run long is cancelled" in ask(link, "/api/runs/long/cancel", {})["said"]
+        assert run.wait(60) == 4
+        eventually(lambda: ask(link, "/api/runs/long")["view"]["status"] == "cancelled", "the page says so")
 
 
 class Terminal:

@@ -14,7 +14,7 @@ from ttg.brokers.credentials import Credentials, Login
 from ttg.brokers.credentials_command import read_answer
 from ttg.errors import AccessRefused, BrokerError, BrokerRefused, BrokerUnavailable, SettingsError
 from ttg.options import EntryPoint, choose
-from ttg.run.services import _broker_for_retries
+from ttg.run.services import _broker_for_commands
 from ttg.settings import read_settings
 from ttg.worker.launching import _environment
 from ttg.worker.limits import reap_orphans
@@ -155,9 +155,9 @@ def _state(pid: int) -> str:
 
 
 def test_a_retry_from_the_dashboard_asks_the_same_command() -> None:
-    environment = _broker_for_retries(BrokerConfig(URL, credentials_command="cat x"))
+    environment = _broker_for_commands(BrokerConfig(URL, credentials_command="cat x"))
     assert environment["TTG_CREDENTIALS_COMMAND"] == "cat x"
-    assert "TTG_CREDENTIALS_COMMAND" not in _broker_for_retries(BrokerConfig(URL))
+    assert "TTG_CREDENTIALS_COMMAND" not in _broker_for_commands(BrokerConfig(URL))
 
 
 async def test_a_program_that_is_not_there_is_named() -> None:

@@ -8,7 +8,7 @@ import math
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import uvicorn
 
@@ -21,7 +21,7 @@ from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.web.access import Access
 from ttg.monitor.web.app import make_app
 from ttg.monitor.web.sections import Farewell
-from ttg.monitor.web.source import Column, FailedParameter, FailureView, Page, RunOnDisk
+from ttg.monitor.web.source import Column, FailedParameter, FailureView, LogTail, Page, RunOnDisk
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -53,6 +53,7 @@ class MadeUpResults:
 
     def __init__(self) -> None:
         self.retried: list[tuple[str, str, str, str]] = []
+        self.cancelled: list[str] = []
         self.on_disk: list[RunOnDisk] = []
         self.kept: dict[str, RunHistory] = {}
         self.failed: list[FailureView] = []
@@ -92,6 +93,16 @@ class MadeUpResults:
 
     def sample(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
         return {name: [row[name] for row in ROWS] for name in names}
+
+    def export(self, run: str, format: str, file: BinaryIO) -> None:
+        file.write(f"{format} of {run}".encode())
+
+    def logs(self, run: str) -> list[LogTail]:
+        return [LogTail("worker-1", "slot 0 pendulum[17]: swinging \x1b[1mwildly")]
+
+    def cancel(self, run: str) -> str:
+        self.cancelled.append(run)
+        return f"run {run} is cancelled"
 
     def retry(self, run: str, kind: str, error: str, place: str) -> int:
         self.retried.append((run, kind, error, place))

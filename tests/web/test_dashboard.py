@@ -18,7 +18,7 @@ from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.web.source import RunOnDisk
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Dialog, Page
 
 
 expect.set_options(timeout=15_000)
@@ -235,6 +235,52 @@ def test_a_run_that_is_over_is_complete_without_a_broker(page: Page, stage: Stag
         expect(cause.get_by_role("table")).to_contain_text("length is red")
         page.get_by_role("link", name="Results").click()
         expect(page.get_by_role("table", name=re.compile("Results of")).locator("tbody tr")).to_have_count(25)
+
+
+def test_a_run_is_cancelled_only_when_that_is_confirmed(page: Page, stage: Stage) -> None:
+    answers: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        answers.append(dialog.message)
+        if len(answers) == 1:
+            dialog.dismiss()
+        else:
+            dialog.accept()
+
+    page.on("dialog", answer)
+    with playing(stage) as address:
+        page.goto(f"{address}/?token={TOKEN}#run/{stage.fleet.run}/overview")
+        button = page.get_by_role("button", name="Cancel the run")
+        button.click()
+        expect(button).to_be_enabled()
+        button.click()
+        expect(page.locator("#toast")).to_have_text(f"run {stage.fleet.run} is cancelled")
+    assert stage.results.cancelled == [stage.fleet.run]
+    assert all(f"Cancel run {stage.fleet.run}?" in question for question in answers)
+
+
+def test_a_table_is_downloaded_and_logs_are_looked_at(page: Page, stage: Stage) -> None:
+    stage.lie_on_disk()
+    with playing(stage) as address:
+        open_page(page, address, "results")
+        for name in ("csv", "parquet"):
+            with page.expect_download() as download:
+                page.get_by_role("link", name=f"download {name}").click()
+            assert download.value.path().read_text() == f"{name} of {stage.fleet.run}"
+        page.get_by_text("In Python").click()
+        expect(page.get_by_text('ttg.open_run("/data/runs/pendulum")')).to_be_visible()
+        page.locator(".tabs.inner").get_by_role("link", name="Overview").click()
+        page.get_by_text("What the workers said last").click()
+        expect(page.locator("#said pre")).to_have_text("slot 0 pendulum[17]: swinging wildly")
+
+
+def test_the_skip_link_leads_to_the_page_that_is_open(page: Page, stage: Stage) -> None:
+    with playing(stage) as address:
+        open_page(page, address, "workers")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator("#main")).to_be_focused()
+        expect(page.get_by_role("table", name="Workers")).to_be_visible()
 
 
 def test_a_failure_that_a_retry_mended_is_called_mended(page: Page, stage: Stage) -> None:

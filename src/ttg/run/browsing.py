@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ttg.errors import InputError
 from ttg.monitor.history import RunHistory
-from ttg.monitor.web.source import Column, FailedParameter, FailureView, Page, RunOnDisk
+from ttg.monitor.web.source import Column, FailedParameter, FailureView, LogTail, Page, RunOnDisk
+from ttg.monitor.workers import natural
 from ttg.results import reading
 from ttg.results.dataset import part_paths
 from ttg.results.folder import RunFolder, list_runs
@@ -26,13 +28,15 @@ from ttg.streams import printable
 ABOUT = ("index", "seconds", "attempt", "worker")
 LETTERS_SHOWN = 50
 LONGEST_PARAMETERS = 2_000
+LOGS_SHOWN, LOG_BYTES = 16, 8 << 10
 
 
 class Browser:
     """A :class:`~ttg.monitor.web.source.RunsSource` over the runs registered under ``home``, and ``opened``, which may
     lie elsewhere.
 
-    ``retry`` submits the dead letters of (run, kind, error, place) again and says how many.
+    ``retry`` submits the dead letters of (run, kind, error, place) again and says how many; ``cancel`` ends a run,
+    given by its folder or its id.
     """
 
     def __init__(
@@ -40,10 +44,12 @@ class Browser:
         home: Path,
         retry: Callable[[str, str, str, str], int] | None = None,
         opened: RunFolder | None = None,
+        cancel: Callable[[str], str] | None = None,
     ) -> None:
         self._home = home
         self._retry = retry
         self._opened = opened
+        self._cancel = cancel
 
     # -- runs
 
@@ -115,6 +121,23 @@ class Browser:
         indices = [index for cause in reading.causes(self._folder(run)) for index in cause.indices][:limit]
         return self._parameters(run, names, np.array(indices, dtype=np.int64)) if indices else {}
 
+    def export(self, run: str, format: str, file: BinaryIO) -> None:
+        """In bounded memory."""
+        reading.export(self._folder(run), format, file)
+
+    def logs(self, run: str) -> list[LogTail]:
+        """Of the workers that were started with the run."""
+        folder = self._known(run)
+        paths = sorted(folder.logs.glob("worker-*.log"), key=lambda path: natural(path.name)) if folder else []
+        return [LogTail(path.stem, _last_lines(path)) for path in paths[:LOGS_SHOWN]]
+
+    def cancel(self, run: str) -> str:
+        """By a `ttg cancel` of its own."""
+        if self._cancel is None:
+            raise InputError(f"cancelling from here is not possible: use `ttg cancel {run}`")
+        folder = self._known(run)
+        return self._cancel(str(folder.path) if folder else run)
+
     def retry(self, run: str, kind: str, error: str, place: str) -> int:
         """As told at the beginning."""
         if self._retry is None:
@@ -177,6 +200,14 @@ def _failed_parameter(letter: dict[str, Any]) -> FailedParameter:
     last_line = (letter["output"] or "").rstrip().rpartition("\n")[2]
     values = json.dumps(letter["parameters"], ensure_ascii=False)[:LONGEST_PARAMETERS]
     return FailedParameter(letter["index"], values, letter["attempts"], letter["worker"] or "", printable(last_line))
+
+
+def _last_lines(path: Path) -> str:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - LOG_BYTES))
+        text = file.read().decode(errors="replace")
+    return text if size <= LOG_BYTES else text.partition("\n")[2]
 
 
 def _shown(cell: Any) -> Any:

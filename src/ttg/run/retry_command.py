@@ -1,4 +1,4 @@
-"""Dead letters tried again from the dashboard: by a `ttg retry` of their own, as if a person had typed it here."""
+"""What the dashboard does to runs: by a `ttg retry` or `ttg cancel` of its own, as if a person had typed it here."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ttg.results.dead_letters import Cause, causes
 from ttg.results.folder import RunFolder, find_run
 
 POLL_SECONDS = 0.05
+CANCEL_SECONDS = 60
 
 
 @dataclass
@@ -56,6 +57,26 @@ class Retrier:
             )
         threading.Thread(target=process.wait, name=f"retry-{process.pid}", daemon=True).start()  # leaves no zombie
         return process
+
+
+@dataclass
+class Canceller:
+    """Call it with a run's folder or id: a `ttg cancel` ends it, and what that says is returned."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, run: str) -> str:
+        """``InputError`` with its words when it cannot."""
+        command = [sys.executable, "-P", "-m", "ttg", "cancel", run]
+        environment = {**os.environ, **self.environment}
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=CANCEL_SECONDS, env=environment)
+        except subprocess.TimeoutExpired as error:
+            raise InputError(f"`ttg cancel {run}` has not ended within {CANCEL_SECONDS} s: look at the run") from error
+        said = (done.stderr.strip().splitlines() or [""])[-1].removeprefix("ttg: ")
+        if done.returncode:
+            raise InputError(said or f"`ttg cancel {run}` ended with exit code {done.returncode}")
+        return said
 
 
 def _cause(folder: RunFolder, error: str, place: str) -> tuple[int, Cause]:

@@ -107,10 +107,11 @@ async def serve(
         services = Services(snapshot, None, run, folder)
         if dashboard:
             from ttg.run.browsing import Browser  # imports Arrow
-            from ttg.run.retry_command import Retrier
+            from ttg.run.retry_command import Canceller, Retrier
 
-            retries = Retrier(settings.home, _broker_for_retries(config)) if config else Retrier(settings.home)
-            source = Browser(settings.home, retries, folder)
+            environment = _broker_for_commands(config) if config else {}
+            retrier, canceller = Retrier(settings.home, environment), Canceller(environment)
+            source = Browser(settings.home, retrier, folder, canceller)
             opening = _dashboard(snapshot, source, host, port, token)
             services.site = await (lasting or stack).enter_async_context(opening)
             print(f"dashboard: {services.site.link(run)}", file=sys.stderr, flush=True)  # not logged: it has the token
@@ -141,7 +142,7 @@ async def _dashboard(
         yield site
 
 
-def _broker_for_retries(config: BrokerConfig) -> dict[str, str]:
+def _broker_for_commands(config: BrokerConfig) -> dict[str, str]:
     """A broker on this machine's file system may belong to the run and be gone by then: a retry gets one of its own."""
     if config.url.startswith("unix://"):
         return {}

@@ -7,9 +7,11 @@ thousands use. The metrics of workers and coordinators need no extra (:mod:`ttg.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import quote
 
 import msgspec
 from starlette.applications import Starlette
@@ -20,7 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ttg.clock import unix_time
-from ttg.errors import TTGError
+from ttg.errors import InputError, TTGError
 from ttg.metrics import CONTENT_TYPE
 from ttg.monitor import prometheus
 from ttg.monitor.snapshot import Snapshot
@@ -37,6 +39,7 @@ WORKERS_SHOWN = 100
 ROWS_AT_ONCE = 500
 COOKIE_SECONDS = 30 * 86_400
 ALIVE = "/healthz"
+PIECE_BYTES = 1 << 18
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -63,7 +66,10 @@ def make_app(
         Route("/api/runs/{run}/failures", dashboard.failures),
         Route("/api/runs/{run}/table", dashboard.table),
         Route("/api/runs/{run}/picture", dashboard.picture),
+        Route("/api/runs/{run}/download", dashboard.download),
+        Route("/api/runs/{run}/logs", dashboard.logs),
         Route("/api/runs/{run}/retry", dashboard.retry, methods=["POST"]),
+        Route("/api/runs/{run}/cancel", dashboard.cancel, methods=["POST"]),
         Route("/metrics", dashboard.metrics),
         Route(ALIVE, lambda request: PlainTextResponse("ok\n")),
         Mount("/static", StaticFiles(directory=STATIC)),
@@ -163,6 +169,35 @@ class Dashboard:
         drawn = await asyncio.to_thread(picture, self.source, request.path_params["run"], **chosen)
         return _json(to_json(drawn))
 
+    async def download(self, request: Request) -> Response:
+        """The whole table, in the ``format`` that is asked for."""
+        run, wanted = request.path_params["run"], request.query_params.get("format", "csv")
+        file = await asyncio.to_thread(self._exported, run, wanted)
+        named = f"attachment; filename*=UTF-8''{quote(run, safe='')}.{quote(wanted, safe='')}"
+        headers = {"Content-Disposition": named}
+        return StreamingResponse(_pieces(file), media_type="application/octet-stream", headers=headers)
+
+    def _exported(self, run: str, wanted: str) -> IO[bytes]:
+        """In a file first, so that an error can still be told."""
+        if self.source is None:
+            raise InputError("results are not read here")
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the answer reads it
+        self.source.export(run, wanted, file)
+        file.seek(0)
+        return file
+
+    async def logs(self, request: Request) -> Response:
+        """What the run's local workers said last."""
+        tails = await asyncio.to_thread(self.source.logs, request.path_params["run"]) if self.source else []
+        return _json(msgspec.json.encode(tails))
+
+    async def cancel(self, request: Request) -> Response:
+        """End the run."""
+        if self.source is None:
+            return PlainTextResponse("cancelling is not possible from here: use `ttg cancel`", status_code=409)
+        said = await asyncio.to_thread(self.source.cancel, request.path_params["run"])
+        return _json(msgspec.json.encode({"said": said}))
+
     async def retry(self, request: Request) -> Response:
         """Submit the dead letters of one cause again."""
         if self.source is None:
@@ -189,6 +224,12 @@ class Dashboard:
                 yield b"data: " + text + b"\n\n"
             await asyncio.sleep(STREAM_EVERY_SECONDS)
         yield b"data: " + await stream.changes(last=True) + b"\n\n"
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
 
 
 def _json(body: bytes) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ttg.monitor.history import RunHistory
 from ttg.monitor.view import RunView, ViewPart
@@ -66,6 +66,13 @@ class FailureView(ViewPart, frozen=True):
     state: str = "given up"
 
 
+class LogTail(ViewPart, frozen=True):
+    """The last lines of the log of one worker."""
+
+    worker: str
+    text: str
+
+
 class RunsSource(Protocol):
     """Reads and mends runs for the dashboard. Called on threads; raises ``TTGError`` with a line for people."""
 
@@ -95,6 +102,15 @@ class RunsSource(Protocol):
 
     def dead(self, run: str, names: Sequence[str], limit: int) -> dict[str, list[Any]]:
         """Parameters ``names`` of those that are given up, or of ``limit`` of them."""
+
+    def export(self, run: str, format: str, file: BinaryIO) -> None:
+        """Write the table to ``file``."""
+
+    def logs(self, run: str) -> list[LogTail]:
+        """What its workers on this machine said last."""
+
+    def cancel(self, run: str) -> str:
+        """End it, as ``ttg cancel`` does; what that says."""
 
     def retry(self, run: str, kind: str, error: str, place: str) -> int:
         """Submit the dead letters of this cause again; returns how many parameters."""

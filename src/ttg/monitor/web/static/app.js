@@ -7,7 +7,7 @@ import { drawOverview, overview } from "./overview.js";
 import { drawFleet, fleetTimeline } from "./timeline.js";
 import { drawWorkers, turnWorkers, workers } from "./workers.js";
 import { drawRuns, runs, sortRuns } from "./runs.js";
-import { drawRun, runPage } from "./run.js";
+import { cancelRun, drawRun, runPage } from "./run.js";
 import { retry } from "./failures.js";
 import { chooseResults, redrawPicture, sortResults, turnResults } from "./results.js";
 
@@ -124,6 +124,15 @@ document.addEventListener("visibilitychange", () => { state.heard = performance.
 
 // -- clicks and choices
 
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return "Copied";
+  } catch {
+    return "This browser does not let the page copy: select the text instead.";
+  }
+}
+
 function say(text) {
   const toast = document.querySelector("#toast");
   toast.textContent = text;
@@ -132,18 +141,25 @@ function say(text) {
   toast.timer = setTimeout(() => toast.classList.remove("shown"), 5000);
 }
 
-document.addEventListener("click", async ({ target }) => {
-  if (target.closest(".skip")) setTimeout(() => main.focus());
+document.addEventListener("click", async (event) => {
+  const { target } = event;
+  const skip = target.closest(".skip");
+  if (skip) { event.preventDefault(); main.focus(); }
   const long = target.closest(".long");
   if (long) long.classList.toggle("whole");
   const button = target.closest("button");
   if (!button) return;
-  const { sort, runs: by, rows, turn, retry: cause } = button.dataset;
+  const { sort, runs: by, rows, turn, retry: cause, cancel, copy } = button.dataset;
   if (button.id === "theme") switchTheme();
   if (sort) sortResults(sort);
   if (by) sortRuns(by, state.route);
   if (rows) turnResults(Number(rows));
   if (turn) turnWorkers(Number(turn));
+  if (cancel && confirm(`Cancel run ${cancel}? What is settled stays; ttg resume can go on with it.`)) {
+    button.disabled = true;
+    say(await cancelRun(cancel));
+  }
+  if (copy !== undefined) say(await copied(button.parentElement.querySelector("pre").textContent));
   if (cause !== undefined && confirm(`${button.textContent} of run ${button.dataset.run}?`)) {
     button.disabled = true;
     say(await retry(button.dataset));
@@ -162,6 +178,7 @@ document.addEventListener("change", ({ target }) => {
   if (target.dataset.choose) chooseResults({ [target.dataset.choose]: target.value });
   show();
 });
+document.addEventListener("toggle", ({ target }) => { if (target.id === "said") show(); }, true);
 document.addEventListener("search", show);
 document.addEventListener("input", ({ target }) => {
   if (target.id !== "find-run") return;
@@ -185,7 +202,6 @@ const remembered = localStorage.getItem("theme");
 if (remembered) document.documentElement.dataset.theme = remembered;
 let place = location.hash.split("?")[0];
 window.addEventListener("hashchange", () => {
-  if (location.hash === "#main") { history.replaceState(null, "", place || "#overview"); main.focus(); return; }
   const moved = location.hash.split("?")[0] !== place;
   place = location.hash.split("?")[0];
   show().then(showTab);

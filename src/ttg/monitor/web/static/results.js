@@ -15,7 +15,9 @@ const choices = () => {
   return { sort: "index", order: "ascending", value: "", across: "", up: "", ...chosen, offset: Number(chosen.offset) || 0 };
 };
 
-export function results({ route: { run } }) {
+const inPython = (place) => `import ttg\n\nrun = ttg.open_run(${JSON.stringify(place)})\nframe = run.dataframe()  # or run.table(), run[i], for row in run`;
+
+export function results({ route: { run }, page: { folder } }) {
   const { offset } = choices();
   if (of !== run) [page, shown, problem, of] = [EMPTY, { kind: "none", note: "" }, "", run];
   if (problem) return [card("Results", "", h("p", { class: "empty" }, problem))];
@@ -25,8 +27,11 @@ export function results({ route: { run } }) {
     card("Table", page.total ? `rows ${count(offset + 1)} to ${count(offset + page.rows.length)} of ${count(page.total)}` : "",
       h("div", { class: "controls right" },
         h("button", { type: "button", "data-rows": -1, disabled: offset === 0 }, "← previous"),
-        h("button", { type: "button", "data-rows": 1, disabled: offset + ROWS >= page.total }, "next →")),
-      page.rows.length ? table(run) : h("p", { class: "empty" }, "No results yet."))];
+        h("button", { type: "button", "data-rows": 1, disabled: offset + ROWS >= page.total }, "next →"),
+        ["csv", "parquet"].map((format) => h("a", { href: `/api/runs/${encodeURIComponent(run)}/download?format=${format}`, download: `${run}.${format}` }, `download ${format}`))),
+      page.rows.length ? table(run) : h("p", { class: "empty" }, "No results yet.")),
+    h("details", { class: "card" }, h("summary", {}, "In Python"), h("pre", { tabindex: 0 }, inPython(folder || run)),
+      h("button", { type: "button", "data-copy": true }, "Copy"))];
 }
 
 export async function drawResults(root, state) {
@@ -137,7 +142,7 @@ function axes(pen, colour, { width, height, xName, yName, xMarks, yMarks, right 
 function spread(values, from, to) {
   const every = Math.max(1, Math.ceil(values.length / Math.max(2, Math.abs(to - from) / 60)));
   const step = (to - from) / values.length;
-  return values.map((value, place) => [from + (place + 0.5) * step, short(value)]).filter((mark, place) => place % every === 0);
+  return values.map((value, place) => [from + (place + 0.5) * step, short(Number(value.toPrecision(3)))]).filter((mark, place) => place % every === 0);
 }
 
 function heat(box, { x, y, cells, marks, x_name: xName, y_name: yName, value_name: valueName, note }) {

@@ -9,6 +9,7 @@ import { drawTimeline, timeline } from "./timeline.js";
 import { drawFailures, failures } from "./failures.js";
 import { drawResults, results } from "./results.js";
 
+const TAILS_AGAIN_MS = 5000;
 const TABS = {
   overview: { build: overview, draw: drawOverview },
   timeline: { build: timeline, draw: drawTimeline },
@@ -17,8 +18,8 @@ const TABS = {
 };
 
 export function runPage(state) {
-  const { route: { run, tab }, page } = state;
-  if (!page) return [h("p", { class: "empty" }, "Looking at the run …")];
+  const { route: { run, tab }, page, view } = state;
+  if (!page) return [h("p", { class: "empty" }, view.farewell ? "This page was not open when the dashboard ended." : "Looking at the run …")];
   if (page.unknown) return [card("Not here", "", h("p", { class: "empty" }, page.unknown), h("p", {}, h("a", { href: "#runs" }, "All runs")))];
   const tabs = Object.keys(TABS).map((name) => h("a", { href: runAddress(run, name), "aria-current": name === tab ? "page" : null }, name[0].toUpperCase() + name.slice(1),
     name === "failures" && page.failing > 0 && h("span", { class: "badge", "aria-label": plural(page.failing, "cause") }, count(page.failing))));
@@ -35,10 +36,36 @@ function overview({ page }) {
   const peak = rates.length ? `peak ${rate(Math.max(...rates))}/s · ${plural(step, "second")} per step` : "";
   return h("div", { class: "grid" },
     h("div", { class: "stack" },
-      h("section", { class: "card", "aria-label": "Progress" }, runBlock(page.view, { linked: false })),
+      h("section", { class: "card", "aria-label": "Progress" }, runBlock(page.view, { linked: false }),
+        page.view.status === "active" && h("p", { class: "note more" }, h("button", { type: "button", "data-cancel": page.view.run }, "Cancel the run"))),
       card("Throughput", peak, h("div", { class: "chart", id: "run-throughput", "data-own": true })),
       card("What happened", "", faultLines(page.faults))),
-    h("div", { class: "stack" }, settings(page)));
+    h("div", { class: "stack" }, settings(page), said(page)));
+}
+
+// What workers said last; asked for when somebody wants to see it.
+let tails = null;
+
+function said({ view, folder }) {
+  if (!folder) return null;
+  const known = tails?.run === view.run ? tails.logs : null;
+  return h("details", { class: "card", id: "said", "data-key": view.run }, h("summary", {}, "What the workers said last"),
+    known?.length === 0 && h("p", { class: "empty" }, "No worker ran on this machine: others keep their logs where they run."),
+    known?.map(({ worker, text }) => [h("h2", {}, worker), h("pre", { tabindex: 0 }, text || "nothing")]));
+}
+
+async function drawSaid(root, { get, page: { view, live } }) {
+  const open = root.querySelector("#said")?.open;
+  if (!open || (tails?.run === view.run && !live) || performance.now() - (tails?.at ?? -Infinity) < TAILS_AGAIN_MS) return false;
+  const logs = await get(`/api/runs/${encodeURIComponent(view.run)}/logs`);
+  if (!Array.isArray(logs)) return false;
+  tails = { run: view.run, logs, at: performance.now() };
+  return true;
+}
+
+export async function cancelRun(run) {
+  const answer = await fetch(`/api/runs/${encodeURIComponent(run)}/cancel`, { method: "POST" });
+  return answer.ok ? (await answer.json()).said : await answer.text();
 }
 
 function settings({ view, facts, live }) {
@@ -47,7 +74,8 @@ function settings({ view, facts, live }) {
     h("dl", { class: "facts" }, all.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, longText(value))))));
 }
 
-function drawOverview(root, { page }) {
+function drawOverview(root, state) {
+  const { page } = state;
   const { began, bucket_seconds: step, rates, ended } = page.throughput;
   const points = rates.map((value, place) => [began + place * step, value]);
   if (points.length) points.push([ended, rates.at(-1)]);
@@ -55,4 +83,5 @@ function drawOverview(root, { page }) {
     traces: [{ points, label: "settled", shape: "step", fill: true }], height: 210, unit: "/s", xTicks: timeTicks(began),
     label: `Throughput over time, at most ${rate(Math.max(0, ...rates))} parameters per second`,
   });
+  return drawSaid(root, state);
 }
