@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ttg.calls.executor import Executor as Executor
+    from ttg.calls.mapping import map as map
     from ttg.function import vectorized as vectorized
     from ttg.run.api import open_run as open_run
     from ttg.run.api import resume as resume
     from ttg.run.api import run as run
     from ttg.run.api import shared as shared
     from ttg.run.api import start as start
+    from ttg.run.api import workers as workers
     from ttg.run.live import LiveRun as LiveRun
     from ttg.run.saved import Run as Run
 
 __version__ = "1.3.0"
 
 _HOMES = {
-    "ttg.run.api": ("open_run", "resume", "run", "shared", "start"),
+    "ttg.run.api": ("open_run", "resume", "run", "shared", "start", "workers"),
     "ttg.run.live": ("LiveRun",),
     "ttg.run.saved": ("Run",),
     "ttg.space": (
@@ -48,6 +50,7 @@ _HOMES = {
         "zip",
     ),
     "ttg.calls.executor": ("Executor",),
+    "ttg.calls.mapping": ("map",),
     "ttg.function": ("vectorized",),
     "ttg.errors": ("TTGError",),
 }

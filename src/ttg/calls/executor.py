@@ -26,7 +26,7 @@ from ttg.function.sealed import key_of, seal
 from ttg.function.signing import pickled_reference
 from ttg.options import EntryPoint, choose
 from ttg.run.config import CoordinatorConfig
-from ttg.run.request import RunRequest, made_up_id, usable_cores
+from ttg.run.request import RunRequest, made_up_id, usable_cores, warm_for
 from ttg.run.secret import with_secret
 from ttg.settings import Settings, read_settings
 from ttg.spec import SPEC_VERSION, Limits, RetryPolicy, RunSpec, new_identity
@@ -46,7 +46,8 @@ class Executor(StandardExecutor):
 
     By itself it has a broker and ``max_workers`` slots on this machine (default: one per core), which live until
     :meth:`shutdown`; with ``broker`` (or ``TTG_BROKER``) calls go to the workers that were started for it elsewhere,
-    with the same ``TTG_SECRET``, and ``max_workers`` is not needed.
+    with the same ``TTG_SECRET``, and ``max_workers`` is not needed. Inside :func:`ttg.workers`, and with neither, it
+    uses the workers that are there.
 
     ``initializer(*initargs)`` is called once in each process before its first call; if it raises, the executor is
     broken. A call that takes longer than ``timeout`` or more memory than ``memory`` (texts such as ``"30s"``, ``"2G"``,
@@ -242,8 +243,9 @@ def _request(
 ) -> tuple[RunRequest, bytes]:
     chosen = choose(EntryPoint.API_RUN, {name: value for name, value in options.items() if value is not None})
     settings = read_settings()
-    url = chosen.broker or settings.broker_url
-    settings = _signing(settings, url)
+    warm = warm_for(chosen) if max_workers is None else None
+    url = warm.url if warm else chosen.broker or settings.broker_url
+    settings = warm.settings if warm else _signing(settings, url)
     assert settings.secret is not None
     identity = new_identity()
     inputs: Inputs = {}
@@ -268,12 +270,13 @@ def _request(
         settings=settings,
         out=Path(),
         broker_url=url,
-        workers=0 if url else 1,
-        slots=max_workers or usable_cores(),
+        workers=warm.count if warm else 0 if url else 1,
+        slots=warm.slots if warm else max_workers or usable_cores(),
         options=CoordinatorConfig(keep_result_bytes=0, keep_seconds=60.0, single=True),
         python_path=_python_path(),
         inputs=inputs,
         store=str(chosen.store) if chosen.store else settings.store,
+        warm=warm,
     )
     return request, key_of(settings.secret, identity)
 

@@ -149,7 +149,7 @@ class Session:
                 broker,
                 options,
                 workers=workers,
-                restart_broker=server.ensure if server else None,
+                restart_broker=server.ensure if server else self._request.warm.ensure if self._request.warm else None,
             )
             self._loop, self._coordinator = asyncio.get_running_loop(), coordinator
             self.queue.on_empty = lambda: coordinator.stop(RunStatus.FINISHED)

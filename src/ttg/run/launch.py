@@ -233,7 +233,7 @@ def _coordinator(
         options=replace(request.options, expected_slots=max(1, request.workers * request.slots)),
         report=reporter,
         workers=workers,
-        restart_broker=server.ensure if server else None,
+        restart_broker=server.ensure if server else request.warm.ensure if request.warm else None,
         epoch=folder.info.epoch + 1,
         retried=tuple(request.retry_dead),
         force=request.force,

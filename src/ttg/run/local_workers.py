@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from ttg.settings import Settings
+from ttg.worker.protocol import CALLER_PATH
 from ttg.worker.shares import visible_gpus
 
 STOP_GRACE_SECONDS = 15.0
@@ -35,6 +37,20 @@ class WorkerCommand:
     def environment_of(self, number: int) -> dict[str, str]:
         """That of the worker with that number, counted from 0."""
         return {**self.environment, **visible_gpus(self.environment, number * self.gpus, self.gpus)}
+
+
+def worker_environment(settings: Settings, url: str, retry_delay_ms: int, path: Sequence[str]) -> dict[str, str]:
+    """This process's, with what a worker for the broker at ``url`` is to know; ``path`` is the caller's."""
+    ours = {
+        "TTG_BROKER": url,
+        "TTG_NAMESPACE": settings.namespace,
+        "TTG_LEASE_SECONDS": str(settings.lease_seconds),
+        "TTG_RETRY_DELAY_MS": str(retry_delay_ms),
+        CALLER_PATH: os.pathsep.join(path),
+        "TTG_CREDENTIALS_COMMAND": settings.credentials_command,
+        "TTG_SECRET": settings.secret,
+    }
+    return {**os.environ, **{name: value for name, value in ours.items() if value}}
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttg.results.folder import LOGS
-from ttg.run.local_workers import LocalWorkers, WorkerCommand
+from ttg.run.local_workers import LocalWorkers, WorkerCommand, worker_environment
 from ttg.run.request import RunRequest
-from ttg.worker.protocol import CALLER_PATH
 
 if TYPE_CHECKING:
     from ttg.brokers.base import Broker
@@ -31,6 +29,10 @@ async def broker_and_workers(
     The workers need not wait for the server: it is there before they have imported what they need. What they leave is
     in ``folder``; an embedded broker's files are removed at the end if ``discard()``.
     """
+    if request.warm is not None:
+        async with request.warm.joined(request.spec.run, folder, request.spec.retry.delay_ms) as (broker, theirs):
+            yield broker, None, theirs
+        return
     server = await _embedded(request, folder)
     url = server.url if server else request.broker_url
     assert url is not None
@@ -84,19 +86,7 @@ def _local_workers(request: RunRequest, folder: Path, url: str, server: Embedded
         arguments += ["--threads", str(request.threads)]
     if request.gpus:
         arguments += ["--gpus", str(request.gpus)]
-    environment = {
-        **os.environ,
-        "TTG_BROKER": url,
-        "TTG_NAMESPACE": request.settings.namespace,
-        "TTG_LEASE_SECONDS": str(request.settings.lease_seconds),
-        "TTG_RETRY_DELAY_MS": str(spec.retry.delay_ms),
-    }
-    if request.python_path:
-        environment[CALLER_PATH] = os.pathsep.join(request.python_path)
-    if request.settings.credentials_command:
-        environment["TTG_CREDENTIALS_COMMAND"] = request.settings.credentials_command
-    if request.settings.secret:
-        environment["TTG_SECRET"] = request.settings.secret
+    environment = worker_environment(request.settings, url, spec.retry.delay_ms, request.python_path)
     keep_open = (server.parent_pipe_fd,) if server else ()
     if request.echo_fd is not None:
         arguments += ["--echo-fd", str(request.echo_fd)]

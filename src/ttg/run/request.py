@@ -27,6 +27,7 @@ from ttg.worker.shares import GPU, visible_gpus
 
 if TYPE_CHECKING:
     from ttg.function import Inputs
+    from ttg.run.warm import Session
 
 EMBEDDED_KEEP_BYTES = 4 << 20
 SHARED_KEEP_BYTES = 64 << 20
@@ -36,7 +37,7 @@ SHARED_KEEP_BYTES = 64 << 20
 class RunRequest:
     """Everything a coordinator needs, checked. ``broker_url`` ``None``: the embedded server. ``change`` says what
     is not as it was of a function that goes on by force. ``store`` ``None``: the one in the run's folder.
-    Local workers write what calls print to ``echo_fd``, too."""
+    Local workers write what calls print to ``echo_fd``, too; or they are the ``warm`` ones, which were there before."""
 
     spec: RunSpec
     space: Space
@@ -58,6 +59,7 @@ class RunRequest:
     change: str = ""
     store: str | None = None
     echo_fd: int | None = None
+    warm: Session | None = None
 
 
 def new_request(
@@ -150,18 +152,21 @@ def resume_request(
 def _request(
     spec: RunSpec, space: Space, settings: Settings, chosen: Options, out: Path, *, resume: bool = False
 ) -> RunRequest:
-    url = chosen.broker or settings.broker_url
+    warm = warm_for(chosen)
+    url = warm.url if warm else chosen.broker or settings.broker_url
     keep = chosen.keep_results
     if keep is None:
-        keep = SHARED_KEEP_BYTES if url else EMBEDDED_KEEP_BYTES
-    workers = _workers(spec, chosen, settings)
+        keep = SHARED_KEEP_BYTES if url and not warm else EMBEDDED_KEEP_BYTES
+    workers = warm.count if warm else _workers(spec, chosen, settings)
     visible_gpus(os.environ, 0, workers * chosen.gpus)
     most = chosen.max_failures
     most = most.of(spec.size) if isinstance(most, Share) else most
     return RunRequest(
         spec=spec,
         space=space,
-        settings=replace(
+        settings=warm.settings
+        if warm
+        else replace(
             settings,
             namespace=chosen.namespace or settings.namespace,
             credentials_command=chosen.credentials_command or settings.credentials_command,
@@ -169,7 +174,7 @@ def _request(
         out=out,
         broker_url=url,
         workers=workers,
-        slots=chosen.slots,
+        slots=warm.slots if warm else chosen.slots,
         replace_workers=chosen.replace,
         threads=chosen.threads,
         gpus=chosen.gpus,
@@ -178,7 +183,16 @@ def _request(
         force=chosen.force,
         retry_dead=chosen.retry_dead,
         store=_store(spec, chosen.store, settings.store),
+        warm=warm,
     )
+
+
+def warm_for(chosen: Options) -> Session | None:
+    """The workers of :func:`ttg.workers` that are open, unless others are asked for."""
+    from ttg.run.warm import open_session
+
+    others = chosen.broker or chosen.workers is not None or chosen.slots != 1 or chosen.threads or chosen.gpus
+    return None if others or chosen.needs else open_session()
 
 
 def _workers(spec: RunSpec, chosen: Options, settings: Settings) -> int:
