@@ -116,7 +116,8 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS)
 def test_a_program_that_ends_leaves_nothing(home: Path, end: str) -> None:
     does, code = ENDS[end]
-    text = f"import os, signal, sys, ttg\ndef f(x): return x\nworkers = ttg.workers(2)\nprint('made', flush=True)\nsys.stdin.readline()\n{does}\n"
+    text = "import os, signal, sys, ttg\ndef f(x): return x\nworkers = ttg.workers(2)\nprint('made', flush=True)\n"
+    text += f"sys.stdin.readline()\n{does}\n"
     (home / "script.py").write_text(text)
     program = subprocess.Popen(
         [sys.executable, "script.py"],
