@@ -33,6 +33,16 @@ class TTGError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the caller's own lines. How TTG found out says nothing to them."""
+        import traceback
+        from pathlib import Path
+
+        ours = str(Path(__file__).parent)
+        frames = [frame for frame in traceback.extract_tb(self.__traceback__) if not frame.filename.startswith(ours)]
+        lines = traceback.format_list(frames[-1:]) + traceback.format_exception_only(self)
+        return "".join(lines).rstrip().split("\n")
+
 
 class InputError(TTGError):
     """Something the user wrote cannot work; nothing was started and nothing is lost."""

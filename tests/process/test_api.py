@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import ttg
+from ttg.errors import SettingsError
 
 FAST: dict[str, Any] = {"workers": 1, "progress": False}
 
@@ -56,6 +57,29 @@ def test_a_notebook_shows_the_report_and_the_first_rows() -> None:
     assert "<td>&lt;4&gt;</td>" in shown
     assert "&lt;5&gt;" not in shown
     assert repr(run) == f"<ttg run {run.id}: finished, 7 results, 0 dead letters of 7>"
+
+
+def test_progress_may_be_a_function_and_one_that_fails_is_not_the_runs_matter() -> None:
+    seen: list[Any] = []
+    assert len(ttg.run(lambda x: x, {"x": [1, 2]}, workers=1, progress=seen.append)) == 2
+    assert (seen[-1].total, seen[-1].done, seen[-1].state) == (2, 2, "finished")
+
+    def fails(progress: Any) -> None:
+        seen.clear()
+        raise OSError("nobody reads this")
+
+    assert len(ttg.run(lambda x: x, {"x": [1, 2]}, workers=1, progress=fails)) == 2
+    assert not seen
+    with pytest.raises(SettingsError, match="expected True, False, 'tqdm', or a function of a Progress; got 'tdqm'"):
+        ttg.run(lambda x: x, {"x": [1]}, progress="tdqm")
+
+
+def test_a_notebook_shows_the_callers_line_of_an_error() -> None:
+    with pytest.raises(ttg.TTGError) as raised:
+        ttg.run(lambda x: x, {"y": [1]}, **FAST)
+    shown = raised.value._render_traceback_()
+    assert [line for line in shown if "File " in line] == [line for line in shown if "test_api.py" in line]
+    assert "does not take 'y'" in shown[-1]
 
 
 def test_failures_are_data_and_not_exceptions() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import csv
 import importlib.util
+import json
 import math
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import ModuleType
 
@@ -109,3 +112,21 @@ def test_vectorized_kepler(folder: Path) -> None:
 )
 def test_examples_of_executors(folder: Path, example: str, expected: str) -> None:
     assert re.search(expected, execute(documented_command(example, "python"), folder))
+
+
+def test_web_service(folder: Path) -> None:
+    command = [*documented_command("web_service.py", "python -m uvicorn")[1:-1], "0"]
+    with subprocess.Popen([sys.executable, *command], cwd=folder, stderr=subprocess.PIPE, text=True) as service:
+        try:
+            assert service.stderr
+            address = next(found[0] for line in service.stderr if (found := re.search(r"http://[\d.]+:\d+", line)))
+            with urllib.request.urlopen(f"{address}/pi?points=2000", timeout=60) as answer:
+                assert 2.8 < json.load(answer)["pi"] < 3.5
+            with urllib.request.urlopen(f"{address}/sweep?points=2000", timeout=60) as answer:
+                *rows, end = map(json.loads, answer)
+        finally:
+            service.send_signal(signal.SIGINT)
+            service.communicate(timeout=60)
+    assert sorted(row["seed"] for row in rows) == list(range(20))
+    assert all(2.8 < row["pi"] < 3.5 for row in rows)
+    assert (end["status"], end["rows"]) == ("finished", 20)

@@ -162,6 +162,13 @@ def _dimensions(space: Space) -> list[Dimension]:
     return [_dimension(factor, alone=len(factors) == 1) for factor in factors]
 
 
+def axes_of(space: Space) -> list[tuple[str, Any]]:
+    """Name and values of each axis, if they are known and none go in step."""
+    dimensions = _dimensions(space) if space.computable else []
+    alone = all(len(values) == 1 for _, _, values in dimensions)
+    return [(name, values[name]) for name, _, values in dimensions] if alone else []
+
+
 def _dimension(factor: Space, *, alone: bool) -> Dimension:
     values = {parameter_column(name): column for name, column in factor.arrays(np.arange(len(factor))).items()}
     name = next(iter(values)) if len(values) == 1 else "index" if alone else "_".join(values)

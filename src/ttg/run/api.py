@@ -14,10 +14,10 @@ from ttg.options import EntryPoint, choose
 from ttg.results.folder import find_run
 from ttg.run.live import LiveRun
 from ttg.run.reference import show_options
-from ttg.run.reporter import reporter_for
 from ttg.run.request import RunRequest, new_request, resume_request, usable_cores
 from ttg.run.saved import Run
 from ttg.run.secret import with_secret
+from ttg.run.showing import Shown, reporter_of
 from ttg.run.warm import WarmWorkers
 from ttg.settings import Settings, read_settings
 from ttg.space import Space, grid, rows, space_to_json
@@ -33,7 +33,7 @@ def run(
     space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
     shared: Mapping[str, Any] | None = None,
-    progress: bool = True,
+    progress: Shown = True,
     **options: Any,
 ) -> Run:
     """Run ``function`` over ``space`` and wait for it. Every parameter ends exactly once.
@@ -47,10 +47,14 @@ def run(
     anything else is unpickled once per child process. What a function closes over is treated alike. What a call changes
     of them stays changed for later calls of the same child.
 
+    ``progress``: a bar in a terminal, an output that is updated in a notebook, lines elsewhere; ``False``: nothing;
+    ``"tqdm"``: one of tqdm's; or a function that is called with a :class:`~ttg.run.progress.Progress` twice a second,
+    in another thread.
+
     Failed parameters do not raise: see :meth:`Run.failures`. Raises :class:`~ttg.errors.TTGError` subclasses. Ctrl-C
     drains the workers and raises ``KeyboardInterrupt``, a second one leaves at once; :func:`resume` goes on.
     """
-    return LiveRun(_request(function, space, shared, options), reporter_for(quiet=not progress)).wait()
+    return LiveRun(_request(function, space, shared, options), reporter_of(progress)).wait()
 
 
 def start(
@@ -58,7 +62,7 @@ def start(
     space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
     shared: Mapping[str, Any] | None = None,
-    progress: bool = False,
+    progress: Shown = False,
     **options: Any,
 ) -> LiveRun:
     """As :func:`run`, but returns at once, with a run that goes on meanwhile.
@@ -67,7 +71,7 @@ def start(
     known. In asyncio ``await run`` and ``async for row in run``. What cannot be started is raised here. Keep the
     object: a run that nothing refers to is drained.
     """
-    return LiveRun.alone(_request(function, space, shared, options), reporter_for(quiet=not progress))
+    return LiveRun.alone(_request(function, space, shared, options), reporter_of(progress))
 
 
 def _request(
@@ -102,11 +106,11 @@ def workers(count: int | None = None, *, slots: int = 1) -> WarmWorkers:
     return WarmWorkers(with_secret(read_settings()), chosen.workers, chosen.slots, python_path())
 
 
-def resume(run: str | Path = "last", *, progress: bool = True, **options: Any) -> Run:
+def resume(run: str | Path = "last", *, progress: Shown = True, **options: Any) -> Run:
     """Go on with an interrupted run: what is settled stays, what is missing is done."""
     chosen = choose(EntryPoint.API_RESUME, options)
     request = resume_request(str(run), read_settings(), chosen, python_path=python_path())
-    return LiveRun(request, reporter_for(quiet=not progress)).wait()
+    return LiveRun(request, reporter_of(progress)).wait()
 
 
 show_options(run, EntryPoint.API_RUN)

@@ -156,13 +156,15 @@ class Run:
         return f"<ttg run {self.id}: {self.status}, {info.done} results, {info.dead} dead letters of {info.size}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the report, and the first rows."""
+        """What a notebook shows: the report, a picture where there are one or two axes of numbers, the first rows."""
         from ttg.results import reading
+        from ttg.results.picture import picture_of
 
         first = reading.table(self.folder, limit=SHOWN_ROWS)
         head = "".join(f"<th>{escape(name)}</th>" for name in first.column_names)
         body = "".join(f"<tr>{_cells(row)}</tr>" for row in first.to_pylist())
-        return f"<pre>{escape(self.report.as_text())}</pre><table><tr>{head}</tr>{body}</table>"
+        table = f"<table><tr>{head}</tr>{body}</table>"
+        return f"<pre>{escape(self.report.as_text())}</pre>{picture_of(self.folder)}{table}"
 
 
 def _cells(row: Mapping[str, Any]) -> str:
