@@ -133,6 +133,9 @@ def test_a_program_that_ends_leaves_nothing(home: Path, end: str) -> None:
     program.communicate("\n", timeout=60)
     assert program.returncode == code
     eventually(lambda: not [pid for pid in below if "ttg" in command_of(pid)], "its processes ended")
+    if end == "with a run":
+        assert ttg.open_run().status == "interrupted"
+        assert len(ttg.open_run()) > 0
     if end == "killed":  # whoever kills it leaves the folder of its logs
         for folder in home.glob("ttg-workers-*"):
             folder.rename(home / "left")

@@ -25,6 +25,7 @@ from ttg.function.packing import Packed
 from ttg.function.sealed import key_of, seal
 from ttg.function.signing import pickled_reference
 from ttg.options import EntryPoint, choose
+from ttg.run.at_exit import Turn, at_exit
 from ttg.run.config import CoordinatorConfig
 from ttg.run.request import RunRequest, made_up_id, usable_cores, warm_for
 from ttg.run.secret import with_secret
@@ -311,6 +312,4 @@ def _at_exit() -> None:
         session.wait()
 
 
-# As the standard executors: an ordinary atexit function is called after the threads were waited for. That of the thread
-# pool, which asyncio uses, is registered before, and so called after this.
-threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+at_exit(Turn.CALLS_AND_RUNS, _at_exit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -189,10 +190,9 @@ def _request(
 
 def warm_for(chosen: Options) -> Session | None:
     """The workers of :func:`ttg.workers` that are open, unless others are asked for."""
-    from ttg.run.warm import open_session
-
+    warm = sys.modules.get("ttg.run.warm")  # otherwise nobody has made any
     others = chosen.broker or chosen.workers is not None or chosen.slots != 1 or chosen.threads or chosen.gpus
-    return None if others or chosen.needs else open_session()
+    return None if others or chosen.needs or warm is None else warm.open_session()
 
 
 def _workers(spec: RunSpec, chosen: Options, settings: Settings) -> int:

@@ -15,11 +15,11 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ttg.messages import RunStatus
+from ttg.run.at_exit import Turn, at_exit
 from ttg.run.launch import Hooks, Running, execute
 from ttg.run.progress import Progress
 from ttg.run.request import RunRequest
@@ -42,6 +42,7 @@ class ThreadedRun:
 
     def __init__(self, request: RunRequest, reporter: Any) -> None:
         self.request = request
+        self._pid = os.getpid()
         self.ended = threading.Event()
         self.error: BaseException | None = None
         self.presses = 0
@@ -68,6 +69,11 @@ class ThreadedRun:
         done, dead = self.collector.done_count, self.collector.dead_count
         return replace(self._last, done=done, dead=dead, seconds=monotonic() - self._began)
 
+    @property
+    def is_going_on(self) -> bool:
+        """In this process, which may have been forked from the one that started it."""
+        return self._pid == os.getpid() and not self.ended.is_set()
+
     def cancel(self) -> None:
         """End it as cancelled. From any thread, as often as one likes."""
         self._cancelled = True
@@ -75,7 +81,7 @@ class ThreadedRun:
 
     def drain(self) -> None:
         """What one Ctrl-C does, unless there was one."""
-        if not self.presses and not self.ended.is_set():
+        if self.is_going_on and not self.presses:
             self._on_press()
 
     def waiting(self, wait: Callable[[], T]) -> T:
@@ -174,8 +180,8 @@ def drain_at_exit(run: ThreadedRun) -> None:
     _left_alone.add(run)
 
 
-def _at_exit(pid: int = os.getpid()) -> None:
-    runs = [run for run in _left_alone if not run.ended.is_set() and os.getpid() == pid]
+def _at_exit() -> None:
+    runs = [run for run in _left_alone if run.is_going_on]
     for run in runs:
         log.warning("the program ends before run %s does: ttg.resume(%r) goes on", *2 * (run.request.spec.run,))
         run.drain()
@@ -183,7 +189,4 @@ def _at_exit(pid: int = os.getpid()) -> None:
         run.waiting(run.ended.wait)
 
 
-# An ordinary atexit function is called after the threads were waited for. That of the thread pool, which asyncio needs
-# until the end, must be registered before this, and so be called after it.
-import_module("concurrent.futures.thread")
-threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+at_exit(Turn.CALLS_AND_RUNS, _at_exit)

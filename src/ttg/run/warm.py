@@ -11,12 +11,12 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ttg.errors import BrokerError
 from ttg.results.folder import LOGS
+from ttg.run.at_exit import Turn, at_exit
 from ttg.run.local_workers import MAX_QUICK_DEATHS, LocalWorkers, WorkerCommand, log_tail, worker_environment
 from ttg.settings import Settings
 
@@ -198,7 +198,4 @@ def _at_exit() -> None:
         one.ended.wait()
 
 
-# After the runs that use them, which are registered later; and before the thread pool, which asyncio needs: see
-# ttg.run.threaded.
-import_module("concurrent.futures.thread")
-threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+at_exit(Turn.WORKERS, _at_exit)
