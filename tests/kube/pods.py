@@ -74,12 +74,16 @@ class Node:
         (container,) = job["spec"]["template"]["spec"]["containers"]
         words = [*container.get("command", ["ttg"]), *container.get("args", [])]
         told = {entry["name"]: entry["value"] for entry in container["env"] if entry["name"] == "TTG_RUN_IDENTITY"}
+        return self.execute(_without_port(words), **told)
+
+    def execute(self, words: list[str], **told: str) -> Pod:
+        """A container with this command."""
         home = self.folder / f"pod-{len(self.pods)}"
         home.mkdir()
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
-                [word.replace("/data/", f"{self.data}/") for word in _without_port(words)],
+                [word.replace("/data/", f"{self.data}/") for word in words],
                 cwd=self.work,
                 env={**os.environ, **told, **self.environment, "PATH": path, "TTG_HOME": str(home)},
                 stdin=subprocess.DEVNULL,
