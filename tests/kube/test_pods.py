@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pika
 import pytest
+import yaml
 from tests.kube.pods import Node, Pod, mount_config_map, mount_sub_paths
 
 from rabbitmq_server import RabbitMQServer, SecureRabbitMQ
@@ -21,6 +23,7 @@ from ttg.kube.code import with_files
 from ttg.kube.layout import Cluster, Sweep
 from ttg.options import Options
 
+ROOT = Path(__file__).parents[2]
 SIZE = 400
 SIM = """\
 import time
@@ -122,3 +125,18 @@ def test_an_old_disk_takes_a_new_password() -> None:
             pika.BlockingConnection(pika.URLParameters(old.partition("?")[0]))
     finally:
         server.close()
+
+
+def test_the_sandboxs_sweep_finishes_and_may_be_applied_again(tmp_path: Path, valkey: RedisServer) -> None:
+    node = Node(tmp_path / "node", valkey.url, TTG_NAMESPACE="sandbox")
+    shutil.copytree(ROOT / "examples", node.work / "examples")  # as the image has them
+    manifest = yaml.safe_load_all((ROOT / "k8s" / "manifests" / "parallel-jobs-queue.yaml").read_text(encoding="utf-8"))
+    jobs = {item["metadata"]["name"]: item for item in manifest if item["kind"] == "Job"}
+    try:
+        for pods in (3, 1):
+            workers = [node.start(jobs["ttg-worker-example-redis"]) for _ in range(pods)]
+            assert node.start(jobs["ttg-coordinator-example-redis"]).wait() == 0, node.story()
+            assert [worker.wait() for worker in workers] == [0] * pods, node.story()
+        assert "run example-redis finished: 12,431 of 12,431 results" in node.pods[-1].said()
+    finally:
+        node.close()

@@ -11,7 +11,7 @@ from ttg.errors import InputError
 from ttg.kube.jobs import code_name, keys_of
 from ttg.kube.layout import Sweep
 from ttg.kube.objects import Object, labels, resource
-from ttg.options import FILE, every_option
+from ttg.options import FILE, IMAGE, every_option
 
 MOST_BYTES = 1_000_000  # Kubernetes takes 1 MiB with everything around it
 
@@ -47,7 +47,7 @@ def code_config(run: str, files: Mapping[str, Path]) -> Object:
         names = ", ".join(sorted(files, key=lambda name: -files[name].stat().st_size)[:5])
         raise InputError(
             f"{names}: {total:,} bytes are more than a ConfigMap takes ({MOST_BYTES:,}): build an image "
-            "`FROM ttg-worker` with `COPY … /work/` and name it with --image"
+            f"`FROM {IMAGE}` with `COPY … /work/` and name it with --image"
         )
     data = {key: base64.b64encode(content).decode() for key, content in contents.items()}
     return resource("v1", "ConfigMap", code_name(run), labels("ttg-code", "code", run=run), binaryData=data)
