@@ -404,5 +404,5 @@ def test_wrong_wishes(what: str) -> None:
 def test_too_much_code_for_a_config_map(fake: Fake, tmp_path: Path) -> None:
     (tmp_path / "big.py").write_bytes(b"#" * 1_100_000)
     sweep = Sweep("r1", f"{tmp_path}/big.py:f", ("x=1",))
-    with pytest.raises(InputError, match="build an image `FROM ttg-worker:v1.3.0`"):
+    with pytest.raises(InputError, match=r"build an image `FROM ttg-worker:v1\.3\.0`"):
         cluster.start(Kubectl("ttg"), REDIS, sweep)
