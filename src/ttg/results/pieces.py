@@ -165,8 +165,9 @@ class Slice:
         return {parameter_column(name): column_of(parameter_column(name), storable(values[name])) for name in names}
 
 
-def _slices(pieces: Iterable[Piece], rows: int = ROW_GROUP_ROWS) -> Iterator[Slice]:
-    """Pieces in groups of one row group, cutting those that reach across."""
+def _slices(pieces: Iterable[Piece], rows: int | None = None) -> Iterator[Slice]:
+    """Pieces in groups of one row group, or of ``rows``, cutting those that reach across."""
+    rows = rows or ROW_GROUP_ROWS
     group: list[Piece] = []
     room = rows
     for piece in pieces:
