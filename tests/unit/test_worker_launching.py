@@ -18,6 +18,26 @@ def no_process(descriptors: Sequence[int], output: int, environment: dict[str, s
     raise BlockingIOError("no process left")
 
 
+@pytest.mark.parametrize("backend", ["", "redis"])
+def test_what_lets_us_in_is_not_in_a_child_s_environment(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password may be the function's own, unless it is said to be the broker's."""
+    given = ["TTG_BROKER", "TTG_SECRET", "TTG_CREDENTIALS_COMMAND", "REDIS_PASSWORD", "RABBITMQ_PASSWORD"]
+    for name in given:
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.delenv("QUEUE_BACKEND", raising=False)
+    if backend:
+        monkeypatch.setenv("QUEUE_BACKEND", backend)
+    seen: dict[str, str] = {}
+
+    def start(descriptors: Sequence[int], output: int, environment: dict[str, str]) -> Process:
+        seen.update(environment)
+        raise BlockingIOError
+
+    with pytest.raises(BlockingIOError):
+        launch(start)
+    assert sorted(set(given) & set(seen)) == ([] if backend else ["RABBITMQ_PASSWORD", "REDIS_PASSWORD"])
+
+
 def test_a_child_that_cannot_be_started_leaves_no_descriptor() -> None:
     """A worker tries again and again."""
     before = os.listdir("/dev/fd")

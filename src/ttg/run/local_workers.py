@@ -15,6 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from ttg.settings import Settings
+from ttg.worker.launching import ROOM_FOR_MARK
 from ttg.worker.protocol import CALLER_PATH
 from ttg.worker.shares import visible_gpus
 
@@ -95,7 +96,7 @@ class LocalWorkers:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self.command.environment_of(number - self.first),
+                env={**ROOM_FOR_MARK, **self.command.environment_of(number - self.first)},
                 pass_fds=(parent_pipe, *self.command.keep_open),
                 start_new_session=True,
             )
