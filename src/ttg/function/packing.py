@@ -2,7 +2,8 @@
 
 A packed object is a table of contents, the stream (pickle protocol 5), and its buffers, aligned. Whoever maps such a
 file has the NumPy and Arrow data in it without a copy, and shares the memory with all others that do; what a process
-changes is its own. Its name is a digest of the table and the stream; the table has the checksums of the buffers.
+changes is its own. Its name is a digest of the table and the stream, and the table has those of the buffers: who signs
+the name signs all of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ INLINE_BYTES = 4 << 20
 ASIDE_BYTES = 64 << 10
 """Smaller buffers stay in the stream."""
 ALIGNMENT = 64
-_MAGIC = b"TTGpack1"
+_MAGIC = b"TTGpack2"
 _HEAD = struct.Struct("<8sQQ")
-_ENTRY = struct.Struct("<QI")
+_ENTRY = struct.Struct("<Q32s")
 
 FindInput = Callable[[str], Path]
 """Where the file of a packed object is, by its name. Raises ``FunctionError`` when it cannot be had."""
@@ -40,7 +40,7 @@ class Packed:
         self._buffers: list[memoryview] = []
         dumps = dumps or partial(cloudpickle.dumps, protocol=5)
         self.stream = dumps(value, buffer_callback=self._keep)
-        entries = b"".join(_ENTRY.pack(len(buffer), zlib.crc32(buffer)) for buffer in self._buffers)
+        entries = b"".join(_ENTRY.pack(len(buffer), _digest(buffer)) for buffer in self._buffers)
         self._head = _HEAD.pack(_MAGIC, len(self.stream), len(self._buffers)) + entries
         self.name = _name_of(self._head, self.stream)
 
@@ -126,9 +126,14 @@ def _contents(data: memoryview, name: str) -> tuple[memoryview, list[memoryview]
     stream, *buffers = parts
     if _name_of(data[:table], stream) != name or position > len(data):
         raise ValueError("it is damaged")
-    if any(zlib.crc32(buffer) != checksum for buffer, (_, checksum) in zip(buffers, entries, strict=True)):
+    if any(_digest(buffer) != digest for buffer, (_, digest) in zip(buffers, entries, strict=True)):
         raise ValueError("its data are damaged")
     return stream, buffers
+
+
+def _digest(buffer: memoryview) -> bytes:
+    """SHA-256, for which processors have instructions: 300 MB took 0.17 s, BLAKE2b 0.34 s (CRC-32: 0.08 s)."""
+    return hashlib.sha256(buffer).digest()
 
 
 def _name_of(head: bytes | memoryview, stream: bytes | memoryview) -> str:
