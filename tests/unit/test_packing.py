@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ttg.errors import FunctionError
-from ttg.function import Packed, function_from_callable, load, shared_reference, shared_value
+from ttg.errors import FunctionError, StoreError
+from ttg.function import Packed, check_store, function_from_callable, load, shared_reference, shared_value, signed_store
 from ttg.function.packing import unpacked
+from ttg.messages import StoreRef
 from ttg.spec import FunctionRef
 
 MIB = 1 << 20
@@ -72,6 +75,19 @@ def test_a_damaged_file_is_refused(place: int, tmp_path: Path) -> None:
         unpacked(name, tmp_path.joinpath)
 
 
+def test_data_that_were_changed_on_purpose_are_refused(tmp_path: Path) -> None:
+    """Their checksum may be what it was."""
+    name = packed_in(tmp_path, Packed(np.arange(MIB)))
+    data = bytearray((tmp_path / name).read_bytes())
+    before = zlib.crc32(data)
+    for place, bits in enumerate(0x1DB710641.to_bytes(5, "little"), start=5000):  # the polynomial of CRC-32
+        data[place] ^= bits
+    assert zlib.crc32(data) == before
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(FunctionError, match="data are damaged"):
+        unpacked(name, tmp_path.joinpath)
+
+
 @pytest.mark.parametrize("size", [0, 10, 30, 200, 5000])
 def test_a_file_that_is_cut_short_is_refused(size: int, tmp_path: Path) -> None:
     name = packed_in(tmp_path, Packed(np.arange(MIB)))
@@ -106,3 +122,21 @@ def test_a_shared_object_is_signed_with_its_name(tmp_path: Path) -> None:
 def test_what_cannot_be_pickled_is_named() -> None:
     with pytest.raises(FunctionError, match=r"shared 'lock' cannot be pickled \(TypeError"):
         shared_reference("lock", __import__("threading").Lock(), "s", {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"place": "/home"}, {"proof": "0"}, {"named": True}, {"signature": ""}, {"signature": "é"}],
+    ids=lambda change: next(iter(change), "nothing"),
+)
+def test_workers_with_a_secret_use_the_store_that_was_signed_for_the_run(change: dict[str, Any]) -> None:
+    """It comes from the broker, and what they have computed is written there."""
+    ref = signed_store(StoreRef("/shared/run", "proof"), "run 1", "s")
+    other = msgspec.structs.replace(ref, **change)
+    check_store(other, "run 1", None)
+    for run, secret in (("run 1", "s"), ("run 2", "s"), ("run 1", "t")):
+        if not change and (run, secret) == ("run 1", "s"):
+            check_store(other, run, secret)
+            continue
+        with pytest.raises(StoreError, match="not signed by this worker's TTG_SECRET"):
+            check_store(other, run, secret)

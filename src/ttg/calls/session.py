@@ -23,6 +23,7 @@ from msgspec import structs
 from ttg.calls.errors import Resolution
 from ttg.calls.queue import Call, CallQueue
 from ttg.errors import TTGError
+from ttg.function import signed_store
 from ttg.function.packing import Packed
 from ttg.messages import RunStatus
 from ttg.run.processes import broker_and_workers
@@ -51,6 +52,7 @@ class Session:
         inputs.mkdir()
         place = request.store or str(self.folder / "store")
         ref = Store.create(place, named=request.store is not None)
+        ref = signed_store(ref, request.spec.identity, request.settings.secret)
         self._store = open_store(ref)
         self.queue = CallQueue(request.spec.identity, key, inputs, request.slots, self._later)
         spec: Any = structs.replace(request.spec, store=ref)

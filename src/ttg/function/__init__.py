@@ -6,7 +6,7 @@ from ttg.function.marks import is_marked, is_vectorized, vectorized
 from ttg.function.naming import function_from_callable, function_from_text, is_importable, refreshed, setup_beside
 from ttg.function.packing import FindInput, Inputs, Packed, no_input
 from ttg.function.signature import INJECTED, SETUP, Binding, bind, signature_of
-from ttg.function.signing import shared_reference, shared_value
+from ttg.function.signing import check_store, shared_reference, shared_value, signed_store
 
 __all__ = [
     "INJECTED",
@@ -17,6 +17,7 @@ __all__ = [
     "Packed",
     "allowed",
     "bind",
+    "check_store",
     "function_from_callable",
     "function_from_text",
     "is_importable",
@@ -30,6 +31,7 @@ __all__ = [
     "shared_reference",
     "shared_value",
     "signature_of",
+    "signed_store",
     "texts_of",
     "vectorized",
 ]

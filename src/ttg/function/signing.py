@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-from ttg.errors import FunctionError
+from ttg.errors import FunctionError, StoreError
 from ttg.function.packing import FindInput, Inputs, Packed, unpacked
+from ttg.messages import StoreRef
 from ttg.spec import FunctionRef, SharedRef
 
 Secret = str | bytes | None
@@ -101,6 +102,22 @@ def shared_value(name: str, ref: SharedRef, secret: Secret, find_input: FindInpu
     except Exception as error:  # whatever importing what the object refers to raises
         reason = f"{type(error).__name__}: {error}"
         raise FunctionError(f"{label} cannot be unpacked here ({reason}): install what it uses") from error
+
+
+def signed_store(ref: StoreRef, identity: str, secret: Secret) -> StoreRef:
+    """``ref``, as the store of the run of that ``identity``; unsigned where there is no ``secret``."""
+    return msgspec.structs.replace(ref, signature=_store_signature(ref, identity, secret)) if secret else ref
+
+
+def check_store(ref: StoreRef, identity: str, secret: Secret) -> None:
+    """Raises ``StoreError`` unless whoever named the store knew ``secret``, if there is one here: it comes from the
+    broker, and results are written there."""
+    if secret and not hmac.compare_digest(_store_signature(ref, identity, secret).encode(), ref.signature.encode()):
+        raise StoreError(f"{ref.place} is not signed by this worker's TTG_SECRET: use one secret everywhere")
+
+
+def _store_signature(ref: StoreRef, identity: str, secret: Secret) -> str:
+    return _signed(_key(secret, ref.place), b"ttg-store:", identity, ref.place, ref.proof, str(ref.named))
 
 
 def _check(label: str, given: str, expected: str, python: str) -> None:

@@ -11,11 +11,12 @@ from ttg.messages.codec import Message
 
 class StoreRef(Message, frozen=True):
     """Where the store of a run is. ``proof`` is what its coordinator wrote there: who reads it shares that store.
-    ``named``: somebody asked for this one."""
+    ``named``: somebody asked for this one. ``signature``: by the secret that signs functions, if there is one."""
 
     place: str
     proof: str
     named: bool = False
+    signature: str = ""
 
 
 class Stored(Message, frozen=True):

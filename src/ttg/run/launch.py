@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from ttg.allocation import keep_freed_memory
-from ttg.errors import RunConflictError, RunStopped, StoreError, TTGError
-from ttg.messages import RunStatus, StoreRef
+from ttg.errors import RunConflictError, RunStopped, TTGError
+from ttg.function import signed_store
+from ttg.messages import RunStatus
 from ttg.results.folder import RunFolder, RunLock, disk_errors, forget_run, link_run
 from ttg.run.local_workers import LocalWorkers
 from ttg.run.processes import broker_and_workers
@@ -31,8 +32,8 @@ from ttg.run.progress import Progress
 from ttg.run.provenance import commit_of, save_sources
 from ttg.run.report import Finished
 from ttg.run.request import RunRequest
+from ttg.run.stored_results import clear_store, make_store
 from ttg.spec import RunSpec
-from ttg.stores import Store, open_store
 
 if TYPE_CHECKING:
     from ttg.brokers.base import Broker
@@ -150,7 +151,7 @@ async def _execute(
     """The run to its end, with its broker; what is served of it beside, in ``lasting``, goes on."""
     save_sources(folder, request.sources)
     try:
-        request = replace(request, spec=_with_store(request, folder))
+        request = replace(request, spec=await _with_store(request, folder))
         discard = partial(_is_finished, folder)
         async with (
             broker_and_workers(request, folder.path, discard=discard) as (broker, server, workers),
@@ -171,7 +172,7 @@ async def _execute(
         if not request.resume and not resumable and folder.is_empty:
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
             if request.spec.store:
-                _clear(request.spec.store)
+                clear_store(request.spec.store)
         raise
     return services
 
@@ -180,11 +181,10 @@ def _is_finished(folder: RunFolder) -> bool:
     return folder.info.state.is_finished
 
 
-def _with_store(request: RunRequest, folder: RunFolder) -> RunSpec:
+async def _with_store(request: RunRequest, folder: RunFolder) -> RunSpec:
     """The specification with the store that its workers are to use this time."""
-    ref = Store.create(request.store or str(folder.store), named=request.store is not None)
-    open_store(ref).add_files(folder.inputs)
-    return structs.replace(request.spec, store=ref)
+    ref = await make_store(request.store, folder)
+    return structs.replace(request.spec, store=signed_store(ref, request.spec.identity, request.settings.secret))
 
 
 @asynccontextmanager
@@ -280,16 +280,8 @@ async def _record_end(coordinator: Coordinator, folder: RunFolder, seconds: floa
     if on_disk.complete:
         await asyncio.to_thread(collector.finalise)
     if coordinator.spec.store and (coordinator.status.is_finished or coordinator.status is RunStatus.CANCELLED):
-        await asyncio.to_thread(_clear, coordinator.spec.store)
+        await asyncio.to_thread(clear_store, coordinator.spec.store)
     folder.update(state=coordinator.status, seconds=seconds, done=on_disk.done_count, dead=on_disk.dead_count)
-
-
-def _clear(store: StoreRef) -> None:
-    """What is left there is nobody's: of workers that died between writing and settling, say."""
-    try:
-        open_store(store).clear()
-    except StoreError as error:
-        log.warning("what the run left in its store stays there: %s", error)
 
 
 class _Signals:

@@ -11,9 +11,35 @@ from pathlib import Path
 from ttg.brokers.base import ResultMessage
 from ttg.errors import StoreError
 from ttg.messages import Ranges, StoreRef
+from ttg.results.folder import RunFolder
 from ttg.stores import ObjectLost, Store, open_store
 
 log = logging.getLogger("ttg.run")
+
+
+async def make_store(place: str | None, folder: RunFolder) -> StoreRef:
+    """The store at ``place``, or in the run's folder, with the run's inputs. In threads: those may be large, and the
+    place far away. What was made for a run that does not begin is removed."""
+    ref = await asyncio.to_thread(Store.create, place or str(folder.store), named=place is not None)
+    store = open_store(ref)
+    adding = asyncio.create_task(asyncio.to_thread(store.add_files, folder.inputs))
+    try:
+        await asyncio.shield(adding)
+    except BaseException:
+        store.abandon()
+        await asyncio.gather(adding, return_exceptions=True)
+        if not folder.info.epoch:
+            clear_store(ref)
+        raise
+    return ref
+
+
+def clear_store(ref: StoreRef) -> None:
+    """What is left there is nobody's: of workers that died between writing and settling, say."""
+    try:
+        open_store(ref).clear()
+    except StoreError as error:
+        log.warning("what the run left in its store stays there: %s", error)
 
 
 class StoredResults:

@@ -6,7 +6,8 @@ import os
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ FILES = "file://"
 """Before the path of a folder that is written as a URL."""
 INLINE_BYTES = 192 << 10
 """Payloads up to this size travel in their message: a file each would cost more than it saves."""
+PIECE_BYTES = 8 << 20
+"""What is written at a time, before it is asked whether it is wanted still."""
 _OURS = re.compile(rf"([0-9a-f]{{32}}|{PROOF})(\.part)?")
 
 
@@ -33,6 +36,7 @@ class Store(ABC):
 
     def __init__(self, ref: StoreRef) -> None:
         self.ref = ref
+        self._is_abandoned = False
 
     @property
     def place(self) -> str:
@@ -52,7 +56,12 @@ class Store(ABC):
         found = store.find(PROOF)
         if found is not None:
             return StoreRef(place, found.decode(errors="replace"), named)
-        store.write(PROOF, store.ref.proof.encode())
+        try:
+            store.write(PROOF, store.ref.proof.encode())
+        except StoreError:
+            with suppress(StoreError):
+                store.clear()
+            raise
         return store.ref
 
     @classmethod
@@ -91,6 +100,18 @@ class Store(ABC):
                 f"got {len(data)} bytes with {zlib.crc32(data):08x}"
             )
         return data
+
+    def abandon(self) -> None:
+        """Whatever is being written, maybe by another thread, ends soon, with a :class:`StoreError`."""
+        self._is_abandoned = True
+
+    def pieces(self, data: Any) -> Iterator[memoryview]:
+        """``data`` for :meth:`write`, as long as that is wanted."""
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), PIECE_BYTES):
+            if self._is_abandoned:
+                raise StoreError(f"writing into {self.place} was given up")
+            yield view[start : start + PIECE_BYTES]
 
     def add_files(self, folder: Path) -> None:
         """Have what lies in a folder, if there is one, as objects of the same names."""

@@ -84,11 +84,11 @@ class FolderStore(Store):
         with self._errors():
             try:
                 with open(path, "wb", buffering=0) as file:
-                    view = memoryview(data)
-                    while len(view):
-                        view = view[file.write(view) :]
+                    for piece in self.pieces(data):
+                        while len(piece):
+                            piece = piece[file.write(piece) :]
                 path.replace(self._folder / name)
-            except OSError:
+            except (OSError, StoreError):
                 with contextlib.suppress(OSError):
                     path.unlink()
                 raise

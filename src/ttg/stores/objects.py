@@ -73,7 +73,8 @@ class ObjectStore(Store):
 
     def write(self, name: str, data: Any) -> None:
         with self._errors(), self._files.open_output_stream(f"{self._path}/{name}") as file:
-            file.write(data)
+            for piece in self.pieces(data):
+                file.write(piece)
 
     def remove(self, names: Iterable[str]) -> None:
         with self._errors():

@@ -22,8 +22,9 @@ from typing import Any
 
 from ttg.allocation import keep_freed_memory
 from ttg.errors import FunctionError, MessageError, StoreError, TTGError
-from ttg.messages import StoreRef, Task
-from ttg.spec import decode_spec
+from ttg.function import check_store
+from ttg.messages import Task
+from ttg.spec import RunSpec, decode_spec
 from ttg.stores import ObjectLost, Store
 from ttg.worker.execution import Execution
 from ttg.worker.failures import failure_of
@@ -121,7 +122,7 @@ class Child:
             wanted = decode_spec(spec)
             # Past Python, for what hangs may hold its lock.
             faulthandler.dump_traceback_later(noted_after(wanted.limits.load_seconds), file=2)
-            store, unshared = _attached(wanted.store)
+            store, unshared = _attached(wanted, setup.secret)
             find_input = partial(_find_input, store, unshared)
             loaded = self.runs[setup.run] = load_run(wanted, setup.secret, self.python_path, find_input)
             loaded.store, loaded.unshared = store, unshared
@@ -162,10 +163,13 @@ class Child:
             self.memory_bytes = memory_bytes
 
 
-def _attached(ref: StoreRef | None) -> tuple[Store | None, str]:
+def _attached(spec: RunSpec, secret: bytes | None) -> tuple[Store | None, str]:
     """The run's store, or why it cannot be used here: then results travel through the broker."""
+    if spec.store is None:
+        return None, ""
     try:
-        return (Store.attach(ref) if ref else None), ""
+        check_store(spec.store, spec.identity, secret)
+        return Store.attach(spec.store), ""
     except StoreError as error:
         return None, str(error)
 
