@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import time
+from pathlib import Path
 
 POISONS = {
     11: "exception",
@@ -58,3 +60,19 @@ def poisoned(i: int) -> object:
             time.sleep(3600)
         os._exit(5)
     return value(i)
+
+
+def leaving(i: int, kilobytes: int, attempt: int, workdir: Path) -> int:
+    """Files, but for every fifth; of ten, one raises and one is killed at first, after it has left half of them."""
+    assert not any(workdir.iterdir())
+    time.sleep(0.05)
+    if i % 5 == 0:
+        return i
+    (workdir / "sub").mkdir()
+    (workdir / "sub" / "data").write_bytes(b"%04d" % i * 256 * kilobytes)
+    if attempt == 1 and i % 10 == 3:
+        raise ValueError("once")
+    if attempt == 1 and i % 10 == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (workdir / "attempt").write_text(str(attempt))
+    return i

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from ttg.clock import loop_time
 from ttg.messages import Failure, indices_of, split_ranges
+from ttg.messages.ranges import without
 from ttg.results.encode import encode_rows
-from ttg.worker.execution import without
 from ttg.worker.process import ChildOwner, Exit
 from ttg.worker.protocol import Announced, Execute, Ready, Report, SetUp, Setup, StopEarly, ToChild
 

@@ -127,6 +127,8 @@ class Returned:
     def _columns(self, indices: Sequence[int]) -> dict[str, Any]:
         return {"v": [self._returned[index]["v"] for index in indices]}
 
+    workdirs = None
+
     def columns_of(self, task: Task, start: int, stop: int) -> Sequence[Any]:
         return [range(start, stop)]
 

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ttg.messages import Task, indices_of, ranges_of
+from ttg.messages.ranges import index_at, without
 from ttg.results.encode import decode_payload
 from ttg.spec import FunctionRef, RunSpec
 from ttg.stores import Store
 from ttg.worker import execution
-from ttg.worker.execution import Execution, index_at, without
+from ttg.worker.execution import Execution
 from ttg.worker.loading import Pace, positions_of
 from ttg.worker.protocol import Report
 from ttg.worker.scalars import ScalarResults
@@ -44,6 +45,7 @@ class Numbers:
         return [np.arange(start, stop) if self.as_array else range(start, stop)]  # type: ignore[list-item]
 
     parameters_of = columns_of
+    workdirs = None
     makes_calls = False
 
     def results(self, *, packs: bool) -> ScalarResults:

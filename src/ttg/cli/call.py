@@ -56,6 +56,8 @@ def _introduce(run: str, size: int, prepared: OneCall) -> None:
     print(f"run {run}, parameter {prepared.index} of {size:,}")
     for name, value in prepared.parameters.items():
         print(f"  {name} = {value!r}")
+    if prepared.workdir:
+        print(f"  workdir = {prepared.workdir}")
     gets = f"the function gets {' and '.join(prepared.injected)}" if prepared.injected else "the function takes none"
     print(f"  seed = {prepared.seed}  ({gets})", flush=True)
 

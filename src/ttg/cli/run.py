@@ -28,7 +28,8 @@ Run FUNCTION over every combination of the given axes. An axis is NAME=EXPRESSIO
 
 With --sample, axes may be distributions: uniform(a,b), normal(m,s), loguniform(a,b), choice(x,y,…).
 A function that has a parameter named seed or rng gets the one derived from --seed and the parameter's index; a seed is
-below 2**31, and `ttg call RUN INDEX` shows it. In the same way it gets its index, and which attempt this is.
+below 2**31, and `ttg call RUN INDEX` shows it. In the same way it gets its index, which attempt this is,
+and workdir, a folder whose files are kept.
 
 --params takes a file of parameters, one per row, or standard input: `ls *.csv | ttg run f.py:load --params -`.
 """

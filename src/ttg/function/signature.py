@@ -11,9 +11,9 @@ from typing import Any
 
 from ttg.errors import FunctionError
 
-INJECTED = ("seed", "rng", "index", "attempt")
+INJECTED = ("seed", "rng", "index", "attempt", "workdir")
 """Names a function may ask for without the space giving them: the parameter's own seed, a generator made of it, its
-index, and which attempt at it this is, counted from 1."""
+index, which attempt at it this is, counted from 1, and a folder of the call's own, whose files are collected."""
 
 SETUP = "setup"
 """The name of what the run's setup has returned, where the run has one."""

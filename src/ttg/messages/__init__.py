@@ -34,7 +34,7 @@ from ttg.messages.events import (
 )
 from ttg.messages.ranges import Ranges, check_ranges, count_indices, indices_of, ranges_of, split_ranges
 from ttg.messages.records import RunRecord, RunStatus
-from ttg.messages.stored import Stored, StoreRef
+from ttg.messages.stored import Files, Stored, StoreRef
 from ttg.messages.tasks import DeadLetter, Failure, Outcome, ResultHeader, Task, identity_of_key
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Event",
     "Failure",
     "FaultInjected",
+    "Files",
     "FunctionLoading",
     "FunctionRefused",
     "Message",

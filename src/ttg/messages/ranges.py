@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -67,3 +67,25 @@ def split_ranges(ranges: Ranges, count: int) -> tuple[Ranges, Ranges]:
         head.append((start, start + count))
         return tuple(head), ((start + count, stop), *ranges[position + 1 :])
     return tuple(head), ()
+
+
+def without(ranges: Ranges, indices: set[int]) -> Ranges:
+    """``ranges`` minus ``indices``, which lie inside."""
+    return tuple(_gaps(ranges, sorted(indices))) if indices else ranges
+
+
+def _gaps(ranges: Ranges, holes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    position = 0
+    for start, stop in ranges:
+        while position < len(holes) and holes[position] < stop:
+            if start < holes[position]:
+                yield start, holes[position]
+            start = holes[position] + 1
+            position += 1
+        if start < stop:
+            yield start, stop
+
+
+def index_at(ranges: Ranges, position: int) -> int:
+    """The index at ``position`` of ``ranges``."""
+    return split_ranges(ranges, position)[1][0][0]

@@ -26,3 +26,10 @@ class Stored(Message, frozen=True):
     name: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     size: int
     checksum: int
+
+
+class Files(Message, frozen=True):
+    """What calls have left in their folders: a tar archive, each file below its index: ``inline``, or an object."""
+
+    inline: bytes = b""
+    stored: Stored | None = None

@@ -9,7 +9,7 @@ import msgspec
 from ttg.messages.codec import Message
 from ttg.messages.ranges import Ranges, check_ranges, count_indices, indices_of
 from ttg.messages.rows import NO_ROWS
-from ttg.messages.stored import Stored
+from ttg.messages.stored import Files, Stored
 
 
 class Task(Message, frozen=True):
@@ -104,7 +104,7 @@ class ResultHeader(Message, frozen=True):
     ``ranges`` are the indices whose rows are in the payload, in the payload's order. ``failed`` counts failures of this
     attempt that will be tried again; ``dead`` are the parameters given up. ``started`` is Unix time in seconds,
     ``seconds`` the time the child was busy with the piece, ``call_seconds`` the mean time of a call. With ``stored``
-    the payload is an object in the run's store.
+    the payload is an object in the run's store. ``files`` are those that the calls of ``ranges`` have left.
     """
 
     run: str
@@ -121,6 +121,7 @@ class ResultHeader(Message, frozen=True):
     identity: str = ""
     epoch: int = 1
     stored: Stored | None = None
+    files: Files | None = None
 
     @property
     def count(self) -> int:

@@ -24,6 +24,7 @@ from ttg.errors import InputError, MessageError, RunConflictError, StorageError
 from ttg.messages import Message, RunStatus, decode
 from ttg.spec import RunSpec
 
+FILES = "files"
 RUN_FILE = "run.json"
 LOCK_FILE = "lock"
 PICKLES = "function"
@@ -173,6 +174,11 @@ class RunFolder:
     def store(self) -> Path:
         """Folder of the results that are not collected yet, while the run is unfinished."""
         return self.path / "store"
+
+    @property
+    def files(self) -> Path:
+        """Folder of what calls have left in their ``workdir``: a folder for each index that has left something."""
+        return self.inputs.with_name(FILES)
 
     @property
     def inputs(self) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ttg.errors import InputError
@@ -21,6 +23,7 @@ class OneCall:
     """``call()`` is what a worker would do: it returns what the function returns, and raises what it raises.
 
     ``seed`` is the parameter's own; ``injected`` says whether the function gets it, or an ``rng`` made for it.
+    ``workdir`` is the folder that the function gets, if it asks for one; it stays.
     ``warning`` is not empty when the function is not the one any more that the run was started with.
     """
 
@@ -30,6 +33,7 @@ class OneCall:
     injected: tuple[str, ...]
     call: Callable[[], Any]
     warning: str = ""
+    workdir: Path | None = None
 
 
 def prepare(folder: RunFolder, index: int, settings: Settings) -> OneCall:
@@ -38,7 +42,7 @@ def prepare(folder: RunFolder, index: int, settings: Settings) -> OneCall:
     if not 0 <= index < size:
         raise InputError(f"index {index} is outside run {folder.spec.run}: expected one from 0 to {size - 1}")
     request = resume_request(str(folder.path), settings, DEFAULTS.but(force=True))
-    from ttg.worker.loading import load_run
+    from ttg.worker.loading import WORKDIR, load_run
 
     spec, space = request.spec, request.space
     secret = request.settings.secret
@@ -46,7 +50,11 @@ def prepare(folder: RunFolder, index: int, settings: Settings) -> OneCall:
     rows = NO_ROWS if space.computable else packed(space.encoded_columns(index, index + 1))
     task = Task(spec.run, "call", ((index, index + 1),), rows=rows)
     columns = loaded.columns_of(task, index, index + 1)
-    arguments = columns if loaded.spec.vectorized else [column[0] for column in columns]
+    arguments: list[Any] = list(columns) if loaded.spec.vectorized else [column[0] for column in columns]
+    workdir = None
+    if WORKDIR in loaded.order and WORKDIR not in spec.names and not loaded.spec.vectorized:
+        workdir = Path(tempfile.mkdtemp(prefix="ttg-call-"))
+        arguments[loaded.order.index(WORKDIR)] = workdir
     values = [column[0] for column in loaded.parameters_of(task, index, index + 1)]
     return OneCall(
         index=index,
@@ -55,4 +63,5 @@ def prepare(folder: RunFolder, index: int, settings: Settings) -> OneCall:
         injected=tuple(name for name in loaded.order if name not in spec.names),
         call=lambda: loaded.function(*arguments),
         warning=request.change,
+        workdir=workdir,
     )

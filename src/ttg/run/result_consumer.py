@@ -13,7 +13,7 @@ import msgspec
 from ttg.backoff import Backoff
 from ttg.brokers.base import Broker, ResultMessage
 from ttg.clock import loop_time
-from ttg.errors import BrokerError, MessageError, StoreError
+from ttg.errors import BrokerError, MessageError, StorageError
 from ttg.messages import Ranges, ResultHeader
 from ttg.run.ends import Sink
 from ttg.run.stored_results import StoredResults
@@ -70,7 +70,7 @@ class ResultConsumer:
         try:
             while messages := await self.read(limit, 0.0):
                 yield messages
-        except (BrokerError, StoreError) as error:
+        except (BrokerError, StorageError) as error:
             log.warning("results stay where they are, resume will collect them: %s", error)
 
     def ingest(self, messages: Sequence[ResultMessage]) -> Iterator[ResultHeader]:

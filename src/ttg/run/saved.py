@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from ttg.errors import InputError
 from ttg.messages.parameters import decoded
 from ttg.results.folder import RunFolder
 from ttg.run.report import Finished
@@ -131,6 +132,14 @@ class Run:
 
         letters = reading.dead_letters(self.folder)
         return [letter | {"parameters": decoded(letter["parameters"])} for letter in letters]
+
+    def files(self, index: int) -> list[Path]:
+        """What the call of ``index`` has left in its ``workdir``, sorted; nothing if it has no row in the table yet.
+        They lie below ``run.folder.files / str(index)``."""
+        if not 0 <= index < self.folder.spec.size:
+            raise InputError(f"expected an index from 0 to {self.folder.spec.size - 1}, got {index}")
+        found = (self.folder.files / str(index)).rglob("*")
+        return sorted(path for path in found if path.is_file())
 
     def call(self, index: int) -> Any:
         """What the function returns for the parameter at ``index``, called in this process with its seed: to look at

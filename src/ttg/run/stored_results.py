@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import structs
+
 from ttg.brokers.base import ResultMessage
 from ttg.errors import StoreError
-from ttg.messages import Ranges, StoreRef
-from ttg.results.folder import RunFolder
+from ttg.messages import Ranges, StoreRef, indices_of
+from ttg.results.folder import FILES, RunFolder
+from ttg.run.collected_files import save_files
 from ttg.stores import ObjectLost, Store, open_store
 
 log = logging.getLogger("ttg.run")
@@ -44,7 +47,8 @@ def clear_store(ref: StoreRef) -> None:
 
 class StoredResults:
     """The coordinator's side of the store at ``ref``, if there is one. ``lacking`` gives those of some ranges of which
-    there is no row yet; ``inputs`` is the folder of the run's inputs, which are in the store, too."""
+    there is no row yet; ``inputs`` is the folder of the run's inputs, which are in the store, too. Beside it are the
+    files that calls have left."""
 
     def __init__(self, ref: StoreRef | None, lacking: Callable[[Ranges], Ranges], inputs: Path) -> None:
         self._store = open_store(ref) if ref else None
@@ -58,14 +62,27 @@ class StoredResults:
         needed = {
             message.cursor for message in messages if message.header.stored and self._lacking(message.header.ranges)
         }
-        if not needed or self._store is None:
+        files = self._wanted_files(messages)
+        if not files and (not needed or self._store is None):
             return list(messages)
-        return await asyncio.to_thread(self._fetched, self._store, messages, needed)
+        return await asyncio.to_thread(self._fetched, messages, needed, files)
+
+    def _wanted_files(self, messages: Sequence[ResultMessage]) -> dict[str, set[int]]:
+        """The indices whose files are to be had of each message: those that it is the first to settle."""
+        wanted: dict[str, set[int]] = {}
+        taken: set[int] = set()
+        for message in messages:
+            new = set(indices_of(self._lacking(message.header.ranges))) - taken if message.header.files else set()
+            if new:
+                wanted[message.cursor] = new
+                taken |= new
+        return wanted
 
     def collected(self, message: ResultMessage) -> None:
-        """Its object is not needed any more, once what was collected so far is committed."""
-        if message.header.stored:
-            self._collected.append(message.header.stored.name)
+        """Its objects are not needed any more, once what was collected so far is committed."""
+        header = message.header
+        of_files = header.files.stored if header.files else None
+        self._collected += [stored.name for stored in (header.stored, of_files) if stored]
 
     def take(self) -> list[str]:
         """The names of the objects that were :meth:`collected` since the last time."""
@@ -81,14 +98,25 @@ class StoredResults:
         except StoreError as error:
             log.debug("collected objects stay for now: %s", error)
 
-    def _fetched(self, store: Store, messages: Sequence[ResultMessage], needed: set[str]) -> list[ResultMessage]:
-        return [self._with_payload(store, message) if message.cursor in needed else message for message in messages]
+    def _fetched(
+        self, messages: Sequence[ResultMessage], needed: set[str], files: dict[str, set[int]]
+    ) -> list[ResultMessage]:
+        return [
+            self._whole(message, message.cursor in needed, files.get(message.cursor, set())) for message in messages
+        ]
 
-    def _with_payload(self, store: Store, message: ResultMessage) -> ResultMessage:
-        assert message.header.stored is not None
+    def _whole(self, message: ResultMessage, needed: bool, files: set[int]) -> ResultMessage:
+        """The message with its payload, its files saved; as one whose payload is not to be had, if either is not."""
+        header, store = message.header, self._store
         try:
-            return replace(message, payload=store.get(message.header.stored))
+            if files and header.files:
+                save_files(header.files, files, store, self._inputs.with_name(FILES))
+            if needed and header.stored and store:
+                return replace(message, payload=store.get(header.stored))
         except ObjectLost as lost:
-            store.restore(self._inputs)  # or an error: nothing can be told of a store that is away
-            log.warning("a result of worker %s cannot be read, and is computed again: %s", message.header.worker, lost)
-            return message
+            if store:
+                store.restore(self._inputs)  # or an error: nothing can be told of a store that is away
+            log.warning("a result of worker %s cannot be read, and is computed again: %s", header.worker, lost)
+            of_files = header.files.stored if header.files else None
+            return replace(message, payload=b"", header=structs.replace(header, stored=header.stored or of_files))
+        return message

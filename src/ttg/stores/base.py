@@ -7,9 +7,9 @@ import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ttg.errors import StoreError
 from ttg.messages import Stored, StoreRef
@@ -158,6 +158,10 @@ class Store(ABC):
     @abstractmethod
     def read(self, name: str) -> Any:
         """An object. Raises :class:`ObjectLost`, too."""
+
+    @abstractmethod
+    def open(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """An object, to be read from its beginning. Raises :class:`ObjectLost`, too."""
 
     @abstractmethod
     def write(self, name: str, data: Any) -> None:

@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ttg.errors import StoreError
 from ttg.stores.base import FILES, ObjectLost, Store
@@ -78,6 +78,16 @@ class FolderStore(Store):
                     return memoryview(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ))
             except FileNotFoundError:
                 raise ObjectLost(f"{name} is not there") from None
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        with self._errors():
+            try:
+                file = (self._folder / name).open("rb")
+            except FileNotFoundError:
+                raise ObjectLost(f"{name} is not there") from None
+        with file:
+            yield file
 
     def write(self, name: str, data: Any) -> None:
         path = self._folder / f"{name}.part"

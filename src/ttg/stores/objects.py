@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 from pyarrow import fs
@@ -70,6 +70,16 @@ class ObjectStore(Store):
                     return memoryview(file.read_buffer())
             except FileNotFoundError:
                 raise ObjectLost(f"{name} is not there") from None
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        with self._errors():
+            try:
+                file = self._files.open_input_stream(f"{self._path}/{name}")
+            except FileNotFoundError:
+                raise ObjectLost(f"{name} is not there") from None
+        with file:
+            yield file
 
     def write(self, name: str, data: Any) -> None:
         with self._errors(), self._files.open_output_stream(f"{self._path}/{name}") as file:

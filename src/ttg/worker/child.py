@@ -28,7 +28,7 @@ from ttg.spec import RunSpec, decode_spec
 from ttg.stores import ObjectLost, Store
 from ttg.worker.execution import Execution
 from ttg.worker.failures import failure_of
-from ttg.worker.limits import die_with_parent, limit_memory, noted_after
+from ttg.worker.limits import MARK, die_with_parent, limit_memory, noted_after
 from ttg.worker.loading import Loaded, load_run
 from ttg.worker.marks import Marks
 from ttg.worker.protocol import (
@@ -50,6 +50,7 @@ from ttg.worker.protocol import (
     with_rows,
 )
 from ttg.worker.surroundings import Surroundings
+from ttg.worker.workdirs import work_of
 
 RECEIVE_BYTES = 1 << 18
 EXIT_LOST_SUPERVISOR = 70
@@ -99,6 +100,7 @@ class Child:
     marks: Marks = field(default_factory=Marks)
     surroundings: Surroundings = field(default_factory=Surroundings)
     python_path: Sequence[str] = ()
+    work: Path | None = None
 
     def serve(self) -> None:
         """Until the supervisor closes the connection."""
@@ -124,8 +126,8 @@ class Child:
             faulthandler.dump_traceback_later(noted_after(wanted.limits.load_seconds), file=2)
             store, unshared = _attached(wanted, setup.secret)
             find_input = partial(_find_input, store, unshared)
-            loaded = self.runs[setup.run] = load_run(wanted, setup.secret, self.python_path, find_input)
-            loaded.store, loaded.unshared = store, unshared
+            loaded = self.runs[setup.run] = load_run(wanted, setup.secret, self.python_path, find_input, self.work)
+            loaded.use(store, unshared)
         except TTGError as error:
             self.channel.send(Refused(setup.run, str(error)))
         except BaseException as error:
@@ -194,9 +196,9 @@ def main() -> None:
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable(all_threads=False)
-    marks = Marks.of_this_process()
+    marks, work = Marks.of_this_process(), work_of(os.environ.get(MARK) or str(os.getpid()))
     with socket.socket(fileno=connection_fd) as connection:
-        _serve(Child(SupervisorConnection(connection), marks=marks, python_path=_caller_path()))
+        _serve(Child(SupervisorConnection(connection), marks=marks, python_path=_caller_path(), work=work))
 
 
 def _caller_path() -> list[str]:

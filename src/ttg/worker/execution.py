@@ -7,16 +7,18 @@ the culprit. Only when a call is slow enough that it does not matter is each one
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ttg.errors import StoreError, TTGError
-from ttg.messages import Failure, Ranges, Stored, Task, split_ranges
+from ttg.messages import Failure, Files, Ranges, Stored, Task, indices_of, split_ranges
 from ttg.messages.parameters import storable
+from ttg.messages.ranges import index_at, without
 from ttg.results.plain import Unencodable
 from ttg.stores import INLINE_BYTES, Store
 from ttg.worker.calls import CallResults, CallRunner
@@ -25,6 +27,7 @@ from ttg.worker.loading import Columns, Loaded
 from ttg.worker.marks import Marks
 from ttg.worker.protocol import Report
 from ttg.worker.scalars import ScalarResults, detached
+from ttg.worker.workdirs import TooManyFiles, Workdirs
 
 if TYPE_CHECKING:
     from ttg.worker.batches import Batches
@@ -94,12 +97,13 @@ class Execution:
                 return
 
     def _slice_size(self) -> int:
-        if self.task.bisect_depth:
+        if self.task.bisect_depth or self.work.workdirs:
             return 1
         return self.work.pace.next_size(MAX_ROWS_BYTES - self.results.count * self.work.pace.row_bytes)
 
     def _is_full(self) -> bool:
         full = self.results.count * self.work.pace.row_bytes >= MAX_ROWS_BYTES
+        full = full or (self.work.workdirs is not None and self.work.workdirs.is_full)
         return full or len(self.failures) >= MAX_FAILURES
 
     def _run_slice(self, start: int, count: int) -> int:
@@ -230,7 +234,9 @@ class Execution:
             self._restore()
 
     def _fail(self, error: BaseException, index: int, seconds: float = 0.0) -> None:
-        if isinstance(error, Unencodable):
+        if isinstance(error, TooManyFiles):
+            self.failures.append(_unencodable(index, str(error), final=error.final))
+        elif isinstance(error, Unencodable):
             self.failures.append(_unencodable(index, str(error)))
         else:
             self.failures.append(failure_of(error, index, seconds, target=self.work.spec.function.name))
@@ -259,12 +265,13 @@ class Execution:
     ) -> tuple[Report, bytes]:
         """The report and its payload. Until ``stop()``, a store that a large result needs is waited for; ``tell`` is
         told why."""
+        files = self._pack_files(self.work.workdirs, stop, tell) if self.work.workdirs else None
         payload = self._encode(stop, tell)
         remaining = split_ranges(self.task.ranges, self.executed)[1]
         mean = self.call_seconds / self.executed if self.executed else 0.0
         busy = perf_counter() - self.started
         failures = tuple(sorted(self.failures, key=attrgetter("index")))
-        return Report(number, self._done_indices(), failures, remaining, busy, mean, self.stored), payload
+        return Report(number, self._done_indices(), failures, remaining, busy, mean, self.stored, files), payload
 
     def _encode(self, stop: Callable[[], bool], tell: Callable[[str], None]) -> bytes:
         while self.results.count:
@@ -283,7 +290,26 @@ class Execution:
             self._shrink(len(payload))
         return b""
 
-    def _store(self, payload: bytes) -> str:
+    def _pack_files(self, workdirs: Workdirs, stop: Callable[[], bool], tell: Callable[[str], None]) -> Files | None:
+        """What the calls have left. Where it needs a store that is not to be had, they are tried again."""
+        with workdirs.packed(indices_of(self._done_indices())) as (indices, file):
+            files = self._files_in(file, stop, tell) if indices else None
+        workdirs.forget()
+        return files
+
+    def _files_in(self, file: IO[bytes], stop: Callable[[], bool], tell: Callable[[str], None]) -> Files | None:
+        if file.seek(0, os.SEEK_END) <= INLINE_BYTES or self.store is None:
+            file.seek(0)
+            return Files(inline=file.read())
+        import mmap
+
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if unstored := self._store(data):
+                self._wait_for_store(data, unstored, stop, tell)
+        stored, self.stored = self.stored, None
+        return Files(stored=stored) if stored else None
+
+    def _store(self, payload: Any) -> str:
         """Put it into the run's store, if that is worth it; why it could not be."""
         if self.store is None or len(payload) <= INLINE_BYTES:
             return ""
@@ -294,7 +320,7 @@ class Execution:
         return ""
 
     def _wait_for_store(
-        self, payload: bytes, unstored: str, stop: Callable[[], bool], tell: Callable[[str], None]
+        self, payload: Any, unstored: str, stop: Callable[[], bool], tell: Callable[[str], None]
     ) -> None:
         """Put it there when it is well again, or has room. Who is to stop has done nothing, and so has who waited as
         long as the result took: others may have more luck, and nobody is charged."""
@@ -368,25 +394,3 @@ def _batches(packs: bool) -> Batches:
 
 def _unencodable(index: int, reason: str, *, final: bool = True) -> Failure:
     return Failure(index=index, kind="encoding", error="UnencodableResult", message=readable(reason), final=final)
-
-
-def without(ranges: Ranges, indices: set[int]) -> Ranges:
-    """``ranges`` minus ``indices``, which lie inside."""
-    return tuple(_gaps(ranges, sorted(indices))) if indices else ranges
-
-
-def _gaps(ranges: Ranges, holes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    position = 0
-    for start, stop in ranges:
-        while position < len(holes) and holes[position] < stop:
-            if start < holes[position]:
-                yield start, holes[position]
-            start = holes[position] + 1
-            position += 1
-        if start < stop:
-            yield start, stop
-
-
-def index_at(ranges: Ranges, position: int) -> int:
-    """The index at ``position`` of ``ranges``."""
-    return split_ranges(ranges, position)[1][0][0]

@@ -21,11 +21,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
+from ttg.worker.limits import MARK
+
 SEND_BUFFER_BYTES = 4 << 20
 """Room for a whole report, as far as the kernel allows: the child goes on while the worker has not read it yet."""
-
-MARK = "TTG_CHILD"
-"""The variable by which everything that a child starts is recognised as its own."""
 
 ROOM_FOR_MARK = {MARK: " " * 1024}
 """In the environment of a worker whose first children are copies: room for more where the system shows theirs."""

@@ -14,6 +14,9 @@ from collections.abc import Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+MARK = "TTG_CHILD"
+"""The variable by which everything that a child starts is recognised as its own."""
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 NOTED_SECONDS = 10.0
 _UNKNOWN = [0] * 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +25,9 @@ from ttg.stores import Store
 from ttg.worker.calls import CallRunner
 from ttg.worker.failures import failure_of
 from ttg.worker.surroundings import Surroundings
+from ttg.worker.workdirs import Workdirs
+
+WORKDIR = "workdir"
 
 SLICE_SECONDS = 0.02
 SLICE_GROWTH = 8
@@ -78,6 +82,13 @@ class Loaded:
     _carried: tuple[msgspec.Raw, Mapping[str, list[Any]]] = (NO_ROWS, {})
     store: Store | None = None
     unshared: str = ""
+    workdirs: Workdirs | None = None
+
+    def use(self, store: Store | None, unshared: str) -> None:
+        """What does not fit a message goes to ``store``; ``unshared`` says why it is not the run's."""
+        self.store, self.unshared = store, unshared
+        if self.workdirs is not None:
+            self.workdirs.shared, self.workdirs.unshared = store is not None, unshared
 
     def columns_of(self, task: Task, start: int, stop: int) -> Columns:
         """One column per argument of the function, for the indices from ``start`` up to ``stop``.
@@ -115,14 +126,19 @@ class Loaded:
             return column(self.spec.seed, start, stop, wide=self.spec.wide_seeds)
         if name == "rng":
             return rngs(self.spec.seed, start, stop)
-        values = range(start, stop) if name == "index" else [task.attempt] * (stop - start)
+        values = [task.attempt] * (stop - start) if name == "attempt" else range(start, stop)
         return column_array(values) if self.spec.vectorized else values
 
 
 def load_run(
-    spec: RunSpec, secret: bytes | None, python_path: Sequence[str] = (), find_input: FindInput = no_input
+    spec: RunSpec,
+    secret: bytes | None,
+    python_path: Sequence[str] = (),
+    find_input: FindInput = no_input,
+    work: Path | None = None,
 ) -> Loaded:
-    """Import the user's module and build the space. Raises ``InputError``, or whatever the user's code raises."""
+    """Import the user's module and build the space; ``work`` is where the folders of calls are made. Raises
+    ``InputError``, or whatever the user's code raises."""
     function = load(spec.function, secret=secret, path=python_path, find_input=find_input)
     if isinstance(function, CallRunner):
         function = function.opened(secret or b"", find_input)
@@ -140,9 +156,22 @@ def load_run(
             f"{spec.function} is vectorized, so it cannot have one rng for each of its parameters: "
             "ask for seed, an array with one seed each"
         )
+    if spec.vectorized and WORKDIR in binding.injected:
+        raise FunctionError(f"{spec.function} is vectorized, so it cannot have one workdir for each of its parameters")
+    function, workdirs = binding.call, None
+    if WORKDIR in binding.injected and work is not None:
+        workdirs = Workdirs(work)
+        function = workdirs.giving(function, binding.order.index(WORKDIR))
     list(map(loaded_enum, enums_of(spec.space)))
     space = space_from_json(spec.space, member=loaded_member)
-    return Loaded(spec, binding.call, binding.order, space, mutable=frozenset(mutable_names(space.form())))
+    return Loaded(
+        spec,
+        function,
+        binding.order,
+        space,
+        mutable=frozenset(mutable_names(space.form())),
+        workdirs=workdirs,
+    )
 
 
 def _set_up(

@@ -20,6 +20,7 @@ import msgspec
 from ttg.messages import (
     DeadLetter,
     Failure,
+    Files,
     Outcome,
     Ranges,
     ResultHeader,
@@ -49,6 +50,7 @@ class Ended:
     seconds: float = 0.0
     call_seconds: float = 0.0
     stored: Stored | None = None
+    files: Files | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,16 @@ class Executor:
 def ended_by_report(task: Task, report: Report, payload: bytes) -> Ended:
     """The child answered."""
     rest = (continued(task, report.remaining),) if report.remaining else ()
-    return Ended(report.done, payload, report.failures, rest, report.seconds, report.call_seconds, report.stored)
+    return Ended(
+        report.done,
+        payload,
+        report.failures,
+        rest,
+        report.seconds,
+        report.call_seconds,
+        report.stored,
+        report.files,
+    )
 
 
 def ended_by_death(task: Task, offset: int, count: int, death: Death) -> Ended:
@@ -168,6 +179,7 @@ def _header(
         identity=task.identity,
         epoch=task.epoch,
         stored=ended.stored,
+        files=ended.files,
     )
 
 

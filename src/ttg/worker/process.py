@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ttg.errors import MessageError
-from ttg.worker.launching import MARK, Launched, launch
-from ttg.worker.limits import end_orphans, private_bytes
+from ttg.worker.launching import Launched, launch
+from ttg.worker.limits import MARK, end_orphans, private_bytes
 from ttg.worker.output import ChildOutput
 from ttg.worker.protocol import FrameReader, FromChild, Report, ToChild, frame
+from ttg.worker.workdirs import remove, work_of
 
 RECEIVE_BYTES = 1 << 20
 DYING_SECONDS = 0.5
@@ -195,6 +196,7 @@ class ChildProcess:
         """In a thread: wait for the process, whatever happens to its pipes."""
         code = self._process.wait()
         end_orphans(MARK, self._mark)
+        remove(work_of(self._mark))
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
             self._loop.call_soon_threadsafe(self._on_exit, code)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ttg.errors import MessageError
-from ttg.messages import Failure, Ranges, Stored, Task
+from ttg.messages import Failure, Files, Ranges, Stored, Task
 from ttg.messages.rows import NO_ROWS
 
 _HEADER = struct.Struct("!II")
@@ -104,6 +104,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     seconds: float
     call_seconds: float
     stored: Stored | None = None
+    files: Files | None = None
 
 
 ToChild = Setup | Execute | StopEarly | Forget
