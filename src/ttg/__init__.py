@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ttg.calls.executor import Executor as Executor
     from ttg.calls.mapping import map as map
+    from ttg.function import program as program
     from ttg.function import vectorized as vectorized
     from ttg.run.api import open_run as open_run
     from ttg.run.api import resume as resume
@@ -51,7 +52,7 @@ _HOMES = {
     ),
     "ttg.calls.executor": ("Executor",),
     "ttg.calls.mapping": ("map",),
-    "ttg.function": ("vectorized",),
+    "ttg.function": ("program", "vectorized"),
     "ttg.errors": ("TTGError",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

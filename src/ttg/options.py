@@ -113,6 +113,7 @@ ADDRESS = Kind("ADDRESS", units.text)
 INDICES = Kind("INDICES", units.indices)
 FUNCTION_OBJECT = Kind("FUNCTION", units.function)
 FUNCTIONS = Kind("FUNCTION", units.texts)
+PROGRAMS = Kind("PROGRAM", units.texts)
 LABELS = Kind("LABEL", units.labels)
 NAMES = Kind("A,B", units.names, ",".join)
 
@@ -142,6 +143,9 @@ OF_PODS = "what a pod has says its template (docs/kubernetes.md)"
 SETUP = "called once in each child before its first call; what it returns is the function's parameter setup"
 NEEDS = "only workers that have this label execute it: gpu, mem=large; may be repeated"
 LABEL = "what it has, for runs that need it: gpu, mem=large; may be repeated (also: $TTG_LABELS)"
+PROGRAMS_ALLOWED = "programs it may run: ./model, python3, 'bin/*', or '*' (default: none); may be repeated"
+SHELL = "what follows -- is one line of shell, with the values as words in it"
+PROGRAM_OUTPUT = "what a program's standard output is: its last line, all as text, JSON, or nothing"
 REPLACED = "Kubernetes replaces pods by itself"
 NOT_FROM_PODS = "pods reach nothing but their broker, through which all results travel there"
 OWN_NAMESPACE = "the broker of a cluster is TTG's alone; --kube-namespace says where pods go"
@@ -242,6 +246,8 @@ class Options:
 
     vectorized: bool = _execution(SAMPLED, FLAG, VECTORIZED, False, sent=True)
     setup: Any = _execution(HERE, FUNCTION_OBJECT, SETUP, instead="do it where the function's module is imported")
+    shell: bool = _execution(TYPED, FLAG, SHELL, False)
+    output: str = _execution(TYPED, one_of("auto", "text", "json", "none"), PROGRAM_OUTPUT, "auto")
     chunk_size: int | None = _execution(ALL, count(1), "parameters per task (default: automatic)", sent=True)
     priority: int = _execution(NEW, count(None), "higher goes first", 0, sent=True)
     out: Path | None = _execution(NEW, DIR, "the run's folder (default: ttg-runs/<run id>)")
@@ -311,6 +317,7 @@ class Options:
     name: str | None = _worker(NAME, "name in logs and views (default: host-pid)")
     allow: tuple[str, ...] = _worker(FUNCTIONS, ALLOWED, ())
     label: tuple[str, ...] = _worker(LABELS, LABEL, ())
+    allow_program: tuple[str, ...] = _worker(PROGRAMS, PROGRAMS_ALLOWED, ())
     until_run: str | None = _worker(RUN, "exit when this run is finished")
     exit_when_idle: float | None = _worker(DELAY, "exit after so long without a task, to the second")
     grace: float = _worker(DELAY, "time to drain after SIGTERM", 8.0)

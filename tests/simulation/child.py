@@ -87,7 +87,7 @@ class SimulatedChild:
     def printed(self) -> str:
         return ""
 
-    def memory_bytes(self) -> int:
+    def memory_bytes(self, limit: int | None = None) -> int:
         return 0
 
     def _end(self, code: int) -> None:

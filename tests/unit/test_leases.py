@@ -71,7 +71,7 @@ class ScriptedChild:
     def printed(self) -> str:
         return ""
 
-    def memory_bytes(self) -> int:
+    def memory_bytes(self, limit: int | None = None) -> int:
         return 0
 
     def key(self) -> object:

@@ -41,6 +41,8 @@ OTHER_NAMES = {
     "k8s": "kube",
 }
 """What people type who know other programs."""
+PROGRAM = "--"
+"""In place of a function: what is executed is the program that follows."""
 _GIVEN = "option:"  # an option and a positional argument may have one name
 
 
@@ -65,10 +67,14 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """argparse takes a list of positionals only in one piece; axes may also stand between and after options."""
-        words = self._joined(sys.argv[1:] if args is None else args)
-        found, rest = super().parse_known_args(words, namespace)
-        strange = [word for word in rest if word.startswith("-")]
+        words = list(sys.argv[1:] if args is None else args)
         takes_axes = any(action.dest == "axes" for action in self._actions)
+        program: list[str] = []
+        if takes_axes and "--" in words:
+            end = words.index("--")
+            words, program = [PROGRAM, *words[:end]], words[end + 1 :]
+        found, rest = super().parse_known_args(self._joined(words), namespace)
+        strange = [word for word in rest if word.startswith("-")]
         if strange:
             names = [name for name in self._option_string_actions if name.startswith("--")]
             said = unknown(self.prog, strange[0].partition("=")[0], names)
@@ -76,6 +82,7 @@ class Parser(argparse.ArgumentParser):
             self.exit(2, f"ttg: {said}{axis}\n")
         if takes_axes:
             found.axes += rest
+            found.program = program
         elif rest:
             meant = f": did you mean --run {rest[0]}?" if "--run" in self._option_string_actions else ""
             self.error(f"unexpected argument {rest[0]!r}{meant}")
@@ -169,7 +176,8 @@ def chosen(args: argparse.Namespace, entry: EntryPoint) -> Options:
 
 def add_sweep(parser: Parser) -> None:
     """The function and the axes of its space."""
-    parser.add_argument("function", metavar="FUNCTION", help="file.py:function or package.module:function")
+    text = "file.py:function or package.module:function; or, last of all, -- PROGRAM ARGUMENTS with {name} in them"
+    parser.add_argument("function", metavar="FUNCTION", help=text)
     parser.add_argument("axes", nargs="*", metavar="NAME=EXPRESSION", help="axes of the space; see `ttg run --help`")
 
 

@@ -16,6 +16,8 @@ from ttg.options import EntryPoint, Options, choose
 from ttg.units import TABLES
 
 if TYPE_CHECKING:
+    from ttg.function import Program
+    from ttg.function.signature import Signature
     from ttg.run.report import Finished
     from ttg.run.request import RunRequest
 
@@ -27,6 +29,13 @@ Run FUNCTION over every combination of the given axes. An axis is NAME=EXPRESSIO
   path='glob(data/*.csv)'
 
 With --sample, axes may be distributions: uniform(a,b), normal(m,s), loguniform(a,b), choice(x,y,…).
+Instead of FUNCTION, a program may follow after --, with the parameters as {NAME} in its arguments:
+
+  ttg run alpha='linspace(0,1,100)' seed='range(20)' -- ./model --alpha {alpha} --seed {seed}
+  ttg run x='range(9)' --shell -- 'grep -c {x} data.txt | sort'
+
+The last line that it writes is the result: a JSON object gives columns (--output says otherwise).
+
 A function that has a parameter named seed or rng gets the one derived from --seed and the parameter's index; a seed is
 below 2**31, and `ttg call RUN INDEX` shows it. In the same way it gets its index, which attempt this is,
 and workdir, a folder whose files are kept.
@@ -55,10 +64,12 @@ def run(args: argparse.Namespace) -> int:
 
 def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:
     """The function, its space and the options of a command line, checked."""
-    from ttg.function import INJECTED, SETUP, function_from_text
+    from ttg.function import SETUP, function_from_callable, function_from_text
+    from ttg.function.signature import INJECTED
     from ttg.run.request import new_request
     from ttg.space.expressions import parse_space
 
+    program = program_of(args, chosen)
     _expect_axes(args.axes)
     settings = arguments.read_settings()
     space = parse_space(
@@ -72,11 +83,40 @@ def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:
     )
     offered = (*INJECTED, SETUP) if chosen.setup else INJECTED
     try:
-        function = function_from_text(args.function, space.names, offered=offered)
+        if program is not None:
+            function = function_from_callable(program, space.names)
+        else:
+            function = function_from_text(args.function, space.names, offered=offered)
     except FunctionError as error:
         raise FunctionError(f"{error}{_advice_on_columns(args, chosen, space.names)}") from error
     setup = function_from_text(chosen.setup, (), offered=()) if chosen.setup else None
     return new_request(function, space, settings, chosen, setup=setup)
+
+
+def program_of(args: argparse.Namespace, chosen: Options) -> Program | None:
+    """What follows ``--``, if anything does."""
+    from ttg.function import program
+
+    if args.function == arguments.PROGRAM:
+        if word := next((word for word in args.axes if "=" not in word), ""):
+            raise SettingsError(f"expected NAME=EXPRESSION before --, got {word!r}: a function, or a program after --")
+        for option, given in (("--vectorized", chosen.vectorized), ("--setup", chosen.setup)):
+            if given:
+                raise SettingsError(f"{option} is for functions: a program has none of it")
+        return program(args.program, shell=chosen.shell, output=chosen.output)
+    if chosen.shell or chosen.output != "auto":
+        raise SettingsError("--shell and --output are for a program: ttg run x=1,2 -- ./model --x {x}")
+    if "=" in args.function:
+        raise SettingsError(f"expected a function, or -- and a program, got the axis {args.function!r} alone")
+    return None
+
+
+def _signature_of(args: argparse.Namespace, chosen: Options) -> Signature | None:
+    from ttg.function import signature_of
+    from ttg.function.naming import signature_from_text
+
+    program = program_of(args, chosen)
+    return signature_from_text(args.function) if program is None else signature_of(program)
 
 
 def _typed_names(args: argparse.Namespace) -> list[str]:
@@ -85,13 +125,12 @@ def _typed_names(args: argparse.Namespace) -> list[str]:
 
 def _name_of_lines(args: argparse.Namespace, chosen: Options) -> list[str] | None:
     """Lines without a name are values of the one parameter that the function needs and nothing else gives."""
-    from ttg.function.naming import signature_from_text
     from ttg.function.signature import INJECTED
     from ttg.space.files import has_lines
 
     if chosen.params is None or not has_lines(chosen.params):
         return None
-    signature = signature_from_text(args.function)
+    signature = _signature_of(args, chosen)
     given = {*_typed_names(args), *INJECTED}
     needed = [name for name in signature.named if name in signature.required - given] if signature else []
     return needed if len(needed) == 1 else None
@@ -99,9 +138,7 @@ def _name_of_lines(args: argparse.Namespace, chosen: Options) -> list[str] | Non
 
 def _advice_on_columns(args: argparse.Namespace, chosen: Options, names: Sequence[str]) -> str:
     """When a file has more columns than the function takes."""
-    from ttg.function.naming import signature_from_text
-
-    signature = signature_from_text(args.function) if chosen.params is not None and not chosen.columns else None
+    signature = _signature_of(args, chosen) if chosen.params is not None and not chosen.columns else None
     if signature is None or set(names) <= set(signature.named):
         return ""
     of_file = [name for name in names if name in signature.named and name not in _typed_names(args)]

@@ -23,7 +23,8 @@ then it settles what is done, gives back the rest (nothing is charged), and exit
 the run it was started for (--until-run) is finished, or when it was idle for as long as --exit-when-idle says. A run
 that was interrupted may go on: its workers wait half an hour for another coordinator, and then exit with 75.
 
-A worker executes only what it is allowed to: targets whose source lies in its current folder, or what --allow names.
+A worker executes only what it is allowed to: targets whose source lies in its current folder, or what --allow names;
+and no programs but those that --allow-program names, whatever their arguments.
 """
 
 
@@ -76,6 +77,7 @@ def worker(args: argparse.Namespace) -> int:
         name=name,
         slots=chosen.slots,
         allow=chosen.allow,
+        allow_programs=chosen.allow_program,
         labels=(*settings.labels, *chosen.label, *([GPU] if chosen.gpus else [])),
         until_run_done=chosen.until_run,
         exit_when_idle_seconds=chosen.exit_when_idle,
@@ -102,4 +104,13 @@ def _of_run(chosen: Options) -> Options:
     folder, url = arguments.broker_of_run(chosen.run, arguments.read_settings(chosen))
     if folder.info.python_path:
         os.environ[CALLER_PATH] = os.pathsep.join(folder.info.python_path)
-    return chosen.but(broker=url, until_run=folder.spec.run, allow=(*chosen.allow, *map(str, folder.spec.called)))
+    allow, programs = [
+        tuple(str(ref) for ref in folder.spec.called if (ref.kind == "program") is is_program)
+        for is_program in (False, True)
+    ]
+    return chosen.but(
+        broker=url,
+        until_run=folder.spec.run,
+        allow=(*chosen.allow, *allow),
+        allow_program=(*chosen.allow_program, *programs),
+    )

@@ -5,6 +5,7 @@ from ttg.function.loading import allowed, load
 from ttg.function.marks import is_marked, is_vectorized, vectorized
 from ttg.function.naming import function_from_callable, function_from_text, is_importable, refreshed, setup_beside
 from ttg.function.packing import FindInput, Inputs, Packed, no_input
+from ttg.function.programs import Program, program
 from ttg.function.signature import INJECTED, SETUP, Binding, bind, signature_of
 from ttg.function.signing import check_store, shared_reference, shared_value, signed_store
 
@@ -15,6 +16,7 @@ __all__ = [
     "FindInput",
     "Inputs",
     "Packed",
+    "Program",
     "allowed",
     "bind",
     "check_store",
@@ -25,6 +27,7 @@ __all__ = [
     "is_vectorized",
     "load",
     "no_input",
+    "program",
     "refreshed",
     "same",
     "setup_beside",

@@ -16,6 +16,7 @@ from ttg.errors import FunctionError
 from ttg.function.helpers import Fingerprint, find_here, fingerprint_of, is_own, same
 from ttg.function.joining import join_path, shadows
 from ttg.function.packing import FindInput, no_input
+from ttg.function.programs import is_program_allowed, loaded_program
 from ttg.function.signature import check_returns
 from ttg.function.signing import Secret, carried, unpickled
 from ttg.function.source import Source, file_of, is_installed, source_of
@@ -25,14 +26,16 @@ _CODE = "__ttg_code__"
 OWN = "."
 
 
-def allowed(ref: FunctionRef, patterns: Sequence[str], cwd: Path) -> bool:
+def allowed(ref: FunctionRef, patterns: Sequence[str], cwd: Path, programs: Sequence[str] = ()) -> bool:
     """Whether a worker started in ``cwd`` may execute ``ref``, which somebody put on the broker.
 
     ``patterns`` are ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION`` with ``*``, ``*`` for all, or ``.`` for what is allowed
     without patterns: functions defined (not merely imported) in files below ``cwd``, and signed pickles. :func:`load`
-    still checks every signature.
+    still checks every signature. ``programs`` are patterns for programs, of which none is allowed without.
     """
     here = cwd.resolve()
+    if ref.kind == "program":
+        return is_program_allowed(ref, programs, here)
     if any(_matches(ref, pattern, here) for pattern in patterns):
         return True
     return (not patterns or OWN in patterns) and _is_of_this_place(ref, here)
@@ -92,9 +95,11 @@ def load(
     """
     if ref.kind == "beside":
         return _checked(carried.get(ref.name), ref)
-    if ref.kind not in ("file", "module", "pickled"):
-        raise FunctionError(f"{ref}: unknown kind of reference {ref.kind!r}: expected file, module or pickled")
+    if ref.kind not in ("file", "module", "pickled", "program"):
+        raise FunctionError(f"{ref}: unknown kind of reference {ref.kind!r}: expected file, module, pickled or program")
     folder = (cwd or Path.cwd()).resolve()
+    if ref.kind == "program":
+        return loaded_program(ref, folder)
     source = None if ref.kind == "pickled" else source_of(ref.kind, ref.location, folder, path)
     if ref.code and ref.kind != "pickled" and (source is None or source.code != ref.code):
         raise _differs(ref, "its source")

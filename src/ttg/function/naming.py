@@ -18,6 +18,7 @@ from ttg.function.helpers import helpers_of
 from ttg.function.marks import marks
 from ttg.function.members import loaded_enum
 from ttg.function.packing import Inputs
+from ttg.function.programs import Program, program_of, program_reference
 from ttg.function.signature import (
     INJECTED,
     Signature,
@@ -144,9 +145,11 @@ def function_from_callable(
     """
     if not callable(function):
         raise FunctionError(f"expected a function, got {function!r} ({type(function).__name__})")
+    folder = (cwd or Path.cwd()).resolve()
+    if isinstance(function, Program):
+        return program_reference(function, names, folder)
     module, name = _place(function)
     _check(function, names, f"{module}:{name}", offered)
-    folder = (cwd or Path.cwd()).resolve()
     if not is_importable(function):
         ref = pickled_reference(function, module, name, secret, beside, inputs)
         return with_helpers(ref, folder, sys.path, inputs)
@@ -213,6 +216,8 @@ def refreshed(
     with the enumerations ``enums`` of its module, and the run's ``setup`` if that travels beside it.
     """
     folder = (cwd or Path.cwd()).resolve()
+    if ref.kind == "program":
+        return program_reference(program_of(ref), None, folder)
     if ref.kind == "pickled":
         present = _imported(ref.location, ref.name)
         if isinstance(present, FunctionType) and code_of(present) != ref.code:

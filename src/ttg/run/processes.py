@@ -80,7 +80,8 @@ def _local_workers(request: RunRequest, folder: Path, url: str, server: Embedded
         str(request.slots),
         "--until-run",
         f"{spec.run}@{spec.identity}",
-        *(word for target in (*spec.called, ".") for word in ("--allow", str(target))),
+        *(word for target in spec.called for word in target.allowing),
+        *("--allow", "."),
     ]
     if request.threads:
         arguments += ["--threads", str(request.threads)]
@@ -102,7 +103,7 @@ def _worker_command(request: RunRequest, url: str) -> str:
     broker = request.settings.broker_config(url)
     words = ["ttg", "worker", "--broker", broker.masked_url]
     for target in request.spec.called:
-        words += ["--allow", str(target)]
+        words += target.allowing
     for need in request.spec.needs:
         words += ["--label", need]
     if broker.namespace != "ttg":

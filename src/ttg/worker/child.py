@@ -198,7 +198,14 @@ def main() -> None:
     faulthandler.enable(all_threads=False)
     marks, work = Marks.of_this_process(), work_of(os.environ.get(MARK) or str(os.getpid()))
     with socket.socket(fileno=connection_fd) as connection:
+        _keep_to_ourselves(connection_fd, parent_pipe)
         _serve(Child(SupervisorConnection(connection), marks=marks, python_path=_caller_path(), work=work))
+
+
+def _keep_to_ourselves(*descriptors: int) -> None:
+    """A program that user code starts must not hold the connections of this process."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
 
 
 def _caller_path() -> list[str]:

@@ -38,6 +38,7 @@ class WorkerConfig:
     """Settings of one worker; made by the command line, never read from the environment here.
 
     ``allow``: the targets it may run (patterns of :func:`ttg.function.allowed`); ``secret`` checks signed functions.
+    ``allow_programs``: the programs it may run.
     ``labels`` are what it has of what runs may need.
     It ends when the run ``until_run_done`` is over, after ``exit_when_idle_seconds`` without a task, or when the pipe
     ``parent_pipe_fd`` ends (its coordinator died). ``grace_seconds`` is how long a drain may take before children are
@@ -48,6 +49,7 @@ class WorkerConfig:
     name: str
     slots: int = 1
     allow: tuple[str, ...] = ()
+    allow_programs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     secret: str | None = None
     host: str = field(default_factory=socket.gethostname)
@@ -68,7 +70,8 @@ class WorkerConfig:
         here = f"functions in {os.getcwd()}"
         allowed = ", ".join(here if pattern == "." else pattern for pattern in self.allow or ".")
         having = f" with {', '.join(self.labels)}" if self.labels else ""
-        return f"{slots}{having} for {allowed}{only}"
+        programs = f" and the programs {', '.join(self.allow_programs)}" if self.allow_programs else ""
+        return f"{slots}{having} for {allowed}{programs}{only}"
 
 
 @dataclass(slots=True)

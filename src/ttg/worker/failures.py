@@ -7,6 +7,7 @@ import sysconfig
 import traceback
 from types import TracebackType
 
+from ttg.errors import ProcessDied
 from ttg.messages import Failure
 
 MESSAGE_CHARACTERS = 1_000
@@ -61,11 +62,15 @@ def readable(text: str) -> str:
 def _kind_of(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "exit"
+    if isinstance(error, ProcessDied):
+        return error.kind or "exception"
     return "memory" if isinstance(error, MemoryError) else "exception"
 
 
 def _exit_code_of(error: BaseException) -> int | None:
     """What ``sys.exit`` would have ended the process with: nothing is 0, a text is 1."""
+    if isinstance(error, ProcessDied):
+        return error.exit_code
     if not isinstance(error, SystemExit):
         return None
     if error.code is None:

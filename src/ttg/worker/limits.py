@@ -14,10 +14,12 @@ from collections.abc import Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ttg import descendants
+from ttg.function.spawning import end_programs
+
 MARK = "TTG_CHILD"
 """The variable by which everything that a child starts is recognised as its own."""
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 NOTED_SECONDS = 10.0
 _UNKNOWN = [0] * 7
 _BURST_BYTES = 256 << 20
@@ -33,17 +35,10 @@ def die_with_parent(parent: int, parent_pipe: int) -> None:
     Two ways: the kernel's parent-death signal (Linux), which no user code can hold up, and a thread that waits for the
     end of the ``parent_pipe`` pipe, whose other end only the parent has.
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    descendants.die_with_parent_thread()
     if os.getppid() != parent:
         os._exit(1)
     threading.Thread(target=_wait_for_end_of, args=(parent_pipe,), daemon=True, name="ttg-parent-pipe").start()
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _wait_for_end_of(parent_pipe: int) -> None:
@@ -53,6 +48,7 @@ def _wait_for_end_of(parent_pipe: int) -> None:
             pass
     except OSError:
         return
+    end_programs()
     os.killpg(0, signal.SIGKILL)
 
 
@@ -93,17 +89,29 @@ def private_bytes(pid: int) -> int:
     return (pages[1] - pages[2]) * _PAGE_BYTES
 
 
+def bytes_with_descendants(pid: int, doubtful: int | None = None) -> int:
+    """Private memory of a process and of all below it. What those share that one of them has forked is counted once
+    for each, unless the sum is more than ``doubtful``: then it is looked at closely, which takes longer."""
+    family = [pid, *descendants.below(pid)]
+    total = sum(map(private_bytes, family))
+    return total if doubtful is None or total <= doubtful or len(family) == 1 else sum(map(_proportional_bytes, family))
+
+
+def _proportional_bytes(pid: int) -> int:
+    """Anonymous memory, where each page that several processes share is divided by their number."""
+    with suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as rollup:
+        for line in rollup:
+            if line.startswith(b"Pss_Anon:"):
+                return int(line.split()[1]) << 10
+    return private_bytes(pid)
+
+
 def _statm(process: int | str) -> list[int]:
     try:
         with open(f"/proc/{process}/statm", "rb") as statm:
             return [int(pages) for pages in statm.read().split()] or _UNKNOWN
     except OSError:
         return _UNKNOWN
-
-
-def adopt_orphans() -> None:
-    """What a child of ours leaves behind becomes a child of this process (Linux), also from a session of its own."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_orphans(variable: str, mark: str) -> None:
@@ -120,7 +128,7 @@ def end_orphans(variable: str, mark: str) -> None:
 
 def _marked(wanted: bytes) -> Iterator[int]:
     """Adopted processes that are marked, and those that are dying: what they started is adopted when they are dead."""
-    for pid in _children():
+    for pid in descendants.children_of(os.getpid()):
         with suppress(OSError):
             state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
             environment = Path(f"/proc/{pid}/environ").read_bytes()
@@ -132,7 +140,7 @@ def reap_orphans(ours: Container[int]) -> None:
     """Take note of the end of adopted processes; whoever started those of ``ours`` waits for them."""
     if not _somebody_ended():
         return
-    for pid in _children():
+    for pid in descendants.children_of(os.getpid()):
         if pid not in ours:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
@@ -143,12 +151,3 @@ def _somebody_ended() -> bool:
     with suppress(ChildProcessError):
         return sys.platform != "linux" or os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     return False
-
-
-def _children() -> list[int]:
-    """Of all threads of this process; none where the system does not tell."""
-    found: list[int] = []
-    for file in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):
-            found += map(int, file.read_text().split())
-    return found

@@ -11,8 +11,20 @@ from typing import Any
 import msgspec
 
 from ttg.errors import FunctionError
-from ttg.function import INJECTED, SETUP, FindInput, bind, is_vectorized, load, no_input, shared_value, signature_of
+from ttg.function import (
+    INJECTED,
+    SETUP,
+    FindInput,
+    Program,
+    bind,
+    is_vectorized,
+    load,
+    no_input,
+    shared_value,
+    signature_of,
+)
 from ttg.function.members import loaded_enum, loaded_member
+from ttg.function.spawning import Adopting
 from ttg.messages import Ranges, Task
 from ttg.messages.parameters import decoded_values, fresh
 from ttg.messages.rows import NO_ROWS, unpacked
@@ -140,6 +152,8 @@ def load_run(
     """Import the user's module and build the space; ``work`` is where the folders of calls are made. Raises
     ``InputError``, or whatever the user's code raises."""
     function = load(spec.function, secret=secret, path=python_path, find_input=find_input)
+    if isinstance(function, Program):
+        Adopting.begin()
     if isinstance(function, CallRunner):
         function = function.opened(secret or b"", find_input)
     given = {name: shared_value(name, ref, secret, find_input) for name, ref in spec.shared.items()}

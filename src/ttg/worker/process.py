@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from ttg import descendants
 from ttg.errors import MessageError
 from ttg.worker.launching import Launched, launch
-from ttg.worker.limits import MARK, end_orphans, private_bytes
+from ttg.worker.limits import MARK, bytes_with_descendants, end_orphans
 from ttg.worker.output import ChildOutput
 from ttg.worker.protocol import FrameReader, FromChild, Report, ToChild, frame
 from ttg.worker.workdirs import remove, work_of
@@ -66,8 +67,8 @@ class ChildHandle(Protocol):
     def close(self) -> None:
         """Ask it to leave by closing the connection; ``on_exit`` follows, unless user code holds it up."""
 
-    def memory_bytes(self) -> int:
-        """Resident memory now; 0 if unknown."""
+    def memory_bytes(self, limit: int | None = None) -> int:
+        """Memory now of it and all below it, exactly if it is about to exceed ``limit``; 0 if unknown."""
 
     def printed(self) -> str:
         """What the call, or the import, that goes on has printed."""
@@ -172,8 +173,8 @@ class ChildProcess:
     def printed(self) -> str:
         return self._printed.last_words[0]
 
-    def memory_bytes(self) -> int:
-        return 0 if self._gone else private_bytes(self.pid)
+    def memory_bytes(self, limit: int | None = None) -> int:
+        return 0 if self._gone else bytes_with_descendants(self.pid, limit)
 
     # -- its end
 
@@ -188,9 +189,13 @@ class ChildProcess:
                 self._connection.shutdown(socket.SHUT_WR)
 
     def _kill_group(self) -> None:
+        below = list(descendants.below(self.pid))  # also those in sessions and groups of their own
         for kill in (os.killpg, os.kill):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(self.pid, signal.SIGKILL)
+        for pid in below:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
     def _wait(self) -> None:
         """In a thread: wait for the process, whatever happens to its pipes."""

@@ -84,9 +84,11 @@ class KnownRun:
 class RunCache:
     """Run records, asked from the broker once and then again every second (:meth:`refresh`)."""
 
-    def __init__(self, broker: Broker, allow: Sequence[str], labels: Sequence[str] = ()) -> None:
+    def __init__(
+        self, broker: Broker, allow: Sequence[str], labels: Sequence[str] = (), programs: Sequence[str] = ()
+    ) -> None:
         self._broker = broker
-        self._allow, self._labels = tuple(allow), tuple(labels)
+        self._allow, self._labels, self._programs = tuple(allow), tuple(labels), tuple(programs)
         self._runs: dict[str, KnownRun] = {}
         self._stale: dict[tuple[str, int], None] = {}
 
@@ -154,8 +156,10 @@ class RunCache:
         if missing := lacking(spec.needs, self._labels):
             return f"this worker does not have {missing}: start one that has, with --label"
         for ref in spec.called:
-            if not allowed(ref, self._allow, Path.cwd()):
-                here = f"start it in the folder of that file, or with --allow '{ref}'"
+            if not allowed(ref, self._allow, Path.cwd(), self._programs):
+                option, target = ref.allowing
+                here = "" if ref.kind == "program" else "in the folder of that file, or "
+                here = f"start it {here}with {option} '{target}'"
                 return f"this worker was not started for {ref}: {here}"
         return ""
 

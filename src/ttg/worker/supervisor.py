@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
+from ttg import descendants
 from ttg.backoff import Backoff
 from ttg.brokers.base import Broker, Delivery
 from ttg.clock import loop_time, unix_time
@@ -39,7 +40,7 @@ from ttg.worker.dispatcher import Dispatcher
 from ttg.worker.event_buffer import EventBuffer
 from ttg.worker.launching import Launched, launch
 from ttg.worker.leases import HELD, Leases, State
-from ttg.worker.limits import adopt_orphans, reap_orphans, resident_bytes
+from ttg.worker.limits import reap_orphans, resident_bytes
 from ttg.worker.process import ChildOwner, ChildProcess, Spawn
 from ttg.worker.run_cache import AwaitedRun, RunCache
 from ttg.worker.settler import Observer, Settler
@@ -90,7 +91,7 @@ class Worker:
     ) -> None:
         self.broker, self.config = broker, config
         self.summary = Summary(config.name, config.host, broker.backend, slots=config.slots)
-        self.runs = RunCache(broker, config.allow, config.labels)
+        self.runs = RunCache(broker, config.allow, config.labels, config.allow_programs)
         self.leases = Leases(config.slots)
         self._changed, self._stop, self._abort, self._opened, self._busy = (asyncio.Event() for _ in range(5))
         self._events = events = EventBuffer(config.name)
@@ -351,7 +352,7 @@ async def run_worker(
     def spawn(owner: ChildOwner, number: int) -> ChildProcess:
         return ChildProcess(owner, number, first.pop(number, None) or launch(share=shares.of(number)))
 
-    adopt_orphans()
+    descendants.adopt_orphans()
     worker = Worker(broker, config, spawn=spawn)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

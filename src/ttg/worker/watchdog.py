@@ -52,7 +52,7 @@ class Watchdog:
 
     def check_memory(self, limit: int) -> None:
         """End the child if it uses more than ``limit`` bytes. Call it often."""
-        used = self._child.memory_bytes()
+        used = self._child.memory_bytes(limit)
         self._peak_memory_bytes = max(self._peak_memory_bytes, used)
         if used > limit:
             text = f"used {used >> 20} MiB of memory, more than the limit of {limit >> 20} MiB"
