@@ -41,8 +41,8 @@ OTHER_NAMES = {
     "k8s": "kube",
 }
 """What people type who know other programs."""
-PROGRAM = "--"
-"""In place of a function: what is executed is the program that follows."""
+PROGRAM = "\0"
+"""In place of a function, which nobody can type: what is executed is the program behind ``--``."""
 _GIVEN = "option:"  # an option and a positional argument may have one name
 
 

@@ -119,10 +119,10 @@ class Program:
 def program(command: Sequence[str] | str, *, shell: bool = False, output: str = "auto") -> Program:
     """An executable, as a function: ``ttg.run(ttg.program(["./model", "--alpha", "{alpha}"]), {"alpha": alphas})``.
 
-    ``{name}`` in an argument stands for a parameter (``{name:.3f}`` with a format; braces are ``{{`` and ``}}``), besides
-    for ``index``, ``attempt`` and ``seed``, which it also finds in its environment as ``TTG_INDEX``, ``TTG_ATTEMPT`` and
-    ``TTG_SEED``. No shell is involved, unless ``shell``: then ``command`` is one line for ``/bin/sh``, in which each
-    value is one word whatever stands in it.
+    ``{name}`` in an argument stands for a parameter (``{name:.3f}`` with a format; braces are ``{{`` and ``}}``),
+    besides for ``index``, ``attempt`` and ``seed``, which it also finds in its environment as ``TTG_INDEX``,
+    ``TTG_ATTEMPT`` and ``TTG_SEED``. No shell is involved, unless ``shell``: then ``command`` is one line for
+    ``/bin/sh``, in which each value is one word whatever stands in it.
 
     ``output`` says what its standard output is: ``auto``, its last line is the result: a JSON object gives columns, a
     number or text is ``result``; ``text``, all of it; ``json``, all of it or its last line; ``none``, nothing. Another
@@ -156,7 +156,8 @@ def _failed(name: str, ended: Ended) -> ProgramFailed:
 
 
 def program_reference(program: Program, names: Sequence[str] | None, cwd: Path) -> FunctionRef:
-    """What a run has of it, checked against the ``names`` of the space. Raises ``FunctionError`` for what cannot work."""
+    """What a run has of it, checked against the ``names`` of the space, and whether it is there. Raises
+    ``FunctionError``."""
     if names is not None:
         check_placeholders(program, names)
     file = found_program(program.name, cwd)

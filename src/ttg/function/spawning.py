@@ -79,7 +79,7 @@ def end_programs() -> None:
         descendants.end_children()
 
 
-def run_program(file: str, arguments: Sequence[str | bytes], environment: Mapping[str, str], keep_bytes: int) -> Ended:
+def run_program(file: str, arguments: list[str], environment: Mapping[str, str], keep_bytes: int) -> Ended:
     """Execute ``file`` in a process group of its own, without standard input, and wait for its end; its standard error
     is passed on to ours. Whatever it has started ends with it. ``OSError`` if it cannot be started."""
     spared = descendants.children_of(os.getpid()) if Adopting.on and descendants.has_children() else []
@@ -96,9 +96,7 @@ def run_program(file: str, arguments: Sequence[str | bytes], environment: Mappin
 
 
 class _Execution:
-    def __init__(
-        self, file: str, arguments: Sequence[str | bytes], environment: Mapping[str, str], keep_bytes: int
-    ) -> None:
+    def __init__(self, file: str, arguments: list[str], environment: Mapping[str, str], keep_bytes: int) -> None:
         self._output, self._errors = Tail(keep_bytes), Tail(WORDS_BYTES)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._code: int | None = None
@@ -106,7 +104,7 @@ class _Execution:
         self._pidfd = -1
         self._pid = self._spawn(file, arguments, environment)
 
-    def _spawn(self, file: str, arguments: Sequence[str | bytes], environment: Mapping[str, str]) -> int:
+    def _spawn(self, file: str, arguments: list[str], environment: Mapping[str, str]) -> int:
         """By ``posix_spawn``, which does not copy this process, however large it is."""
         nothing = os.open(os.devnull, os.O_RDONLY)
         theirs = []

@@ -70,7 +70,7 @@ def value_text(value: Any, form: str = "") -> str:
         return os.fsdecode(value)
     if isinstance(value, Enum):
         return value_text(value.value)
-    has_items = isinstance(value, dict | list | tuple) or getattr(value, "shape", ())
+    has_items = isinstance(value, dict | list | tuple) or getattr(value, "shape", None)
     return json.dumps(_plain(value)) if has_items else str(value)
 
 
