@@ -18,7 +18,7 @@ from ttg.options import EntryPoint, Option, choose, every_option, options_at
 TYPED = {
     "N": "7", "TIME": "9s", "SIZE": "300M", "N|%": "5%", "URL": "redis://somewhere", "PORT": "9000", "RUN": "other",
     "DIR": "somewhere", "ID": "r1", "NAME": "somebody", "ADDRESS": "0.0.0.0", "FILE": "x.csv", "FUNCTION": "m:f",
-    "A,B": "x", "COMMAND": "get-password", "PLACE": "/nfs/runs", "LABEL": "gpu"}  # fmt: skip
+    "A,B": "x", "COMMAND": "get-password", "PLACE": "/nfs/runs", "LABEL": "gpu", "PROGRAM": "sh"}  # fmt: skip
 QUANTITIES = {"data_storage": "7Gi", "pod_memory": "4G"}
 
 pytestmark = pytest.mark.usefixtures("fake")
@@ -74,7 +74,7 @@ def test_every_option_of_a_run_is_handed_on_used_here_or_refused() -> None:
     }  # fmt: skip
     assert {option.name for option in REFUSED} == {
         "replace", "store", "broker", "namespace", "credentials_command", "dashboard", "metrics_port", "metrics_host",
-        "threads", "gpus", "needs", "setup",
+        "threads", "gpus", "needs", "setup", "shell", "output",
     }  # fmt: skip
 
 
@@ -208,3 +208,8 @@ def test_one_pod_is_deleted_once_when_it_is_time(fake: Fake) -> None:  # noqa: F
     deletions = fake.calls("delete")
     assert [call["arguments"][-4] for call in deletions] == ["ttg-worker-r1-x1"]
     assert any("ttg-worker-r1-x1 deleted" in line for line in said)
+
+
+def test_a_program_is_no_function_for_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "x=1,2", "--on", "kubernetes", "--", "sh", "-c", "echo {x}"]) == 2
+    assert "write a function that starts the program" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "ttg"
 
-BASE = {"errors", "clock", "allocation"}
+BASE = {"errors", "clock", "allocation", "descendants"}
 CORE = BASE | {"messages", "space", "seeds", "spec"}
 STORES = {"stores"}
 FUNCTION = CORE | {"function"}
@@ -24,6 +24,7 @@ COORDINATOR = BROKERS | STORES | {"worker", "results", "monitor", "planner", "un
 # Longest prefix wins. What a module may import of ours, itself and its own subpackage apart; None: everything.
 ALLOWED: dict[str, set[str] | None] = {
     "errors": set(),
+    "descendants": set(),
     "clock": set(),
     "allocation": set(),
     "units": set(),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers, say
-from ttg.errors import InputError
-from ttg.options import EntryPoint, Options
+from ttg.errors import InputError, SettingsError
+from ttg.options import OF_PROGRAMS, EntryPoint, Options
 
 if TYPE_CHECKING:
     from ttg.kube.kubectl import Kubectl
@@ -91,6 +91,8 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     from ttg.kube.layout import Sweep
     from ttg.run.request import made_up_id
 
+    if args.function == arguments.PROGRAM:
+        raise SettingsError(f"expected a function for a cluster, got a program behind --: {OF_PROGRAMS}")
     run = chosen.run_id or made_up_id(args.function.rpartition(":")[2])
     sweep = Sweep(run, args.function, tuple(args.axes), chosen, _imported_files(args.function))
     out = chosen.out or Path("ttg-runs") / run

@@ -8,7 +8,6 @@ import inspect
 import json
 import os
 import shlex
-import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from ttg.spec import FunctionRef
 
 VARIABLES = {"index": "TTG_INDEX", "attempt": "TTG_ATTEMPT", "seed": "TTG_SEED"}
 """What each call finds in its environment, and as a placeholder."""
+WORKDIR = "workdir"
 SHELL = "/bin/sh"
 SCRIPTS = (".py", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".rb", ".lua", ".m", ".awk", ".js")
 _SHOWN = 300
@@ -105,6 +105,8 @@ class Program:
             bound.apply_defaults()
             values = bound.arguments
         said = {variable: str(values[name]) for name, variable in VARIABLES.items() if values[name] is not None}
+        if WORKDIR in values:
+            said["TTG_WORKDIR"] = str(values[WORKDIR])
         words = [filled(pieces, values) for pieces in self._pieces]
         ended = run_program(self._file, words, {**self._environment, **said}, KEPT_BYTES[self.output])
         if ended.code:
@@ -121,8 +123,9 @@ def program(command: Sequence[str] | str, *, shell: bool = False, output: str = 
 
     ``{name}`` in an argument stands for a parameter (``{name:.3f}`` with a format; braces are ``{{`` and ``}}``),
     besides for ``index``, ``attempt`` and ``seed``, which it also finds in its environment as ``TTG_INDEX``,
-    ``TTG_ATTEMPT`` and ``TTG_SEED``. No shell is involved, unless ``shell``: then ``command`` is one line for
-    ``/bin/sh``, in which each value is one word whatever stands in it.
+    ``TTG_ATTEMPT`` and ``TTG_SEED``. ``{workdir}``, and then ``TTG_WORKDIR``, is a folder of its own for each call; the
+    files that it leaves there come beside the table. No shell is involved, unless ``shell``: then ``command`` is one
+    line for ``/bin/sh``, in which each value is one word whatever stands in it.
 
     ``output`` says what its standard output is: ``auto``, its last line is the result: a JSON object gives columns, a
     number or text is ``result``; ``text``, all of it; ``json``, all of it or its last line; ``none``, nothing. Another
@@ -190,7 +193,7 @@ def loaded_program(ref: FunctionRef, cwd: Path) -> Program:
 
 def check_placeholders(program: Program, names: Sequence[str]) -> None:
     """Raise ``FunctionError`` unless the program and the space name the same."""
-    known = (*names, *VARIABLES)
+    known = (*names, *VARIABLES, WORKDIR)
     strange = [name for name in program.placeholders if name not in known]
     if strange:
         close = difflib.get_close_matches(strange[0], known, 1)
@@ -200,7 +203,8 @@ def check_placeholders(program: Program, names: Sequence[str]) -> None:
             meant = f": {misplaced[0]!r} stands behind --, where the program begins: axes go before it"
         raise FunctionError(
             f"{program.name}: nothing gives {{{strange[0]}}}: the space gives {', '.join(names) or 'nothing'}; besides "
-            f"there are {', '.join(f'{{{name}}}' for name in VARIABLES)}; a brace is written {{{{ or }}}}{meant}"
+            f"there are {', '.join(f'{{{name}}}' for name in (*VARIABLES, WORKDIR))}; "
+            f"a brace is written {{{{ or }}}}{meant}"
         )
     unused = [name for name in names if name not in program.placeholders]
     if unused:
@@ -231,6 +235,8 @@ def _matches(location: str, pattern: str, cwd: Path) -> bool:
 def found_program(name: str, cwd: Path) -> Path:
     """The file of a program: named by a path from ``cwd``, or found by PATH. Raises ``FunctionError``."""
     if "/" not in name:
+        import shutil
+
         if found := shutil.which(name):
             return Path(found)
         here = f": did you mean ./{name}?" if (cwd / name).is_file() else _advice_on_axis(name)
