@@ -110,6 +110,12 @@ class TTGBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
                 self.start_call()
 
 
+def shutdown() -> None:
+    """End the workers that are kept. A program that ends does that by itself."""
+    while _kept:
+        _kept.popitem()[1].shutdown()
+
+
 def _executor(n_jobs: int, environment: Mapping[str, str], options: Mapping[str, Any]) -> Executor:
     """The one that is kept, or another one."""
     known = {name: options[name] for name in ("broker", "memory", "store", "timeout") if options.get(name) is not None}

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,18 @@ import pytest
 from call_workloads import square, total
 from joblib import Parallel, delayed, parallel_config
 
-import ttg.joblib  # noqa: F401 - registers the backend
+import ttg.joblib
 from ttg.errors import ProcessDied
 
 HERE = Path(__file__).parent
 
 pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    yield
+    ttg.joblib.shutdown()
 
 
 def said_by(*arguments: str) -> str:
