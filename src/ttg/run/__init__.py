@@ -18,11 +18,20 @@ class _CallablePackage(ModuleType):
 
     @property
     def __doc__(self) -> str | None:  # type: ignore[override]
-        return str(_function().__doc__)
+        said, _, rest = str(_function().__doc__).partition("\n")
+        return f"{said}\n\n{_as_called(_function().__signature__)}\n{rest}"
 
     @property
     def __signature__(self) -> Any:
         return _function().__signature__
+
+
+def _as_called(signature: Any) -> str:
+    """``ttg.run(function, space, *, shared=None, …)``, as somebody types it."""
+    from inspect import Parameter
+
+    bare = [parameter.replace(annotation=Parameter.empty) for parameter in signature.parameters.values()]
+    return f"ttg.run{signature.replace(parameters=bare, return_annotation=Parameter.empty)}"
 
 
 def _function() -> Any:
