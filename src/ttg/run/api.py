@@ -54,7 +54,7 @@ def run(
     Failed parameters do not raise: see :meth:`Run.failures`. Raises :class:`~ttg.errors.TTGError` subclasses. Ctrl-C
     drains the workers and raises ``KeyboardInterrupt``, a second one leaves at once; :func:`resume` goes on.
     """
-    return LiveRun(_request(function, space, shared, options), reporter_of(progress)).wait()
+    return LiveRun.to_its_end(_request(function, space, shared, options), reporter_of(progress))
 
 
 def start(
@@ -110,7 +110,7 @@ def resume(run: str | Path = "last", *, progress: Shown = True, **options: Any) 
     """Go on with an interrupted run: what is settled stays, what is missing is done."""
     chosen = choose(EntryPoint.API_RESUME, options)
     request = resume_request(str(run), read_settings(), chosen, python_path=python_path())
-    return LiveRun(request, reporter_of(progress)).wait()
+    return LiveRun.to_its_end(request, reporter_of(progress))
 
 
 show_options(run, EntryPoint.API_RUN)

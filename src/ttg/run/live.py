@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LiveRun:
-    """A run that has been started. Its methods may be called from any thread.
+    """A run that goes on. Its methods may be called from any thread.
 
     It goes on by itself, whether anybody waits, reads its rows, or stops reading them. When nothing refers to this
     object any more, or the program ends, the run is drained: :func:`ttg.resume` goes on with it.
@@ -31,12 +31,24 @@ class LiveRun:
 
     def __init__(self, request: RunRequest, reporter: Any) -> None:
         self._run = ThreadedRun(request, reporter)
-        self._run.start()
+
+    @classmethod
+    def to_its_end(cls, request: RunRequest, reporter: Any) -> Run:
+        """What :meth:`wait` gives. Ctrl-C is the run's own from before it begins."""
+        run = cls(request, reporter)
+
+        def begun() -> bool:
+            run._run.start()
+            return run._run.ended.wait()
+
+        run._blocked(begun)
+        return run._result()
 
     @classmethod
     def alone(cls, request: RunRequest, reporter: Any) -> LiveRun:
         """One that is drained when nobody can wait for it any more."""
         run = cls(request, reporter)
+        run._run.start()
         drain_at_exit(run._run)
         weakref.finalize(run, run._run.drain).atexit = False
         return run

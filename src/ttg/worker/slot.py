@@ -318,7 +318,8 @@ class Slot:
         if self._setup_deaths[run] >= MAX_SETUP_DEATHS:
             place = death.place or place_of_import(death.output)
             where = f", at {place}" if place else ""
-            text = f"the process that loads {head.run.spec.loaded} dies: {death.text}{where}"
+            whose = "" if death.kind == "timeout" else f"the process that loads {head.run.spec.loaded} dies: "
+            text = f"{whose}{death.text}{where}"
             self._owner.on_refused(head.run, text)
 
     def _end(self, head: Assignment, ended: Ended) -> None:
