@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -50,14 +50,14 @@ BACKENDS = ("redis", "rabbitmq")
 class Settings:
     """What the environment says, parsed and checked. ``broker_url`` is ``None`` when it names no broker."""
 
-    broker_url: str | None
+    broker_url: str | None = field(repr=False)
     namespace: str
     lease_seconds: float
     queue_type: str
     retry: RetryPolicy
     tls_files: dict[str, str]
-    credentials_command: str
-    secret: str | None
+    credentials_command: str = field(repr=False)
+    secret: str | None = field(repr=False)
     home: Path
     store: str | None
     labels: tuple[str, ...]

@@ -9,8 +9,11 @@ import pytest
 from ttg import units
 from ttg.brokers.base import BrokerConfig
 from ttg.errors import SettingsError
+from ttg.run.local_workers import WorkerCommand
 from ttg.settings import read_settings
 from ttg.spec import RetryPolicy
+from ttg.worker.config import WorkerConfig
+from ttg.worker.protocol import Setup
 
 
 def test_without_variables_there_is_no_broker_and_the_documented_defaults_hold() -> None:
@@ -92,3 +95,21 @@ def test_sizes(text: str, size: int) -> None:
 def test_nonsense_times_are_refused_with_an_example(text: object) -> None:
     with pytest.raises(ValueError, match=r"expected a time such as 500ms"):
         units.seconds(text)
+
+
+def test_nothing_that_is_printed_to_find_a_fault_has_a_secret_in_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TTG_BROKER", "redis://user:sesame@somewhere")
+    monkeypatch.setenv("TTG_SECRET", "sesame")
+    monkeypatch.setenv("TTG_CREDENTIALS_COMMAND", "echo sesame")
+    settings = read_settings()
+    assert settings.secret == "sesame"  # noqa: S105
+    things: list[object] = [
+        settings,
+        settings.broker_config("redis://user:sesame@somewhere"),
+        WorkerConfig("w", secret="sesame"),
+        WorkerCommand((), {"TTG_SECRET": "sesame"}, tmp_path),
+        Setup("r", b"sesame"),
+    ]
+    assert not [thing for thing in things if "sesame" in repr(thing)]

@@ -30,7 +30,7 @@ class WorkerCommand:
     of its own."""
 
     arguments: Sequence[str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     logs: Path
     keep_open: tuple[int, ...] = ()
     gpus: int = 0

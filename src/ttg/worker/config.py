@@ -51,7 +51,7 @@ class WorkerConfig:
     allow: tuple[str, ...] = ()
     allow_programs: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     host: str = field(default_factory=socket.gethostname)
     until_run_done: str | None = None
     exit_when_idle_seconds: float | None = None

@@ -31,6 +31,9 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     run: str
     secret: bytes | None = None
 
+    def __repr__(self) -> str:
+        return f"Setup({self.run!r})"
+
 
 class Execute(msgspec.Struct, frozen=True, tag="execute"):
     """Execute a task, whose rows are the bulk; answered by exactly one :class:`Report`, in order. ``number`` counts up
