@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
-import shutil
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +26,7 @@ from ttg.messages import RunStatus
 from ttg.run.processes import broker_and_workers
 from ttg.run.refusing_workers import HEARD_OF_SECONDS
 from ttg.run.request import RunRequest
+from ttg.run.scratch import Scratch
 from ttg.stores import Store, open_store
 
 if TYPE_CHECKING:
@@ -43,7 +41,8 @@ class Session:
     and what is open fails with it. ``ended`` is set when nothing of it is left."""
 
     def __init__(self, request: RunRequest, key: bytes) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="ttg-calls-"))
+        self._scratch = Scratch("calls")
+        self.folder = self._scratch.path
         self.ended = threading.Event()
         self.broken: BaseException | None = None
         self.pid = os.getpid()
@@ -51,7 +50,11 @@ class Session:
         inputs = self.folder / "inputs"
         inputs.mkdir()
         place = request.store or str(self.folder / "store")
-        ref = Store.create(place, named=request.store is not None)
+        try:
+            ref = Store.create(place, named=request.store is not None)
+        except TTGError:
+            self._scratch.remove()
+            raise
         ref = signed_store(ref, request.spec.identity, request.settings.secret)
         self._store = open_store(ref)
         self.queue = CallQueue(request.spec.identity, key, inputs, request.slots, self._later)
@@ -184,7 +187,7 @@ class Session:
         if self._request.store is not None:
             with suppress(TTGError):
                 self._store.clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._scratch.remove()
         self._resolutions.put(None)
         self._futures.join()
         self.ended.set()

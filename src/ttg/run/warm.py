@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import AsyncIterator, Sequence
@@ -18,6 +17,7 @@ from ttg.errors import BrokerError
 from ttg.results.folder import LOGS
 from ttg.run.at_exit import Turn, at_exit
 from ttg.run.local_workers import MAX_QUICK_DEATHS, LocalWorkers, WorkerCommand, log_tail, worker_environment
+from ttg.run.scratch import Scratch
 from ttg.settings import Settings
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class Session:
         from ttg.brokers.embedded import EmbeddedServer
 
         self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
-        folder = Path(tempfile.mkdtemp(prefix="ttg-workers-"))
+        scratch = Scratch("workers")
+        folder = scratch.path
         server = EmbeddedServer(folder)
         try:
             await server.begin()
@@ -133,7 +134,7 @@ class Session:
             if hasattr(self, "_workers"):
                 self._workers.kill()
             await server.stop(discard=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            scratch.remove()
 
     async def _look_after(self, server: Any) -> None:
         for code in self._workers.look():
