@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from functools import cache
+from typing import Any
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _ENDING_SECONDS, _POLL_SECONDS = 1.0, 0.001
@@ -30,9 +32,15 @@ def adopt_orphans() -> None:
 
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
-        import ctypes
+        _library().prctl(option, value, 0, 0, 0)
 
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+@cache
+def _library() -> Any:
+    """Made once: each program that is called needs it twice, and making it takes 20 µs."""
+    import ctypes
+
+    return ctypes.CDLL(None)
 
 
 def children_of(pid: int) -> list[int]:

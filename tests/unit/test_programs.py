@@ -7,14 +7,18 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import ttg
-from ttg.errors import FunctionError
-from ttg.function.programs import is_program_allowed, program_reference
+from ttg.cli import arguments, build_parser
+from ttg.cli.run import new_run
+from ttg.errors import FunctionError, InputError
+from ttg.function.programs import command_of, is_program_allowed, loaded_program, program_reference
 from ttg.function.spawning import Tail
 from ttg.function.stdout import UnusableOutput, result_of
 from ttg.function.templates import filled, pieces_of, shell_line
+from ttg.options import EntryPoint
 
 
 @pytest.mark.parametrize(
@@ -142,4 +146,39 @@ def test_a_worker_takes_only_the_programs_that_it_allows(folder: Path) -> None:
         found = tuple(is_program_allowed(ref, [pattern], folder) for ref in (own, installed))
         assert found == takes, pattern
     assert not is_program_allowed(own, [], folder)
+    assert is_program_allowed(installed, ["sh -c '{x}'"], folder)
+    assert not is_program_allowed(installed, ["sh -c '{y}'"], folder)
     assert not is_program_allowed(own, ["model"], folder)
+
+
+def test_what_is_allowed_is_what_is_executed(folder: Path) -> None:
+    line = program_reference(ttg.program("id; {x}", shell=True), ("x",), folder)  # noqa: S604
+    forged = msgspec.structs.replace(line, location="./model", name="model")
+    assert not is_program_allowed(forged, ["./model"], folder)
+    other = program_reference(ttg.program("id", shell=True), (), folder)  # noqa: S604
+    assert command_of(line) == ("--allow-program", "id; {x}")
+    assert not is_program_allowed(other, [command_of(line)[1]], folder)
+
+
+def test_a_worker_has_the_script_that_its_interpreter_is_given(folder: Path) -> None:
+    script = folder / "m.py"
+    script.write_text("print(1)")
+    ref = program_reference(ttg.program(["python3", "m.py"]), (), folder)
+    assert loaded_program(ref, folder).command == ("python3", "m.py")
+    script.write_text("print(2)")
+    with pytest.raises(FunctionError, match="it differs here"):
+        loaded_program(ref, folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--", "./model", "{x}", "x=1,2"], "'x=1,2' stands behind --"),
+        (["./model", "x=1,2"], "a program goes after --"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_misplaced_program_or_axis_is_named(words: list[str], expected: str) -> None:
+    args = build_parser().parse_args(["run", *words])
+    with pytest.raises(InputError, match=expected):
+        new_run(args, arguments.chosen(args, EntryPoint.RUN))

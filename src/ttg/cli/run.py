@@ -103,6 +103,8 @@ def program_of(args: argparse.Namespace, chosen: Options) -> Program | None:
         for option, given in (("--vectorized", chosen.vectorized), ("--setup", chosen.setup)):
             if given:
                 raise SettingsError(f"{option} is for functions: a program has none of it")
+        if not args.axes and chosen.params is None and (word := next(filter(_is_axis, args.program), "")):
+            raise SettingsError(f"no parameters given: {word!r} stands behind --: axes go before it")
         return program(args.program, shell=chosen.shell, output=chosen.output)
     if chosen.shell or chosen.output != "auto":
         raise SettingsError("--shell and --output are for a program: ttg run x=1,2 -- ./model --x {x}")
@@ -117,6 +119,11 @@ def _signature_of(args: argparse.Namespace, chosen: Options) -> Signature | None
 
     program = program_of(args, chosen)
     return signature_from_text(args.function) if program is None else signature_of(program)
+
+
+def _is_axis(word: str) -> bool:
+    name, equals, _ = word.partition("=")
+    return bool(equals) and name.isidentifier()
 
 
 def _typed_names(args: argparse.Namespace) -> list[str]:
@@ -137,7 +144,11 @@ def _name_of_lines(args: argparse.Namespace, chosen: Options) -> list[str] | Non
 
 
 def _advice_on_columns(args: argparse.Namespace, chosen: Options, names: Sequence[str]) -> str:
-    """When a file has more columns than the function takes."""
+    """When a file has more columns than the function takes, or a program stands where a function does."""
+    import shutil
+
+    if args.function != arguments.PROGRAM and shutil.which(args.function):
+        return f": a program goes after --: ttg run x=1,2 -- {args.function} {{x}}"
     signature = _signature_of(args, chosen) if chosen.params is not None and not chosen.columns else None
     if signature is None or set(names) <= set(signature.named):
         return ""

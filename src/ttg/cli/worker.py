@@ -98,6 +98,7 @@ def worker(args: argparse.Namespace) -> int:
 
 def _of_run(chosen: Options) -> Options:
     """The run's own broker, and where it imports from; whoever names the run allows its function."""
+    from ttg.function import command_of
     from ttg.worker.protocol import CALLER_PATH
 
     assert chosen.run is not None
@@ -105,7 +106,7 @@ def _of_run(chosen: Options) -> Options:
     if folder.info.python_path:
         os.environ[CALLER_PATH] = os.pathsep.join(folder.info.python_path)
     allow, programs = [
-        tuple(str(ref) for ref in folder.spec.called if (ref.kind == "program") is is_program)
+        tuple(command_of(ref)[1] for ref in folder.spec.called if (ref.kind == "program") is is_program)
         for is_program in (False, True)
     ]
     return chosen.but(

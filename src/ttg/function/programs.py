@@ -181,9 +181,11 @@ def program_of(ref: FunctionRef) -> Program:
 
 def loaded_program(ref: FunctionRef, cwd: Path) -> Program:
     """The same for a child that executes it in ``cwd``, where it has to be what it was: a program of the user's own,
-    below the current folder. Others are what is installed here."""
+    below the current folder, and the scripts there that an interpreter is given. Others are what is installed here."""
     found = program_of(ref)
-    if program_reference(found, None, cwd).code != ref.code:
+    here = program_reference(found, None, cwd)
+    scripts = ref.helpers.keys() - {found.name}
+    if here.code != ref.code or any(here.helpers.get(word) != ref.helpers[word] for word in scripts):
         raise FunctionError(
             f"{ref}: it differs here from the program that the run was started with: bring this worker's copy up to "
             "date, or resume the run with --force"
@@ -216,8 +218,17 @@ def check_placeholders(program: Program, names: Sequence[str]) -> None:
 
 def is_program_allowed(ref: FunctionRef, patterns: Sequence[str], cwd: Path) -> bool:
     """Whether a worker started in ``cwd`` may execute it: only what one of ``patterns`` names, with ``*``; one with a
-    slash is a path, one without is looked up by PATH."""
-    return any(_matches(ref.location, pattern, cwd) for pattern in patterns)
+    slash is a path, one without is looked up by PATH, and a whole command line is that command alone.
+
+    What is executed is compared; what else the reference says of itself is the word of whoever made it."""
+    program = program_of(ref)
+    place = _location(program.name, Path(os.path.normpath(cwd / program.name)), cwd)
+    return any(pattern == str(program) or _matches(place, pattern, cwd) for pattern in patterns)
+
+
+def command_of(ref: FunctionRef) -> tuple[str, str]:
+    """What a worker is told that may execute this very command, and no other of the same program."""
+    return ("--allow-program", str(program_of(ref))) if ref.kind == "program" else ref.allowing
 
 
 def _matches(location: str, pattern: str, cwd: Path) -> bool:
@@ -267,9 +278,12 @@ def _is_below(file: Path, cwd: Path) -> bool:
 
 
 def _is_script(word: str, cwd: Path) -> bool:
-    """Whether an argument is a file with code, which an interpreter is given: it decides the results as well."""
+    """Whether an argument is a file with code of the user's own, which an interpreter is given: it decides the results
+    as well."""
     try:
         path = cwd / word
+        if not _is_below(Path(os.path.normpath(path)), cwd):
+            return False
         return path.is_file() and (word.endswith(SCRIPTS) or os.access(path, os.X_OK))
     except (OSError, ValueError):
         return False

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ttg.function import command_of
 from ttg.results.folder import LOGS
 from ttg.run.local_workers import LocalWorkers, WorkerCommand, worker_environment
 from ttg.run.request import RunRequest
@@ -80,7 +81,7 @@ def _local_workers(request: RunRequest, folder: Path, url: str, server: Embedded
         str(request.slots),
         "--until-run",
         f"{spec.run}@{spec.identity}",
-        *(word for target in spec.called for word in target.allowing),
+        *(word for target in spec.called for word in command_of(target)),
         *("--allow", "."),
     ]
     if request.threads:
