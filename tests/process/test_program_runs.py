@@ -83,9 +83,9 @@ def test_a_worker_that_does_not_allow_it_leaves_it_to_another(ttg: TtgRun) -> No
 
 def test_a_run_goes_on_only_with_the_program_that_it_began_with(ttg: TtgRun, tmp_path: Path) -> None:
     model = tmp_path / "model"
-    model.write_text("#!/bin/sh\ntest $1 != 3 && echo $1\n")
+    model.write_text("#!/bin/sh\ntest $1 != 0 && sleep 0.2 && echo $1\n")
     model.chmod(0o755)
-    assert run(ttg, "--fail-fast", "--", str(model), "{x}").wait() == 4
+    assert run(ttg, "--fail-fast", "--", str(model), "{x}", size=200).wait() == 4
     model.write_text("#!/bin/sh\necho $1\n")
     again = TtgRun(ttg.folder, ttg.home, {})
     assert again.start("resume", str(ttg.folder)).wait() == 2
