@@ -115,6 +115,15 @@ def test_large_arguments_and_results_do_not_pass_the_broker(executor: ttg.Execut
     eventually(lambda: not [*executor._session.queue.inputs.iterdir()], "inputs of settled calls are gone")
 
 
+def test_executors_with_one_store_leave_each_other_alone(tmp_path: Path) -> None:
+    (tmp_path / "another's").touch()
+    with ttg.Executor(1, store=tmp_path) as first:
+        with ttg.Executor(1, store=tmp_path) as second:
+            assert second.submit(calls.zeros, 100_000).result().shape == (100_000,)
+        assert first.submit(calls.zeros, 100_000).result().shape == (100_000,)
+    assert [path.name for path in tmp_path.iterdir()] == ["another's"]
+
+
 def test_map_is_lazy_about_results_and_with_a_buffer_about_arguments_as_well(executor: ttg.Executor) -> None:
     taken: list[int] = []
 

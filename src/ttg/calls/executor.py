@@ -25,9 +25,10 @@ from ttg.function.packing import Packed
 from ttg.function.sealed import key_of, seal
 from ttg.function.signing import pickled_reference
 from ttg.options import EntryPoint, choose
+from ttg.run.api import python_path
 from ttg.run.at_exit import Turn, at_exit
 from ttg.run.config import CoordinatorConfig
-from ttg.run.request import RunRequest, made_up_id, usable_cores, warm_for
+from ttg.run.request import RunRequest, made_up_id, place_of_store, usable_cores, warm_for
 from ttg.run.secret import with_secret
 from ttg.settings import Settings, read_settings
 from ttg.spec import SPEC_VERSION, Limits, RetryPolicy, RunSpec, new_identity
@@ -274,9 +275,9 @@ def _request(
         workers=warm.count if warm else 0 if url else 1,
         slots=warm.slots if warm else max_workers or usable_cores(),
         options=CoordinatorConfig(keep_result_bytes=0, keep_seconds=60.0, single=True),
-        python_path=_python_path(),
+        python_path=python_path(),
         inputs=inputs,
-        store=str(chosen.store) if chosen.store else settings.store,
+        store=place_of_store(spec, chosen.store, settings.store),
         warm=warm,
     )
     return request, key_of(settings.secret, identity)
@@ -289,12 +290,6 @@ def _signing(settings: Settings, url: str | None) -> Settings:
             "that only they know"
         )
     return with_secret(settings)
-
-
-def _python_path() -> tuple[str, ...]:
-    from ttg.run.api import python_path
-
-    return python_path()
 
 
 _live: weakref.WeakSet[Session] = weakref.WeakSet()

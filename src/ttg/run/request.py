@@ -183,7 +183,7 @@ def _request(
         resume=resume,
         force=chosen.force,
         retry_dead=chosen.retry_dead,
-        store=_store(spec, chosen.store, settings.store),
+        store=place_of_store(spec, chosen.store, settings.store),
         warm=warm,
     )
 
@@ -209,7 +209,7 @@ def _workers(spec: RunSpec, chosen: Options, settings: Settings) -> int:
     return 1 if chosen.gpus else usable_cores()
 
 
-def _store(spec: RunSpec, named: str | None, usual: str | None) -> str | None:
+def place_of_store(spec: RunSpec, named: str | None, usual: str | None) -> str | None:
     """The run's place in the store that was named, in the one that it has had, or in the usual one."""
     if named is None and spec.store is not None:
         return spec.store.place if spec.store.named else None
