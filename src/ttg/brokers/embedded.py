@@ -195,7 +195,7 @@ async def _locked(path: Path) -> int:
     """A descriptor that holds the lock; waits while an earlier supervisor or server has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        free = await _wait_for(lambda: _try_lock(descriptor), PREDECESSOR_SECONDS)
+        free = await _wait_for(lambda: try_lock(descriptor), PREDECESSOR_SECONDS)
         if not free:
             raise BrokerUnavailable(
                 f"an earlier embedded server still runs in {path.parent} after {PREDECESSOR_SECONDS:.0f} s: "
@@ -207,7 +207,8 @@ async def _locked(path: Path) -> int:
     return descriptor
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
+    """Whether the file of an open descriptor is locked for it now; nobody is waited for."""
     with suppress(BlockingIOError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True

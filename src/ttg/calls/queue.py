@@ -128,7 +128,7 @@ class CallQueue:
     def missing(self, start: int = 0, limit: int | None = None) -> Ranges:
         """Up to ``limit`` open indices from ``start`` on, for the workers now: from here on they run."""
         with self._lock:
-            begin = max(start, next(iter(self._open), self.size))
+            begin = start or next(iter(self._open), self.size)  # which passes over all that were settled
             wanted, found = limit if limit is not None else self.size, list[int]()
             for index in range(begin, self.size):
                 if len(found) == wanted:

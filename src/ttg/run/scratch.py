@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from ttg.brokers.embedded import try_lock
 
 LOCK = "in-use"
 
@@ -20,7 +21,7 @@ class Scratch:
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=f"ttg-{kind}-"))
             self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            if _locked(self._lock):
+            if try_lock(self._lock):
                 return
             os.close(self._lock)  # somebody who sweeps was faster
 
@@ -42,15 +43,7 @@ def _sweep(kind: str) -> None:
 def _remove_unlocked(folder: Path) -> None:
     lock = os.open(folder / LOCK, os.O_RDWR)
     try:
-        if _locked(lock):
+        if try_lock(lock):
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
