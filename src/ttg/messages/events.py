@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ttg.messages.codec import Message, decode
 from ttg.messages.records import RunStatus
-from ttg.messages.tasks import Failure
+from ttg.messages.tasks import Failure, ResultHeader
 
 
 class Event(Message, frozen=True, tag_field="event", kw_only=True):
@@ -133,6 +133,23 @@ class TaskSettled(Message, frozen=True):
     attempt: int = 1
     deliveries: int = 1
     identity: str = ""
+
+    @classmethod
+    def of(cls, header: ResultHeader, deliveries: int) -> TaskSettled:
+        """What a settled task has left in the results log says all but how often it was delivered."""
+        return cls(
+            run=header.run,
+            task=header.task,
+            slot=header.slot,
+            started=header.started,
+            seconds=header.seconds,
+            done=header.count,
+            failed=header.failed,
+            dead=len(header.dead),
+            attempt=header.attempt,
+            deliveries=deliveries,
+            identity=header.identity,
+        )
 
 
 class TasksSettled(Event, frozen=True, tag="tasks_settled"):

@@ -66,18 +66,7 @@ class RunHistory:
     def on_header(self, header: ResultHeader) -> None:
         """A task was settled, as the results log has it."""
         taken_over = f"{header.run}/{header.task}" in self._taken_over
-        told = TaskSettled(
-            run=self.run,
-            task=header.task,
-            slot=header.slot,
-            started=header.started,
-            seconds=header.seconds,
-            done=header.count,
-            failed=header.failed,
-            dead=len(header.dead),
-            attempt=header.attempt,
-            deliveries=1 + taken_over,
-        )
+        told = TaskSettled.of(header, deliveries=1 + taken_over)
         self.on_settled(sys.intern(header.worker), (told,))
 
     def on_settled(self, worker: str, tasks: Iterable[TaskSettled]) -> None:

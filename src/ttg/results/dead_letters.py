@@ -141,6 +141,17 @@ class Story:
     last: float = 0.0
     letters: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def example(self) -> dict[str, Any]:
+        """Index, message, traceback and output of the sample."""
+        sample = self.sample
+        return {
+            "index": sample["index"],
+            "message": sample["message"],
+            "traceback": sample["traceback"] or "",
+            "output": sample["output"] or "",
+        }
+
 
 def stories(folder: RunFolder, letters: int) -> list[Story]:
     """All causes for which parameters of this run were ever given up, those of the most dead ones first, each with at

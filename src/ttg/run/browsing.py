@@ -178,9 +178,8 @@ def _history(path: Path, run: str, changed: int) -> RunHistory | None:
 
 
 def _failure(story: reading.Story) -> FailureView:
-    sample = story.sample
     return FailureView(
-        kind=sample["kind"],
+        kind=story.sample["kind"],
         error=story.error,
         place=story.place,
         dead=len(story.dead),
@@ -188,10 +187,7 @@ def _failure(story: reading.Story) -> FailureView:
         attempts=story.attempts,
         first=story.first,
         last=story.last,
-        index=sample["index"],
-        message=sample["message"],
-        traceback=sample["traceback"] or "",
-        output=sample["output"] or "",
+        **story.example,
         rows=[_failed_parameter(letter) for letter in sorted(story.letters, key=lambda letter: letter["index"])],
     )
 

@@ -65,17 +65,14 @@ def _facts(folder: RunFolder) -> Iterator[tuple[str, str]]:
 def _count_in(history: RunHistory, story: Story) -> None:
     """What the ledger has counts: of the last events nobody may have heard."""
     cause = (history.run, story.sample["kind"], story.error, story.place)
-    known, sample = history.causes.groups.get(cause), story.sample
+    known = history.causes.groups.get(cause)
     history.causes.groups[cause] = CauseView(
         *cause,
         count=max(story.attempts, known.count if known else 0),
         dead=len(story.dead),
         first=story.first,
         last=story.last,
-        index=sample["index"],
-        message=sample["message"],
-        traceback=sample["traceback"] or "",
-        output=sample["output"] or "",
+        **story.example,
     )
 
 

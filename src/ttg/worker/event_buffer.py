@@ -60,7 +60,7 @@ class EventBuffer:
         """A task was settled."""
         header = outcome.header
         if len(self._bars) < MAX_BARS:
-            self._bars.append(_bar(task, outcome, deliveries))
+            self._bars.append(TaskSettled.of(header, deliveries))
         dead = {letter.index for letter in header.dead}
         for failure in failures:
             self._add_failure(task, failure, failure.index in dead)
@@ -86,20 +86,3 @@ class EventBuffer:
 
     def _event(self, kind: Callable[..., AnyEvent], /, **fields: Any) -> AnyEvent:
         return kind(at=unix_time(), source=self.worker, **fields)
-
-
-def _bar(task: Task, outcome: Outcome, deliveries: int) -> TaskSettled:
-    header = outcome.header
-    return TaskSettled(
-        run=task.run,
-        task=task.id,
-        slot=header.slot,
-        started=header.started,
-        seconds=header.seconds,
-        done=header.count,
-        failed=header.failed,
-        dead=len(header.dead),
-        attempt=task.attempt,
-        deliveries=deliveries,
-        identity=task.identity,
-    )
