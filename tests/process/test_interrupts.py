@@ -114,7 +114,7 @@ def test_ctrl_c_before_it_began_is_not_forgotten(start: Callable[..., Script]) -
     eventually((script.folder / "run.json").exists, "the run is on disk")
     script.press()
     assert script.has_died_of_it(), script.said()
-    assert script.info()["state"] == "interrupted"
+    assert script.info()["state"] == "interrupted", script.said()
     named = re.search(r"ttg\.resume\('(.+)'\) goes on", script.said())
     assert named, script.said()
     ttg.resume(named[1], workers=2, progress=False)

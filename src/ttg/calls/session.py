@@ -23,6 +23,7 @@ from ttg.errors import TTGError
 from ttg.function import signed_store
 from ttg.function.packing import Packed
 from ttg.messages import RunStatus
+from ttg.run.events import Event
 from ttg.run.processes import broker_and_workers
 from ttg.run.refusing_workers import HEARD_OF_SECONDS
 from ttg.run.request import RunRequest
@@ -43,7 +44,7 @@ class Session:
     def __init__(self, request: RunRequest, key: bytes) -> None:
         self._scratch = Scratch("calls")
         self.folder = self._scratch.path
-        self.ended = threading.Event()
+        self.ended = Event()
         self.broken: BaseException | None = None
         self.pid = os.getpid()
         self._resolutions: queue.SimpleQueue[tuple[Call, Resolution] | None] = queue.SimpleQueue()

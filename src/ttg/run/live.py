@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttg.errors import TTGError
 from ttg.results.folder import RunFolder, find_run
+from ttg.run.events import Event
 from ttg.run.progress import Progress
 from ttg.run.request import RunRequest
 from ttg.run.saved import Run
@@ -87,7 +87,7 @@ class LiveRun:
         A row is known when its chunk is settled, which takes a second or so (``chunk_size=1``: at once). The values are
         those of this moment: a column that gets other types later on may be wider in the table.
         """
-        news = threading.Event()
+        news = Event()
         with self._listening(news.set):
             follower = None
             while True:

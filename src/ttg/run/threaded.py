@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ttg.messages import RunStatus
 from ttg.run.at_exit import Turn, at_exit
+from ttg.run.events import Event
 from ttg.run.launch import Hooks, Running, execute
 from ttg.run.progress import Progress
 from ttg.run.request import RunRequest
@@ -43,7 +44,7 @@ class ThreadedRun:
     def __init__(self, request: RunRequest, reporter: Any) -> None:
         self.request = request
         self._pid = os.getpid()
-        self.ended = threading.Event()
+        self.ended = Event()
         self.error: BaseException | None = None
         self.presses = 0
         self.listeners: set[Callable[[], None]] = set()

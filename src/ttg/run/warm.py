@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ttg.errors import BrokerError
 from ttg.results.folder import LOGS
 from ttg.run.at_exit import Turn, at_exit
+from ttg.run.events import Event
 from ttg.run.local_workers import MAX_QUICK_DEATHS, LocalWorkers, WorkerCommand, log_tail, worker_environment
 from ttg.run.scratch import Scratch
 from ttg.settings import Settings
@@ -59,8 +60,8 @@ class Session:
     def __init__(self, settings: Settings, count: int, slots: int, path: Sequence[str]) -> None:
         self.settings, self.count, self.slots, self.pid = settings, count, slots, os.getpid()
         self.closed = False
-        self.ended = threading.Event()
-        self._started = threading.Event()
+        self.ended = Event()
+        self._started = Event()
         self._error: BaseException | None = None
         self._path = path
         threading.Thread(target=self._main, name="ttg-workers").start()
