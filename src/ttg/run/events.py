@@ -10,9 +10,9 @@ DEAF_SECONDS = 0.1
 
 
 class Event(threading.Event):
-    """A ``threading.Event`` whose ``wait`` lets the handlers of signals run meanwhile, whatever thread the kernel gave
-    the signal to. An ordinary one does only when the main thread itself is interrupted inside the system call: what came
-    just before that, or to another thread, would be handled when the event is set."""
+    """A ``threading.Event`` whose ``wait`` lets the handlers of signals run meanwhile, whatever thread got the signal.
+    An ordinary one does only when the main thread itself is interrupted inside the system call: what came just before
+    that, or to another thread, would be handled when the event is set."""
 
     def wait(self, timeout: float | None = None) -> bool:
         """As ``threading.Event.wait``."""
