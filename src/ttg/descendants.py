@@ -13,6 +13,12 @@ from typing import Any
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _ENDING_SECONDS, _POLL_SECONDS = 1.0, 0.001
+_SIGNALS = {number.value: number.name for number in signal.Signals}
+
+
+def ending_of(code: int) -> str:
+    """``exit code 3``, or ``SIGKILL`` for a negative one, which is a signal."""
+    return f"exit code {code}" if code >= 0 else _SIGNALS.get(-code, f"signal {-code}")
 
 
 def die_with_parent_thread() -> None:

@@ -64,6 +64,7 @@ async def test_only_the_culprit_is_charged(crash: Crash) -> None:
     assert crash.message in failure.message
     assert crash.told in failure.traceback + failure.output
     assert failure.exit_code == crash.exit_code or crash.exit_code is None
+    assert failure.place or not crash.exit_code, "by it causes are told apart"
     assert (summary.children_died > 0) == crash.kills_the_child
     deaths = [event for event in await stage.events() if isinstance(event, ChildDied)]
     assert len(deaths) == summary.children_died

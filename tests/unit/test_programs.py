@@ -19,6 +19,7 @@ from ttg.function.spawning import Tail
 from ttg.function.stdout import UnusableOutput, result_of
 from ttg.function.templates import filled, pieces_of, shell_line
 from ttg.options import EntryPoint
+from ttg.worker.failures import failure_of
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,23 @@ def test_what_cannot_be_a_result_is_told() -> None:
     with pytest.raises(UnusableOutput, match="got more"):
         result_of("text", tail(b"x\n" * (1 << 20)))
     assert result_of("auto", tail(b"x\n" * (1 << 20) + b"3\n")) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "kind", "place", "final"),
+    [
+        ("echo {x} >&2; exit 3", "ProgramFailed", "exit", "exit code 3", False),
+        ("kill -9 $$ {x}", "ProgramFailed", "signal", "SIGKILL", False),
+        ("echo no JSON {x}", "UnusableOutput", "exception", "", True),
+    ],
+)
+def test_a_failure_is_grouped_by_how_the_program_ended(
+    line: str, error: str, kind: str, place: str, final: bool
+) -> None:
+    with pytest.raises(Exception, match=r".") as raised:
+        ttg.program(line, shell=True, output="json")(1)  # noqa: S604
+    failure = failure_of(raised.value.with_traceback(raised.tb.tb_next), 0)
+    assert (failure.error, failure.kind, failure.place, failure.final) == (error, kind, place, final)
 
 
 @pytest.fixture

@@ -28,7 +28,9 @@ def add(subparsers: Subparsers) -> None:
         subparsers, "failed", failed, "the parameters that were given up, and why", DESCRIPTION
     )
     parser.add_argument("words", nargs="*", metavar="[show INDEX] [RUN]", help=f"{arguments.RUN_HELP} (default: last)")
-    arguments.add_flag(parser, "--group", "group them by cause: the error and where it was raised")
+    arguments.add_flag(
+        parser, "--group", "group them by cause: the error, and where it was raised or the exit code or signal"
+    )
     parser.add_argument("--export", metavar="FILE", help="write all of them to a .jsonl or .csv file")
     arguments.add_flag(parser, "--json", "one JSON object per line")
 

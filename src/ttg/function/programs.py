@@ -8,7 +8,6 @@ import inspect
 import json
 import os
 import shlex
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ttg.descendants import ending_of
 from ttg.errors import FunctionError, ProcessDied
 from ttg.function.spawning import Ended, run_program
 from ttg.function.stdout import KEPT_BYTES, OUTPUTS, result_of
@@ -28,7 +28,6 @@ WORKDIR = "workdir"
 SHELL = "/bin/sh"
 SCRIPTS = (".py", ".sh", ".bash", ".R", ".r", ".jl", ".pl", ".rb", ".lua", ".m", ".awk", ".js")
 _SHOWN = 300
-_SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
 class ProgramFailed(ProcessDied):
@@ -148,11 +147,9 @@ def program(command: Sequence[str] | str, *, shell: bool = False, output: str = 
 def _failed(name: str, ended: Ended) -> ProgramFailed:
     words = ended.errors.text().strip() or ended.output.text().strip()[-_SHOWN:]
     last = words.splitlines()[-1].strip()[:_SHOWN] if words else ""
-    if ended.code < 0:
-        kind, how = "signal", f"was ended by {_SIGNALS.get(-ended.code, f'signal {-ended.code}')}"
-    else:
-        kind, how = "exit", f"ended with exit code {ended.code}"
-    return ProgramFailed(f"{name} {how}{': ' if last else ''}{last}", kind, ended.code, words)
+    kind, how = ("signal", "was ended by") if ended.code < 0 else ("exit", "ended with")
+    text = f"{name} {how} {ending_of(ended.code)}{': ' if last else ''}{last}"
+    return ProgramFailed(text, kind, ended.code, words)
 
 
 # ------------------------------------------------------------------------------------------------- as a reference

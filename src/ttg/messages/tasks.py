@@ -64,8 +64,9 @@ class Failure(Message, frozen=True):
     ``kind`` is how it ended: ``exception``, ``exit``, ``signal``, ``timeout``, ``memory``, ``encoding`` or
     ``worker_lost``.
     ``output`` is what it printed to standard output and standard error, in order, shortened.
-    ``place`` is ``file:line`` (function) of the innermost frame of the user's code; failures with equal ``error`` and
-    ``place`` have the same cause. ``final``: the same would happen again anywhere, so there is no other attempt.
+    ``place`` is ``file:line`` (function) of the innermost frame of the user's code; where there is none, of a program
+    or a crash, it is the exit code or signal. Failures of equal ``error`` and ``place`` have the same cause.
+    ``final``: the same would happen again anywhere, so there is no other attempt.
     """
 
     index: int

@@ -58,10 +58,10 @@ def first_line(text: str, characters: int = MESSAGE_CHARACTERS) -> str:
 
 
 def as_cause(error: str, message: str, place: str, characters: int = CAUSE_CHARACTERS) -> str:
-    """``ValueError at sim.py:12 (price): too cold``: the file without its folder, the first line of the message, which
-    comes last, because a narrow terminal cuts it off."""
+    """``ValueError at sim.py:12 (price): too cold``: the file without its folder, unless the message says it; the first
+    line of the message, which comes last, because a narrow terminal cuts it off."""
     first = first_line(message, characters)
-    where = place[place.rfind("/") + 1 :]
+    where = "" if place in message else place[place.rfind("/") + 1 :]
     return f"{error}{where and ' at '}{where}{first and ': '}{first}"
 
 

@@ -7,6 +7,7 @@ import sysconfig
 import traceback
 from types import TracebackType
 
+from ttg.descendants import ending_of
 from ttg.errors import ProcessDied
 from ttg.messages import Failure
 
@@ -21,16 +22,16 @@ _LIBRARIES = tuple({path + os.sep for path in map(sysconfig.get_path, ("stdlib",
 
 def failure_of(error: BaseException, index: int, seconds: float = 0.0, target: str = "") -> Failure:
     """What to tell about ``error``, raised for the parameter at ``index`` by the function called ``target``."""
-    trace = outside_of_ttg(error.__traceback__)
+    trace, code = outside_of_ttg(error.__traceback__), _exit_code_of(error)
     return Failure(
         index=index,
         kind=_kind_of(error),
         error=type(error).__name__,
         message=NO_TERMINAL if _is_breakpoint(error) else _message_of(error),
-        place=_place_of(trace),
+        place=_place_of(trace) or ("" if code is None else ending_of(code)),
         traceback=_traceback_of(error, trace),
         seconds=seconds,
-        exit_code=_exit_code_of(error),
+        exit_code=code,
         final=_is_breakpoint(error) or (isinstance(error, TypeError | ValueError) and _misfits(error, trace, target)),
     )
 
@@ -44,7 +45,8 @@ def _misfits(error: TypeError | ValueError, trace: TracebackType | None, target:
     """Whether the function does not take what it was given, be it through a decorator that hid what it takes, or has
     returned what are no columns.
 
-    Without a frame of the user's code, nothing of it runs now. Other errors may be the worker's own.
+    Without a frame of the user's code, nothing of it runs now: also where a program has written what cannot be its
+    result. Other errors may be the worker's own.
     """
     if trace is None:
         return True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import signal
 from dataclasses import replace
 
+from ttg.descendants import ending_of
 from ttg.worker.failures import OURS, is_library
 from ttg.worker.outcome import Death
 from ttg.worker.process import ChildHandle, Exit
@@ -14,7 +14,6 @@ from ttg.worker.process import ChildHandle, Exit
 # The first frame that Python's faulthandler prints is the innermost.
 _FAULT_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<function>\S+)', re.MULTILINE)
 
-_SIGNALS = {number.value: number.name for number in signal.Signals}
 _HINTS = {
     "SIGKILL": "perhaps by the kernel for want of memory: see --memory",
     "SIGSEGV": "a crash in compiled code",
@@ -63,13 +62,13 @@ class Watchdog:
         return replace(self._cause or self._by_code(exit), output=exit.output, traceback=_of_user(exit.traceback))
 
     def _by_code(self, exit: Exit) -> Death:
-        kind, text = "exit", f"the process ended itself with exit code {exit.code}"
+        ending = ending_of(exit.code)
+        kind, text = "exit", f"the process ended itself with {ending}"
         if exit.code < 0:
-            name = _SIGNALS.get(-exit.code, f"signal {-exit.code}")
-            hint = f" ({_HINTS[name]})" if name in _HINTS else ""
-            kind, text = "signal", f"the process was ended by {name}{hint}"
-        peak = self._peak_memory_bytes or None
-        return Death(kind, text, place=_place(exit.traceback), exit_code=exit.code, peak_memory_bytes=peak)
+            hint = f" ({_HINTS[ending]})" if ending in _HINTS else ""
+            kind, text = "signal", f"the process was ended by {ending}{hint}"
+        peak, place = self._peak_memory_bytes or None, _place(exit.traceback) or ending
+        return Death(kind, text, place=place, exit_code=exit.code, peak_memory_bytes=peak)
 
 
 def place_of_import(printed: str) -> str:
