@@ -78,3 +78,30 @@ def test_a_step_that_has_only_begun_is_no_peak() -> None:
     history = RunHistory("r")
     history.on_settled("w", [TaskSettled("r", "1", 0, 0.0, 10.0, 5), TaskSettled("r", "2", 0, 10.0, 0.01, 1)])
     assert max(history.throughput(10.01).rates) < 2.0
+
+
+def test_the_throughput_of_a_run_that_goes_on_ends_where_chunks_are_still_under_way() -> None:
+    history = RunHistory("r")
+    for number in range(4):
+        header = ResultHeader("r", f"c{number}", ((number * 10, number * 10 + 10),), 1, f"w{number % 2}", 0, 0.0, 1.0)
+        for started, worker in ((100.0 + 2 * number, 0), (101.0 + 2 * number, 1)):
+            told = ResultHeader("r", f"{header.task}.{worker}", header.ranges, 1, f"w{worker}", 0, started, 2.0)
+            history.on_header(told)
+    assert history.throughput(110.0).rates[-1] == 5.0  # of the one chunk that was settled last
+    known = history.throughput(110.0, known_until=108.2)
+    assert (known.rates, known.ended) == ([5.0] + [10.0] * 7, 108.0)
+    assert history.pace() == [50, 100, 100, 100, 100, 100, 100, 100, 50]
+    assert RunHistory("r").pace() == []
+
+
+def test_until_when_all_is_known_is_since_when_slots_are_busy() -> None:
+    snapshot = Snapshot()
+    fleet = Fleet(size=1_000, chunk=10, workers=2, call_seconds=0.3)
+    for event in fleet.events():
+        snapshot.fold(event)
+        if fleet.settled_chunks >= 8:
+            break
+    since = min(started for started, _ in fleet.busy.values())
+    assert snapshot.known_until(fleet.run, fleet.now) == pytest.approx(since, abs=3.5)
+    assert snapshot.known_until(fleet.run, fleet.now) < fleet.now
+    assert snapshot.known_until("another", fleet.now) == float("inf")

@@ -35,12 +35,12 @@ ROWS: list[dict[str, Any]] = [
     for index in range(1_000)
 ]
 COLUMNS = [
-    Column("index", "about", True),
-    Column("length", "parameter", True),
-    Column("damping", "parameter", True),
-    Column("period", "result", True),
-    Column("seconds", "about", True),
-    Column("worker", "about", False),
+    Column("index", "about", "number"),
+    Column("length", "parameter", "number"),
+    Column("damping", "parameter", "number"),
+    Column("period", "result", "number"),
+    Column("seconds", "about", "number"),
+    Column("worker", "about", "text"),
 ]
 
 

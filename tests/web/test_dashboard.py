@@ -193,7 +193,7 @@ def test_a_run_is_found_in_the_list_and_opened_and_back_and_reload_keep_the_choi
     stage.results.on_disk.append(RunOnDisk(other, "", "/data/swing", []))
     with playing(stage) as address:
         open_page(page, address, "runs")
-        names = page.get_by_role("table", name="All runs").locator("tbody td:first-child")
+        names = page.get_by_role("table", name="All runs").locator("tbody td.run")
         expect(names).to_have_text([stage.fleet.run, "swing"])
         page.get_by_role("button", name="started").click()
         expect(names).to_have_text(["swing", stage.fleet.run])
@@ -212,6 +212,30 @@ def test_a_run_is_found_in_the_list_and_opened_and_back_and_reload_keep_the_choi
         expect(page.locator("#picture canvas")).to_have_attribute("aria-label", re.compile("over length and damping"))
         page.go_back()
         expect(page.get_by_role("heading", name="Throughput")).to_be_visible()
+
+
+def test_runs_that_are_checked_in_the_list_are_compared(page: Page, stage: Stage) -> None:
+    stage.lie_on_disk()
+    facts = [("seed", "0"), ("length", "linspace(0.1, 2.5, 25)")]
+    one = replace(stage.results.on_disk[0], facts=[*facts, ("retries", "3")], pace=(10, 100, 40))
+    other = replace(one, view=replace(one.view, run="a,b/c"), facts=[*facts, ("retries", "5")])
+    stage.results.on_disk = [one, other]
+    with playing(stage) as address:
+        open_page(page, address, "runs")
+        expect(page.locator("svg.spark")).to_have_count(2)
+        for run in (stage.fleet.run, "a,b/c"):
+            page.get_by_role("checkbox", name=f"compare {run}").check()
+        page.get_by_role("link", name="Compare 2 runs").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Compare {stage.fleet.run}, a,b/c")
+        expect(page.locator("#compared svg .trace")).to_have_count(2)
+        expect(page.locator("#compared .legend span")).to_have_text([stage.fleet.run, "a,b/c"])
+        expect(page.locator("tr.differs")).to_have_text(["≠retries35"])
+        page.locator("select[data-choose=across]").select_option("damping")
+        page.reload()
+        expect(page.locator("#compared svg")).to_have_attribute("aria-label", "mean period over damping")
+        page.go_back()
+        page.go_back()
+        expect(page.get_by_role("checkbox", name="compare a,b/c")).to_be_checked()
 
 
 def test_a_run_that_is_over_is_complete_without_a_broker(page: Page, stage: Stage) -> None:
@@ -267,6 +291,10 @@ def test_a_table_is_downloaded_and_logs_are_looked_at(page: Page, stage: Stage) 
             with page.expect_download() as download:
                 page.get_by_role("link", name=f"download {name}").click()
             assert download.value.path().read_text() == f"{name} of {stage.fleet.run}"
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.get_by_role("button", name="copy as Python").click()
+        expect(page.locator("#toast")).to_have_text("Copied")
+        assert 'ttg.open_run("/data/runs/pendulum")' in page.evaluate("navigator.clipboard.readText()")
         page.get_by_text("In Python").click()
         expect(page.get_by_text('ttg.open_run("/data/runs/pendulum")')).to_be_visible()
         page.locator(".tabs.inner").get_by_role("link", name="Overview").click()

@@ -7,11 +7,13 @@ events. Pure, and bounded: see :data:`LARGEST_BYTES`.
 from __future__ import annotations
 
 import gzip
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from ttg.errors import MessageError
 from ttg.messages import AnyEvent, ParametersFailed, ResultHeader, TaskSettled, TasksTakenOver
@@ -27,6 +29,7 @@ LARGEST_BYTES = 4 << 20
 
 CAUSES_SAVED = 50
 TEXT_SAVED = 4_000
+PACE_STEPS = 40
 TAKEN_OVER_KEPT = 10_000
 LONGEST_PAUSE_SECONDS = 600.0
 
@@ -94,13 +97,26 @@ class RunHistory:
             self.timeline.restart(now)
             self.settled.restart(now)
 
-    def throughput(self, now: float) -> ThroughputView:
-        """Parameters of this run settled per second, spread over the time that their chunks took."""
+    def throughput(self, now: float, known_until: float = math.inf) -> ThroughputView:
+        """Parameters of this run settled per second, spread over the time that their chunks took; only the steps that
+        end by ``known_until``, for chunks that are under way will still add to later ones."""
         strip = self.settled
         if strip.began is None or self.run not in strip.rows:
             return ThroughputView(now, strip.bucket_seconds, [], now)
-        rates = strip.rates(strip.rows[self.run][0])
-        return ThroughputView(strip.began, strip.bucket_seconds, rates, strip.ended)
+        began, step, rates = strip.began, strip.bucket_seconds, strip.rates(strip.rows[self.run][0])
+        if known_until >= strip.ended:
+            return ThroughputView(began, step, rates, strip.ended)
+        rates = rates[: max(0, int((known_until - began) / step))]
+        return ThroughputView(began, step, rates, began + len(rates) * step)
+
+    def pace(self) -> list[int]:
+        """What was settled over its time, in at most :data:`PACE_STEPS` equal steps, in percent of the most."""
+        rates = np.asarray(self.throughput(0.0).rates)
+        if not rates.size or rates.max() <= 0:
+            return []
+        steps = np.array_split(rates, min(PACE_STEPS, rates.size))
+        means = np.array([step.mean() for step in steps])
+        return [round(100 * float(mean)) for mean in means / means.max()]
 
     # -- kept
 

@@ -36,6 +36,7 @@ from ttg.monitor.workers import Workers, by_state
 
 STALE_AFTER_SECONDS = 5.0
 HISTORIES_KEPT = 16
+LONGEST_UNKNOWN_SECONDS = 60.0
 
 
 class Snapshot:
@@ -160,6 +161,17 @@ class Snapshot:
             faults=self.faults.at(),
             totals=dict(sorted(self.faults.totals.items())),
         )
+
+    def known_until(self, run: str, now: float) -> float:
+        """Until when all is known that ``run`` has settled: since when its slots are busy with what they have now. One
+        that is at it for long is not waited for: beside it little is missing."""
+        since = (
+            now - slot.seconds
+            for worker in self.workers.at(now)
+            for slot in worker.slots
+            if worker.state == "alive" and slot.state == "busy" and slot.run == run
+        )
+        return max(min(since, default=math.inf), now - LONGEST_UNKNOWN_SECONDS)
 
     def timeline_at(
         self, now: float, last_seconds: float | None = None, match: str = "", run: str = ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from msgspec.structs import replace
 
 from ttg.errors import InputError
 from ttg.monitor.history import RunHistory
@@ -26,7 +27,9 @@ from ttg.run.run_on_disk import on_disk
 from ttg.streams import printable
 
 ABOUT = ("index", "seconds", "attempt", "worker")
+NUMBERS = ("int", "uint", "float", "double", "halffloat", "bool")
 LETTERS_SHOWN = 50
+PACES_SHOWN = 100
 LONGEST_PARAMETERS = 2_000
 LOGS_SHOWN, LOG_BYTES = 16, 8 << 10
 
@@ -57,7 +60,7 @@ class Browser:
         """The newest first."""
         folders = {folder.path: folder for folder in (*list_runs(self._home), *filter(None, (self._opened,)))}
         ordered = sorted(folders.values(), key=lambda folder: -folder.info.created)
-        return [on_disk(folder) for folder in ordered]
+        return [replace(on_disk(folder), pace=self._pace(folder, place)) for place, folder in enumerate(ordered)]
 
     def run(self, run: str) -> RunOnDisk | None:
         """As its folder tells now."""
@@ -84,7 +87,7 @@ class Browser:
         """Parameters and results as the specification tells them apart."""
         folder = self._folder(run)
         schema, _ = reading.read(folder, limit=0)
-        return [Column(field.name, _role(field.name, folder), _is_number(str(field.type))) for field in schema]
+        return [Column(field.name, _role(field.name, folder), _kind(str(field.type))) for field in schema]
 
     def page(self, run: str, *, offset: int, limit: int, sort: str, descending: bool) -> Page:
         """Only the column to sort by is read in full."""
@@ -146,6 +149,12 @@ class Browser:
 
     # -- inside
 
+    def _pace(self, folder: RunFolder, place: int) -> Sequence[int]:
+        """Of the newest ones: a list of a thousand runs must not wait for as many files."""
+        if place >= PACES_SHOWN or not folder.history.exists():
+            return ()
+        return _pace_of(folder.history, folder.spec.run, folder.history.stat().st_mtime_ns)
+
     def _parameters(self, run: str, names: Sequence[str], indices: Any) -> dict[str, list[Any]]:
         arrays = space_of(self._folder(run)).arrays(np.asarray(indices, dtype=np.int64))
         return {name: arrays[name].tolist() for name in names}
@@ -175,6 +184,12 @@ def _failures(path: Path, last_dead: str, parts: int) -> tuple[FailureView, ...]
 @lru_cache(maxsize=4)
 def _history(path: Path, run: str, changed: int) -> RunHistory | None:
     return read_history(path, run)
+
+
+@lru_cache(maxsize=4 * PACES_SHOWN)
+def _pace_of(path: Path, run: str, changed: int) -> Sequence[int]:
+    history = read_history(path, run)
+    return tuple(history.pace()) if history else ()
 
 
 def _failure(story: reading.Story) -> FailureView:
@@ -217,5 +232,10 @@ def _role(name: str, folder: RunFolder) -> str:
     return "about" if name in ABOUT else "result"
 
 
-def _is_number(kind: str) -> bool:
-    return kind.startswith(("int", "uint", "float", "double", "halffloat", "bool"))
+def _kind(kind: str) -> str:
+    """As :class:`Column` tells them apart, of the name of Arrow's type."""
+    of_list = kind.startswith(("list<", "large_list<", "fixed_size_list<"))
+    element = kind.partition(": ")[2] if of_list else kind
+    if element.startswith(NUMBERS):
+        return "curve" if of_list else "number"
+    return "text" if kind.startswith(("string", "large_string", "dictionary<values=string")) else ""

@@ -15,6 +15,7 @@ from ttg.results.dead_letters import Story, stories
 from ttg.results.folder import RunFolder
 from ttg.run.kept_history import read_history
 from ttg.run.report import counts
+from ttg.space.words import described
 from ttg.units import size_text, time_text
 
 
@@ -48,6 +49,7 @@ def on_disk(folder: RunFolder) -> RunOnDisk:
 def _facts(folder: RunFolder) -> Iterator[tuple[str, str]]:
     info, spec = folder.info, folder.spec
     yield "parameters", f"{info.size:,}: {', '.join(spec.names) or 'no names'}"
+    yield from described(spec.space).items()
     yield "folder", str(folder.path)
     if info.started_in:
         yield "started in", info.started_in

@@ -28,6 +28,7 @@ from ttg.monitor import prometheus
 from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.view import View, to_json
 from ttg.monitor.web.access import SECURITY_HEADERS, Access
+from ttg.monitor.web.compare import compare
 from ttg.monitor.web.results import picture
 from ttg.monitor.web.runs import RunPages
 from ttg.monitor.web.sections import Farewell, Sections
@@ -61,6 +62,7 @@ def make_app(
         Route("/api/workers", dashboard.workers),
         Route("/api/timeline", dashboard.timeline),
         Route("/api/runs", dashboard.runs),
+        Route("/api/compare", dashboard.compare),
         Route("/api/runs/{run}", dashboard.run),
         Route("/api/runs/{run}/timeline", dashboard.run_timeline),
         Route("/api/runs/{run}/failures", dashboard.failures),
@@ -136,6 +138,11 @@ class Dashboard:
         """One run; see :class:`~ttg.monitor.web.runs.RunDetail`."""
         return _json(to_json(await asyncio.to_thread(self.pages.detail, request.path_params["run"])))
 
+    async def compare(self, request: Request) -> Response:
+        """Runs beside each other: ``run``, several times; ``value`` and ``across`` choose columns."""
+        runs, chosen = request.query_params.getlist("run"), _chosen(request, "value", "across")
+        return _json(to_json(await asyncio.to_thread(compare, self.pages, runs, **chosen)))
+
     async def run_timeline(self, request: Request) -> Response:
         """As :meth:`timeline`, over the time of one run."""
         seconds, match = _number(request, "seconds", 0), request.query_params.get("match", "")
@@ -162,11 +169,16 @@ class Dashboard:
         return _json(to_json(page))
 
     async def picture(self, request: Request) -> Response:
-        """A run's results as a picture; ``value``, ``across``, ``up`` choose columns."""
+        """A run's results as a picture; ``value``, ``across``, ``up`` choose columns, ``held`` (``NAME:PLACE``, several
+        times) holds further parameters."""
         if self.source is None:
             return _json(b'{"kind":"none","note":"results are not read here"}')
-        chosen = {name: request.query_params.get(name, "") for name in ("value", "across", "up")}
-        drawn = await asyncio.to_thread(picture, self.source, request.path_params["run"], **chosen)
+        held = {}
+        for text in request.query_params.getlist("held"):
+            name, _, place = text.rpartition(":")
+            held[name] = int(place) if place.isascii() and place.isdecimal() else -1
+        chosen = _chosen(request, "value", "across", "up")
+        drawn = await asyncio.to_thread(picture, self.source, request.path_params["run"], held=held, **chosen)
         return _json(to_json(drawn))
 
     async def download(self, request: Request) -> Response:
@@ -234,6 +246,10 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 
 def _json(body: bytes) -> Response:
     return Response(body, media_type="application/json")
+
+
+def _chosen(request: Request, *names: str) -> dict[str, str]:
+    return {name: request.query_params.get(name, "") for name in names}
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -19,10 +20,12 @@ FAULTS_SHOWN = 40
 
 
 class RunEntry(ViewPart, frozen=True):
-    """A run in the list of all: ``folder`` is empty for one that is known from the broker only."""
+    """A run in the list of all: ``folder`` is empty for one that is known from the broker only. ``pace`` is as
+    :attr:`RunOnDisk.pace`."""
 
     view: RunView
     folder: str
+    pace: Sequence[int] = ()
 
 
 class RunDetail(ViewPart, frozen=True):
@@ -60,12 +63,14 @@ class RunPages:
         entry = self._entry(on_disk, heard)
         history = self._history(run, entry.view is heard)
         failures = self.failures(run)
+        active = entry.view is heard and heard.status is RunStatus.ACTIVE
+        known_until = self.snapshot.known_until(run, now) if active else math.inf
         return RunDetail(
             view=_with_history(entry.view, history, is_heard=entry.view is heard),
             live=entry.view is heard,
             folder=entry.folder,
             facts=on_disk.facts if on_disk else [("parameters", f"{entry.view.size:,}: {', '.join(entry.view.names)}")],
-            throughput=history.throughput(now) if history else ThroughputView(now, 1.0, [], now),
+            throughput=history.throughput(now, known_until) if history else ThroughputView(now, 1.0, [], now),
             faults=history.faults.at()[:FAULTS_SHOWN] if history else [],
             failing=sum(failure.state != "mended" for failure in failures),
         )
@@ -104,10 +109,14 @@ class RunPages:
         """While a run goes on its coordinator knows best; afterwards its ledger does."""
         if on_disk is None:
             assert heard is not None
-            return RunEntry(heard, "")
+            return RunEntry(heard, "", self._pace(heard.run))
         if heard is None or not self._goes_on(on_disk, heard):
-            return RunEntry(on_disk.view, on_disk.folder)
-        return RunEntry(heard, on_disk.folder)
+            return RunEntry(on_disk.view, on_disk.folder, on_disk.pace)
+        return RunEntry(heard, on_disk.folder, self._pace(heard.run))
+
+    def _pace(self, run: str) -> list[int]:
+        history = self.snapshot.histories.get(run)
+        return history.pace() if history else []
 
     def _goes_on(self, on_disk: RunOnDisk, heard: RunView) -> bool:
         same = self.snapshot.runs.states[heard.run].identity == on_disk.identity

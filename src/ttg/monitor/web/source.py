@@ -11,11 +11,11 @@ from ttg.monitor.view import RunView, ViewPart
 
 class Column(ViewPart, frozen=True):
     """A column of a run's table. ``role``: ``parameter``, ``result`` or ``about`` (index, seconds, attempt, worker);
-    ``numeric``: it can be an axis."""
+    ``kind``: ``number`` and ``text`` can be axes, ``curve`` is a list of numbers, and nothing else is drawn."""
 
     name: str
     role: str
-    numeric: bool
+    kind: str = ""
 
 
 class Page(ViewPart, frozen=True):
@@ -27,12 +27,14 @@ class Page(ViewPart, frozen=True):
 
 
 class RunOnDisk(ViewPart, frozen=True):
-    """A run as its folder tells. ``facts`` are its settings, as ``(name, value)`` for people."""
+    """A run as its folder tells. ``facts`` are its settings, as ``(name, value)`` for people; ``pace`` is what it
+    settled over its time, in equal steps, in percent of the most."""
 
     view: RunView
     identity: str
     folder: str
     facts: list[tuple[str, str]]
+    pace: Sequence[int] = ()
 
 
 class FailedParameter(ViewPart, frozen=True):

@@ -6,7 +6,8 @@ import { choose, route } from "./route.js";
 import { drawOverview, overview } from "./overview.js";
 import { drawFleet, fleetTimeline } from "./timeline.js";
 import { drawWorkers, turnWorkers, workers } from "./workers.js";
-import { drawRuns, runs, sortRuns } from "./runs.js";
+import { drawRuns, pickNone, pickRun, runs, sortRuns } from "./runs.js";
+import { comparison, compareTitle, drawComparison, redrawComparison } from "./compare.js";
 import { cancelRun, drawRun, runPage } from "./run.js";
 import { retry } from "./failures.js";
 import { chooseResults, redrawPicture, sortResults, turnResults } from "./results.js";
@@ -18,7 +19,10 @@ const PAGES = {
   timeline: { title: "Timeline", build: fleetTimeline, draw: drawFleet },
   workers: { title: "Workers", build: workers, draw: drawWorkers },
   run: { title: "", build: runPage, draw: drawRun },
+  compare: { title: "Compare", build: comparison, draw: drawComparison },
 };
+
+const OF_RUNS = ["run", "runs", "compare"];
 
 const main = document.querySelector("#main");
 const state = { view: null, heard: 0, get, route: route() };
@@ -39,12 +43,12 @@ async function show() {
   if (!state.view) return;
   state.route = route(state.view.runs[0]?.run);
   listen();
-  if (!state.view.broker.watched && state.route.page !== "run") state.route.page = "runs";
+  if (!state.view.broker.watched && !OF_RUNS.includes(state.route.page)) state.route.page = "runs";
   const { page, run, tab } = state.route, { title, build, draw } = PAGES[page];
-  const heading = page === "run" ? `Run ${run}` : title;
-  const key = `${page}/${run}/${tab}`;
+  const heading = page === "run" ? `Run ${run}` : page === "compare" ? compareTitle(state.route.runs) : title;
+  const key = `${page}/${run}/${tab}`, named = ["run", "compare"].includes(page);
   patch(main, h("div", { class: "stack", "data-key": key, id: "page" },
-    h("h1", { class: page === "run" ? "run-name" : "unseen" }, heading), build(state)));
+    h("h1", { class: named ? "run-name" : "unseen" }, heading), build(state)));
   applyWidth(main);
   frame();
   if (!draw || busy) return;
@@ -59,9 +63,9 @@ async function show() {
 function frame() {
   const { view, route: { page, run, tab } } = state;
   for (const link of document.querySelectorAll(".top .tabs a")) {
-    const here = link.hash === `#${page}` || (page === "run" && link.hash === "#runs");
+    const here = link.hash === `#${page}` || (["run", "compare"].includes(page) && link.hash === "#runs");
     link.hidden = !view.broker.watched && link.hash !== "#runs";
-    if (here) link.setAttribute("aria-current", page === "run" ? "true" : "page"); else link.removeAttribute("aria-current");
+    if (here) link.setAttribute("aria-current", link.hash === `#${page}` ? "page" : "true"); else link.removeAttribute("aria-current");
   }
   const shown = view.runs.find((known) => (page === "run" ? known.run === run : known.status === "active"));
   const percent = shown?.status === "active" && Math.floor((100 * (shown.done + shown.dead)) / Math.max(1, shown.size));
@@ -149,17 +153,18 @@ document.addEventListener("click", async (event) => {
   if (long) long.classList.toggle("whole");
   const button = target.closest("button");
   if (!button) return;
-  const { sort, runs: by, rows, turn, retry: cause, cancel, copy } = button.dataset;
+  const { sort, runs: by, rows, turn, retry: cause, cancel, copy, pickNone: none } = button.dataset;
   if (button.id === "theme") switchTheme();
   if (sort) sortResults(sort);
   if (by) sortRuns(by, state.route);
+  if (none) pickNone();
   if (rows) turnResults(Number(rows));
   if (turn) turnWorkers(Number(turn));
   if (cancel && confirm(`Cancel run ${cancel}? What is settled stays; ttg resume can go on with it.`)) {
     button.disabled = true;
     say(await cancelRun(cancel));
   }
-  if (copy !== undefined) say(await copied(button.parentElement.querySelector("pre").textContent));
+  if (copy !== undefined) say(await copied(copy));
   if (cause !== undefined && confirm(`${button.textContent} of run ${button.dataset.run}?`)) {
     button.disabled = true;
     say(await retry(button.dataset));
@@ -175,7 +180,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("change", ({ target }) => {
-  if (target.dataset.choose) chooseResults({ [target.dataset.choose]: target.value });
+  if (target.dataset.pick) pickRun(target.dataset.pick, target.checked, state.route);
+  if (target.dataset.choose) chooseResults(target.dataset.choose, target.value);
   show();
 });
 document.addEventListener("toggle", ({ target }) => { if (target.id === "said") show(); }, true);
@@ -195,7 +201,12 @@ function switchTheme() {
   const theme = (root.dataset.theme || (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
   root.dataset.theme = theme;
   localStorage.setItem("theme", theme);
+  redraw();
+}
+
+function redraw() {
   redrawPicture(main);
+  redrawComparison(main);
 }
 
 const remembered = localStorage.getItem("theme");
@@ -208,7 +219,7 @@ window.addEventListener("hashchange", () => {
   if (moved) { main.focus({ preventScroll: true }); window.scrollTo(0, 0); }
 });
 window.addEventListener("popstate", () => show());
-window.addEventListener("resize", () => { show(); redrawPicture(main); });
+window.addEventListener("resize", () => { show(); redraw(); });
 setInterval(judge, 1000);
 state.heard = performance.now();
 listen();

@@ -2,12 +2,14 @@
 
 const TABS = ["overview", "timeline", "failures", "results"];
 const PAGES = ["overview", "runs", "timeline", "workers"];
+const LIST = ",";
 
 // `#run/ID/results?value=price&sort=index`; an address of before (`#results`) means the newest run.
 export function route(newest = "") {
   const [path, query = ""] = location.hash.slice(1).split("?");
+  const chosen = Object.fromEntries(new URLSearchParams(query)), [first, list = ""] = path.split("/");
+  if (first === "compare") return { page: "compare", run: "", tab: "", runs: listed(list), chosen };
   const [page, run = "", tab = ""] = path.split("/").map(decoded);
-  const chosen = Object.fromEntries(new URLSearchParams(query));
   if (page === "run" && run) return { page: "run", run, tab: TABS.includes(tab) ? tab : "overview", chosen };
   if (["failures", "results"].includes(page) && newest) return { page: "run", run: newest, tab: page, chosen };
   return { page: PAGES.includes(page) ? page : "overview", run: "", tab: "", chosen };
@@ -21,6 +23,11 @@ function decoded(text) {
   }
 }
 
+// Several ids in one word of an address, whatever is in them.
+export const listed = (text) => text.split(LIST).filter(Boolean).map(decoded);
+export const asList = (runs) => runs.map(encodeURIComponent).join(LIST);
+
+export const compareAddress = (runs) => `#compare/${asList(runs)}`;
 export const runAddress = (run, tab = "overview") => `#run/${encodeURIComponent(run)}/${tab}`;
 
 // Choices that differ from what is usual; `quietly` when each keystroke would be a step back.
