@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from rabbitmq_server import SecureRabbitMQ
 from s3_server import S3Server
+from servers import RedisServer, valkey_program
 
 WIDE = ("module", "session")
 
@@ -22,6 +23,14 @@ def rabbitmq() -> Iterator[SecureRabbitMQ]:
     """One private RabbitMQ node for all tests of this process; who breaks it mends it, in a namespace of its own."""
     server = SecureRabbitMQ()
     asyncio.run(server.start())
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[RedisServer]:
+    """A private Valkey server for the tests of one module."""
+    server = RedisServer(valkey_program()).start()
     yield server
     server.close()
 

@@ -17,19 +17,12 @@ from tests.kube.pods import Node
 
 from rabbitmq_server import SecureRabbitMQ
 from runs import eventually
-from servers import RedisServer, valkey_program
+from servers import RedisServer
 from ttg.demo.local_rabbitmq import free_ports
 
 ROOT = Path(__file__).parents[2]
 ACCESS = "of-a-test"
 PORTS = {"8080": "dashboard", "9101": "worker"}
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[RedisServer]:
-    server = RedisServer(valkey_program()).start()
-    yield server
-    server.close()
 
 
 @pytest.fixture(params=["valkey", "rabbitmq"])

@@ -15,7 +15,7 @@ from tests.kube.pods import Node, Pod, mount_config_map, mount_sub_paths
 
 from rabbitmq_server import RabbitMQServer, SecureRabbitMQ
 from runs import apply_oracle, eventually
-from servers import RedisServer, valkey_program
+from servers import RedisServer
 from ttg.cli.kube import _imported_files
 from ttg.kube import render
 from ttg.kube.brokers import broker_secret
@@ -37,13 +37,6 @@ def price(i):
 """
 LINE = "def line(i):\n    return 3 * i + 1\n"
 INTERRUPTED = 4
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[RedisServer]:
-    server = RedisServer(valkey_program()).start()
-    yield server
-    server.close()
 
 
 @pytest.fixture(params=["valkey", "rabbitmq"])

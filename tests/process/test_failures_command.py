@@ -7,14 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from runs import TtgRun, apply_oracle, eventually
-from servers import RedisServer, ask, valkey_program
+from servers import RedisServer, ask
 from ttg.messages import RunEnded, RunRecord, RunStatus, WorkerHeartbeat
 from ttg.run.cancel import Participants
 from ttg.seeds import seed_for
@@ -107,13 +106,6 @@ def test_a_run_in_which_everything_fails_says_so_at_once_and_can_stop(ttg: TtgRu
         "parameters all failed alike: RuntimeError at failing_workloads.py:24 (hopeless): nothing works" in ttg.said()
     )
     assert ttg.info()["dead"] == 0
-
-
-@pytest.fixture
-def valkey() -> Iterator[RedisServer]:
-    server = RedisServer(valkey_program()).start()
-    yield server
-    server.close()
 
 
 def test_cancelling_one_of_two_runs_leaves_the_other_alone(ttg: TtgRun, valkey: RedisServer, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from rabbitmq_server import SecureRabbitMQ
 from runs import TtgRun, apply_oracle, eventually
-from servers import RedisServer, valkey_program
+from servers import RedisServer
 from ttg.brokers import connect
 from ttg.brokers.base import Broker
 from ttg.messages import RunRecord
@@ -28,13 +28,6 @@ ROUNDS = int(os.environ.get("IDENTITY_ROUNDS", "1"))
 SIZE = 400
 
 Day = Callable[[str], TtgRun]
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[RedisServer]:
-    server = RedisServer(valkey_program()).start()
-    yield server
-    server.close()
 
 
 @pytest.fixture(params=["valkey", "rabbitmq"])
