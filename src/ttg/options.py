@@ -114,6 +114,7 @@ ADDRESS = Kind("ADDRESS", units.text)
 INDICES = Kind("INDICES", units.indices)
 FUNCTION_OBJECT = Kind("FUNCTION", units.function)
 FUNCTIONS = Kind("FUNCTION", units.texts)
+PATHS = Kind("PATH", units.paths)
 PROGRAMS = Kind("PROGRAM", units.texts)
 LABELS = Kind("LABEL", units.labels)
 NAMES = Kind("A,B", units.names, ",".join)
@@ -153,6 +154,7 @@ NOT_FROM_PODS = "pods reach nothing but their broker, through which all results 
 OWN_NAMESPACE = "the broker of a cluster is TTG's alone; --kube-namespace says where pods go"
 OWN_ACCOUNT = "a cluster has a broker of its own, whose account is in a Secret"
 IMAGE = f"ttg-worker:v{__version__}"
+SENT = "a file or folder that goes along, and lies beside the function's file under its own name; may be repeated"
 ON_CLUSTER_ONLY = "it goes with --on kubernetes"
 PORT_IN_CLUSTER = "workers of a cluster serve metrics on port 9464"
 FORWARDED = "forward the port of the cluster's broker, and look with `ttg dashboard --broker`"
@@ -308,6 +310,7 @@ class Options:
     on: str = _kubernetes({EntryPoint.ON_CLUSTER}, one_of("here", "kubernetes"), "where it runs", "here", instead="")
     backend: str = _kubernetes(DRIVEN, one_of("redis", "rabbitmq"), "the cluster's broker", "redis")
     image: str = _kubernetes(CLUSTER, NAME, "the workers' image", IMAGE)
+    send: tuple[Path, ...] = _kubernetes(CLUSTER, PATHS, SENT, ())
     cpu: str | None = _kubernetes(CLUSTER, CPUS, "CPUs that a pod asks for, like 2 or 250m (default: one per slot)")
     pod_memory: int | None = _kubernetes(CLUSTER, SIZE, POD_MEMORY)
     kube_namespace: str = _kubernetes(LOCATED, NAME, "the pods' namespace", "ttg")

@@ -147,6 +147,11 @@ def path(value: Any) -> Path:
     return Path(value)
 
 
+def paths(value: Any) -> tuple[Path, ...]:
+    """Where several files or folders are."""
+    return tuple(map(path, value))
+
+
 def folder(value: Any) -> Path:
     """Where a folder is, or will be."""
     place = Path(value)

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SHIM = f'#!/bin/sh\nexec {sys.executable} -m ttg "$@"\n'
+PROGRAMS = {
+    "ttg": f'#!/bin/sh\nexec {sys.executable} -m ttg "$@"\n',
+    "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
+}
 
 
 def mount_config_map(files: dict[str, bytes], folder: Path) -> None:
@@ -58,16 +61,18 @@ class Pod:
 
 
 class Node:
-    """Where pods run: their working folder (``/work``), their claim (``/data``), and a broker."""
+    """Where pods run: the image's working folder (``/work``), their claim (``/data``), what is mounted with a run's own
+    files (``/code``), and a broker. They share a folder of temporary files."""
 
     def __init__(self, folder: Path, broker: str, **environment: str) -> None:
-        self.folder, self.work, self.data = folder, folder / "work", folder / "data"
-        self.environment = {"TTG_BROKER": broker, **environment}
+        self.folder, self.work, self.data, self.code = folder, folder / "work", folder / "data", folder / "code"
+        self.environment = {"TTG_BROKER": broker, "TTG_SECRET": "", "TMPDIR": str(folder / "tmp"), **environment}
         self.pods: list[Pod] = []
-        for place in (self.work, self.data, folder / "bin"):
+        for place in (self.work, self.data, self.code, folder / "bin", folder / "tmp"):
             place.mkdir(parents=True)
-        (folder / "bin" / "ttg").write_text(SHIM)
-        (folder / "bin" / "ttg").chmod(0o755)
+        for name, text in PROGRAMS.items():
+            (folder / "bin" / name).write_text(text)
+            (folder / "bin" / name).chmod(0o755)
 
     def start(self, job: Any) -> Pod:
         """A pod of ``job``. Ports are not served: they are one machine's here."""
@@ -83,7 +88,7 @@ class Node:
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
-                [word.replace("/data/", f"{self.data}/") for word in words],
+                [str(self.code) if word == "/code" else word.replace("/data/", f"{self.data}/") for word in words],
                 cwd=self.work,
                 env={**os.environ, **told, **self.environment, "PATH": path, "TTG_HOME": str(home)},
                 stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import sys
 import tarfile
 from collections.abc import Callable
@@ -17,12 +18,15 @@ from ttg.cli import main
 from ttg.errors import InputError
 from ttg.kube import cluster
 from ttg.kube import fetch as fetching
+from ttg.kube.archive import opened
+from ttg.kube.code import with_files
 from ttg.kube.fetch import unpack
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster, Sweep
 from ttg.options import Options
 
 REDIS = Cluster(backend="redis")
+SECRET = b"of-a-test"
 
 
 class Fake:
@@ -60,6 +64,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setattr(cluster, "POLL_SECONDS", 0.0)
     stand_in = Fake(folder)
     stand_in.answer(["get", "--output", "json"], stdout={"items": []})
+    stand_in.answer(["get", "jsonpath={.data.signing-secret}"], stdout=base64.b64encode(SECRET).decode())
     return stand_in
 
 
@@ -151,11 +156,12 @@ def test_a_run_from_arguments_to_dataset(fake: Fake, said: list[str], tmp_path: 
     assert by_name["Job", "ttg-worker-r1"]["spec"]["parallelism"] == 5
     assert "--server-side" in fake.calls("apply")[0]["arguments"], "or its annotation would hold 256 KiB at most"
     coordinator = by_name["Job", "ttg-coordinator-r1"]["spec"]["template"]["spec"]
-    (code,) = [volume["configMap"] for volume in coordinator["volumes"] if volume["name"] == "code"]
-    keys = {item["path"]: item["key"] for item in code["items"]}
-    assert keys.keys() == {"sim.py", "models/part.py"}
-    sent = by_name["ConfigMap", "ttg-code-r1"]["binaryData"]
-    assert base64.b64decode(sent[keys["models/part.py"]]) == b"y = 1\n"
+    (code,) = [volume["projected"]["sources"] for volume in coordinator["volumes"] if volume["name"] == "code"]
+    assert code == [{"configMap": {"name": "ttg-code-r1-0"}}]
+    (part,) = by_name["ConfigMap", "ttg-code-r1-0"]["binaryData"].values()
+    archive = opened(base64.b64decode(part), SECRET, with_files(sweep).full_name)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        assert {entry.name for entry in tar} == {"sim.py", "models/part.py"}
     command = coordinator["containers"][0]["command"]
     assert "sim.py:f" in command, "the file's name inside the pod"
     assert said.count("40 %  4/10") == 1, "progress is told when it changes"
@@ -401,8 +407,79 @@ def test_wrong_wishes(what: str) -> None:
         make()
 
 
-def test_too_much_code_for_a_config_map(fake: Fake, tmp_path: Path) -> None:
-    (tmp_path / "big.py").write_bytes(b"#" * 1_100_000)
-    sweep = Sweep("r1", f"{tmp_path}/big.py:f", ("x=1",))
-    with pytest.raises(InputError, match=r"build an image `FROM ttg-worker:v1\.3\.0`"):
-        cluster.start(Kubectl("ttg"), REDIS, sweep)
+def test_without_the_clusters_secret_nothing_is_sent(fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "sim.py").write_text("def f(x): return x\n")
+    fake.answer(["get", "jsonpath={.data.signing-secret}"])
+    with pytest.raises(ClusterError, match="`ttg kube up --backend redis` makes it"):
+        cluster.start(Kubectl("ttg"), REDIS, Sweep("r1", f"{tmp_path}/sim.py:f", ("x=1",)))
+    assert not fake.calls("apply")
+
+
+def sent(folder: Path) -> dict[str, Path]:
+    """What goes along of a folder that is sent."""
+    return dict(with_files(Sweep("r1", "models.sim:f", (), Options(send=(folder,)))).files)
+
+
+def test_a_folder_that_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("models/sim.py", "models/data/ä b.csv", "models/.git/config", "models/__pycache__/sim.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "models" / "same.csv").symlink_to("data/ä b.csv")
+    names = {"sim.py", "same.csv", "data/ä b.csv"}
+    assert sent(tmp_path / "models").keys() == {f"models/{name}" for name in names}
+    monkeypatch.chdir(tmp_path / "models")
+    assert sent(Path()).keys() == names, "its contents"
+    assert sent(Path("..") / "models").keys() == {f"models/{name}" for name in names}
+    sweep = with_files(Sweep("r1", "models.sim:f", (), Options(send=(tmp_path / "models",))))
+    again = with_files(Sweep("r1", "models.sim:f", (), Options(send=(Path("../models"),))))
+    assert sweep.identity == again.identity, "wherever it is sent from"
+    (tmp_path / "models" / "sim.py").write_text("other")
+    assert with_files(sweep).identity != sweep.identity
+
+
+def link_out(folder: Path) -> None:
+    (folder / "out.csv").symlink_to("/etc/passwd")
+
+
+def link_to_folder(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "link").symlink_to("data")
+
+
+def much(folder: Path) -> None:
+    with (folder / "zeros").open("wb") as file:
+        file.truncate(200_000_000)
+
+
+def incompressible(folder: Path) -> None:
+    (folder / "noise").write_bytes(os.urandom(10_000_001))
+
+
+UNSENDABLE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a link out": (link_out, "out.csv is a link out of .*sent, to /etc/passwd: put a copy in its place"),
+    "a link to a folder": (link_to_folder, "found a link to a folder: .*link"),
+    "no file": (lambda folder: os.mkfifo(folder / "pipe"), "found neither: .*pipe"),
+    "too much": (much, r"at most 100,000,000 bytes .*, got 200,000,000 in 1 files, .*zeros \(200,000,000 bytes\)"),
+    "too much when packed": (incompressible, r"at most 10,000,000 bytes .* `FROM ttg-worker:v1\.3\.0`"),
+    "nothing": (lambda folder: None, "expected files in .*sent, found none"),
+    "not there": (Path.rmdir, "--send: expected a file or a folder, found none at .*sent"),
+}
+
+
+@pytest.mark.parametrize("what", UNSENDABLE)
+def test_what_cannot_be_sent(tmp_path: Path, what: str) -> None:
+    make, message = UNSENDABLE[what]
+    (tmp_path / "sent").mkdir()
+    make(tmp_path / "sent")
+    with pytest.raises(InputError, match=message):
+        sent(tmp_path / "sent")
+
+
+def test_two_files_of_one_name_cannot_be_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sent").mkdir()
+    for name in ("sim.py", "sent/sim.py"):
+        Path(name).touch()
+    with pytest.raises(InputError, match="have one name in the cluster"):
+        with_files(Sweep("r1", "sim.py:f", (), Options(send=(Path("sent/sim.py"),))))
+    assert with_files(Sweep("r1", "sim.py:f", (), Options(send=(Path(),)))).files.keys() == {"sim.py", "sent/sim.py"}

@@ -14,7 +14,12 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from ttg.kube import render
+from ttg.kube.code import code_configs, with_files
+from ttg.kube.jobs import READER, reader_pod
+from ttg.kube.layout import Cluster, Sweep
 from ttg.kube.render import tree
+from ttg.options import Options
 
 K8S = Path(__file__).parents[2] / "k8s"
 KUBECTL = Path(sys.executable).with_name("kubectl")
@@ -41,6 +46,16 @@ def everything() -> Iterator[Any]:
         yield from documents(name)
     for overlay in OVERLAYS:
         yield from built(overlay)
+    yield from driven()
+
+
+def driven() -> Iterator[Any]:
+    """What `ttg kube run` applies that is in no file: a sweep with files of its own, and the pod that reads its table."""
+    cluster, name = Cluster(backend="rabbitmq", storage_class="fast"), "r" * 40
+    sweep = with_files(Sweep(name, f"{__file__}:f", ("x='ä b',$HOME",), Options(slots=2, cpu="250m", seed=7)))
+    yield from code_configs(sweep, b"of-a-test")
+    yield from render.sweep_objects(cluster, sweep)
+    yield reader_pod(cluster, f"{READER}-c0ffee")
 
 
 def pod_specs(objects: Iterator[Any]) -> Iterator[tuple[str, Any]]:
@@ -127,7 +142,7 @@ def test_restricted_profile() -> None:
         assert spec["automountServiceAccountToken"] is False, name
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
         kinds = {kind for volume in spec["volumes"] for kind in set(volume) - {"name"}}
-        assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}, name
+        assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}, name
         for container in spec["containers"]:
             security = container["securityContext"]
             assert security["allowPrivilegeEscalation"] is False, name

@@ -18,7 +18,8 @@ from ttg.options import EntryPoint, Option, choose, every_option, options_at
 TYPED = {
     "N": "7", "TIME": "9s", "SIZE": "300M", "N|%": "5%", "URL": "redis://somewhere", "PORT": "9000", "RUN": "other",
     "DIR": "somewhere", "ID": "r1", "NAME": "somebody", "ADDRESS": "0.0.0.0", "FILE": "x.csv", "FUNCTION": "m:f",
-    "A,B": "x", "COMMAND": "get-password", "PLACE": "/nfs/runs", "LABEL": "gpu", "PROGRAM": "sh"}  # fmt: skip
+    "A,B": "x", "COMMAND": "get-password", "PLACE": "/nfs/runs", "LABEL": "gpu", "PROGRAM": "sh",
+    "PATH": "x.csv"}  # fmt: skip
 QUANTITIES = {"data_storage": "7Gi", "pod_memory": "4G"}
 
 pytestmark = pytest.mark.usefixtures("fake")
@@ -69,7 +70,7 @@ REFUSED = [option for option in options_at(EntryPoint.RUN) if EntryPoint.ON_CLUS
 
 def test_every_option_of_a_run_is_handed_on_used_here_or_refused() -> None:
     assert {option.name for option in USED_HERE} == {
-        "on", "run_id", "out", "workers", "slots", "quiet", "json", "backend", "image", "cpu", "pod_memory",
+        "on", "run_id", "out", "workers", "slots", "quiet", "json", "backend", "image", "send", "cpu", "pod_memory",
         "kube_namespace", "kube_context", "data_storage", "storage_class", "keep",
     }  # fmt: skip
     assert {option.name for option in REFUSED} == {
@@ -93,7 +94,7 @@ def test_what_describes_the_run_means_the_same_to_the_coordinator(
     expected = choose(EntryPoint.RUN, {option.name: text or not option.default})
     assert vars(choose(EntryPoint.RUN, {option.name: word.partition("=")[2] or not option.default})) == vars(expected)
     if option.name == "params":
-        assert any(item["kind"] == "ConfigMap" and "x.csv" in item["binaryData"] for item in fake.applied())
+        assert [item["metadata"]["name"] for item in fake.applied() if item["kind"] == "ConfigMap"] == ["ttg-code-r1-0"]
     assert (word in command[2]) == (EntryPoint.RESUME in option.at), "a coordinator that comes back resumes with it"
 
 

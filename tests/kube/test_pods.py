@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +18,11 @@ from tests.kube.pods import Node, Pod, mount_config_map, mount_sub_paths
 from rabbitmq_server import RabbitMQServer, SecureRabbitMQ
 from runs import apply_oracle, eventually
 from servers import RedisServer
-from ttg.cli.kube import _imported_files
+from ttg.cli.kube import _imported_modules
 from ttg.kube import render
 from ttg.kube.brokers import broker_secret
-from ttg.kube.code import with_files
+from ttg.kube.code import code_configs, with_files, with_packages
+from ttg.kube.jobs import PART_BYTES
 from ttg.kube.layout import Cluster, Sweep
 from ttg.options import Options
 
@@ -33,16 +36,27 @@ from models.linear import line
 def price(i):
     while i >= 100 and not Path({gate!r}).exists():
         time.sleep(0.01)
-    return line(i)
+    return line(i) + len(Path("table.csv").read_text())
 """
-LINE = "def line(i):\n    return 3 * i + 1\n"
+LINE = """\
+import json
+from pathlib import Path
+
+SLOPE = json.loads(Path(__file__).with_name("slope.json").read_text())["slope"]
+
+def line(i):
+    return SLOPE * i + 1
+"""
+SIGNING = "of-a-test"
 INTERRUPTED = 4
 
 
 @pytest.fixture(params=["valkey", "rabbitmq"])
 def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
     server: RedisServer | SecureRabbitMQ = request.getfixturevalue(request.param)
-    node = Node(tmp_path / "node", server.url, TTG_NAMESPACE=f"k{uuid4().hex[:8]}", TTG_LEASE_SECONDS="2")
+    node = Node(
+        tmp_path / "node", server.url, TTG_NAMESPACE=f"k{uuid4().hex[:8]}", TTG_LEASE_SECONDS="2", TTG_SECRET=SIGNING
+    )
     yield node
     node.close()
 
@@ -57,18 +71,11 @@ def is_waiting(pod: Pod, since: int) -> Callable[[], bool]:
 def test_a_coordinator_that_is_drained_is_replaced_and_its_workers_stay(
     node: Node, tmp_path: Path, mount: Callable[[dict[str, bytes], Path], None]
 ) -> None:
-    """The function, and a package that it imports, are in a ConfigMap, mounted as a kubelet does."""
+    """The function, a package with data that it imports, and a file that it reads come as a signed archive, mounted as
+    a kubelet does."""
     gate = tmp_path / "gate"
-    (tmp_path / "sim.py").write_text(SIM.format(gate=str(gate)))
-    package = tmp_path / "models"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "linear.py").write_text(LINE)
-    function, axes = f"{tmp_path}/sim.py:price", (f"i=range(0,{SIZE})",)
-    options = Options(workers=2, chunk_size=20)
-    sweep = with_files(Sweep("r", function, axes, options, _imported_files(function)))
-    assert sweep.files.keys() == {"sim.py", "models/__init__.py", "models/linear.py"}
-    mount({name: path.read_bytes() for name, path in sweep.files.items()}, node.work)
+    sweep = own_files(tmp_path, gate)
+    mount(parts(sweep, SIGNING), node.code)
     jobs = {item["metadata"]["name"]: item for item in render.sweep_objects(Cluster(), sweep) if item["kind"] == "Job"}
     coordinator, table = node.start(jobs["ttg-coordinator-r"]), node.data / "r"
     workers = [node.start(jobs["ttg-worker-r"]) for _ in range(2)]
@@ -84,6 +91,43 @@ def test_a_coordinator_that_is_drained_is_replaced_and_its_workers_stay(
     assert node.start(jobs["ttg-coordinator-r"]).wait() == 0, node.story()
     assert [worker.wait() for worker in workers] == [0, 0], "they were done when the run was"
     apply_oracle(table, SIZE, lambda i: 3 * i + 1, dead=set())
+    (folder,) = (node.folder / "tmp").glob("ttg-code-*")
+    assert folder.name == f"ttg-code-{sweep.full_name}", "all of the node's pods unpacked it there, once"
+
+
+def own_files(folder: Path, gate: Path) -> Sweep:
+    """A sweep with a package that is larger than one ConfigMap, as it is inside the pods."""
+    (folder / "sim.py").write_text(SIM.format(gate=str(gate)))
+    (folder / "table.csv").touch()
+    package = folder / "models"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "linear.py").write_text(LINE)
+    (package / "slope.json").write_text('{"slope": 3}')
+    (package / "noise").write_bytes(os.urandom(PART_BYTES))
+    function, axes = f"{folder}/sim.py:price", (f"i=range(0,{SIZE})",)
+    options = Options(workers=2, chunk_size=20, send=(folder / "table.csv",))
+    return with_files(Sweep("r", function, axes, options, with_packages(_imported_modules(function))))
+
+
+def parts(sweep: Sweep, secret: str) -> dict[str, bytes]:
+    """What a kubelet mounts of the sweep's ConfigMaps: all their keys, in one folder."""
+    configs = code_configs(sweep, secret.encode())
+    assert len(configs) == 2
+    return {key: base64.b64decode(data) for config in configs for key, data in config["binaryData"].items()}
+
+
+def test_files_that_were_not_signed_for_the_run_are_not_executed(tmp_path: Path) -> None:
+    node, sweep = Node(tmp_path / "node", "redis://127.0.0.1:1", TTG_SECRET=SIGNING), own_files(tmp_path, tmp_path)
+    mount_config_map(parts(sweep, "of-somebody-else"), node.code)
+    jobs = [item for item in render.sweep_objects(Cluster(), sweep) if item["kind"] == "Job"]
+    try:
+        pods = [node.start(job) for job in jobs]
+        assert [pod.wait() for pod in pods] == [2, 2], "which fails a Job for good"
+    finally:
+        node.close()
+    assert all("not what was signed with this pod's TTG_SECRET" in pod.said() for pod in pods), node.story()
+    assert not list((node.folder / "tmp").iterdir())
 
 
 class KubernetesRabbitMQ(RabbitMQServer):

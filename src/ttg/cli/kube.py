@@ -20,8 +20,9 @@ Run FUNCTION on the cluster and bring its dataset back: `ttg run --on kubernetes
 
   ttg kube run --workers 50 --out prices sim.py:price spot='linspace(80,120,1000)' vol=0.1,0.2 --seed 7
 
-A function in a local file is sent along with the modules that it imports from beside it, and so is a file of --params;
-a function in a module must be in the image.
+A function in a local file is sent along with the modules and packages that it imports from beside it, and so is a file
+of --params. --send adds files and folders that it reads, or the package of a function like models.sim:price; anything
+else must be in the image. All that is sent is signed with the cluster's secret, and checked where it is unpacked.
 The same --run-id again follows a run that is under way.
 """
 
@@ -88,13 +89,15 @@ def call_run(args: argparse.Namespace) -> int:
 def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     """Start a run on the cluster that kubectl talks to, follow it, and bring its dataset back."""
     from ttg.kube import cluster
+    from ttg.kube.code import with_packages
     from ttg.kube.layout import Sweep
     from ttg.run.request import made_up_id
 
     if args.function == arguments.PROGRAM:
         raise SettingsError(f"expected a function for a cluster, got a program behind --: {OF_PROGRAMS}")
     run = chosen.run_id or made_up_id(args.function.rpartition(":")[2])
-    sweep = Sweep(run, args.function, tuple(args.axes), chosen, _imported_files(args.function))
+    files = with_packages(_imported_modules(args.function))
+    sweep = Sweep(run, args.function, tuple(args.axes), chosen, files)
     out = chosen.out or Path("ttg-runs") / run
     tell = _only_trouble if chosen.quiet or chosen.json else say
     try:
@@ -108,8 +111,8 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     return code
 
 
-def _imported_files(function: str) -> dict[str, Path]:
-    """What a function's local file imports of the user's own, by where the pods will import it from."""
+def _imported_modules(function: str) -> dict[str, Path]:
+    """The modules of the user's own that a function's local file imports."""
     from ttg.function import function_from_text
     from ttg.function.helpers import find_own
     from ttg.function.source import search_path
@@ -119,13 +122,7 @@ def _imported_files(function: str) -> dict[str, Path]:
         return {}
     ref = function_from_text(function)
     where = search_path(ref.kind, ref.location, Path.cwd())
-    found = {name: file for name in ref.helpers if (file := find_own(name, where)) and file.suffix == ".py"}
-    return {_place(name, file): file for name, file in found.items()}
-
-
-def _place(module: str, file: Path) -> str:
-    inside = "/__init__.py" if file.name == "__init__.py" else ".py"
-    return module.replace(".", "/") + inside
+    return {name: file for name in ref.helpers if (file := find_own(name, where)) and file.suffix == ".py"}
 
 
 def _only_trouble(line: str) -> None:

@@ -7,9 +7,12 @@
 ``jobs``         workers, coordinator, and the pod that reads a dataset back
 ``network``      who may talk to whom
 ``operators``    resources for KEDA, the Prometheus operator and the RabbitMQ cluster operator
+``archive``      a user's files, packed and signed; what unpacks them where a pod begins
+``code``         which files those are, and the ConfigMaps that carry them
 ``render``       everything above as the files of ``k8s/``, which a test holds equal
 ``kubectl``      the one place that starts ``kubectl``
-``diagnosis``    what is wrong with a cluster, in one line each
+``problems``     what is wrong with a cluster, in one line each
+``fetch``        a dataset from the cluster's claim
 ``cluster``      up, run, status, logs, down: the verbs of ``ttg kube``
 ================ ====================================================================================
 """

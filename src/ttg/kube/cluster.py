@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 
 from ttg.errors import InputError
 from ttg.kube import brokers, jobs, problems, render
-from ttg.kube.code import code_config, with_files
+from ttg.kube.code import code_configs, with_files
 from ttg.kube.fetch import fetch
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster, Sweep
@@ -102,11 +103,25 @@ def start(kubectl: Kubectl, cluster: Cluster, sweep: Sweep) -> None:
     sweep = with_files(sweep)
     if is_under_way(kubectl, sweep):
         return
-    kubectl.delete("removing what an earlier start left", "jobs", run_selector(sweep.run))
-    code = [code_config(sweep.run, sweep.files)] if sweep.files else []
-    if code:  # client-side, kubectl would write all of it into an annotation as well, which holds 256 KiB
-        kubectl.apply(f"sending the files of run {sweep.run}", code, "--server-side", "--force-conflicts")
+    secret = _signing_secret(kubectl, cluster) if sweep.archive else b""
+    kubectl.delete("removing what an earlier start left", "jobs,configmaps", run_selector(sweep.run))
+    for part in code_configs(sweep, secret) if sweep.archive else ():
+        # Client-side, kubectl would write all of it into an annotation as well, which holds 256 KiB.
+        kubectl.apply(f"sending the files of run {sweep.run}", [part], "--server-side", "--force-conflicts")
     kubectl.apply(f"starting run {sweep.run}", render.sweep_objects(cluster, sweep))
+
+
+def _signing_secret(kubectl: Kubectl, cluster: Cluster) -> bytes:
+    """What the pods' ``TTG_SECRET`` is."""
+    name = brokers.secret_name(cluster.backend, cluster.account)
+    key = ("--ignore-not-found", "--output", "jsonpath={.data.signing-secret}")
+    text = kubectl.call("asking for the secret that signs what is sent", "get", f"secret/{name}", *key)
+    if not text.strip():
+        raise ClusterError(
+            f"expected a secret {name} with a signing-secret in namespace {kubectl.namespace}, found none: "
+            f"`ttg kube up --backend {cluster.backend}` makes it"
+        )
+    return base64.b64decode(text)
 
 
 def is_under_way(kubectl: Kubectl, sweep: Sweep) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Sequence
 
+from ttg.kube.archive import MAC_BYTES
 from ttg.kube.brokers import PORTS, broker_name, secret_name
 from ttg.kube.layout import Cluster, Sweep
 from ttg.kube.objects import (
@@ -30,6 +30,8 @@ READER = "ttg-reader"
 METRICS_PORT = 9464
 BAD_INPUT, FINISHED_WITH_DEAD_LETTERS, DRAINED = 2, 5, 75  # exit codes of `ttg`, see its --help
 DAY_SECONDS = 24 * 3600
+CODE_FOLDER = "/code"
+PART_BYTES = 1_000_000  # Kubernetes takes 1 MiB with everything around it
 
 # A run that was begun is resumed, whatever ended the coordinator before: its pod may come back at any moment. What
 # another run left under the same id is left alone.
@@ -55,9 +57,10 @@ def worker_name(run: str) -> str:
     return f"ttg-worker-{run}"
 
 
-def code_name(run: str) -> str:
-    """Name of the ConfigMap with a run's own files."""
-    return f"ttg-code-{run}"
+def code_names(sweep: Sweep) -> list[str]:
+    """Names of the ConfigMaps with a run's own files, signed and cut into parts."""
+    size = MAC_BYTES + len(sweep.archive.packed) if sweep.archive else 0
+    return [f"ttg-code-{sweep.run}-{place}" for place in range(-(-size // PART_BYTES))]
 
 
 def identity_of(coordinator: Object) -> str:
@@ -93,9 +96,7 @@ def worker_job(cluster: Cluster, sweep: Sweep) -> Object:
         "template": {
             "metadata": {"labels": marks},
             "spec": {
-                **_worker_pod(
-                    cluster, sweep, ["--until-run", f"{sweep.run}@{sweep.identity}", "--allow", sweep.function]
-                ),
+                **_worker_pod(cluster, sweep, ["--until-run", sweep.full_name, "--allow", sweep.function]),
                 "restartPolicy": "Never",
             },
         },
@@ -171,6 +172,7 @@ def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
     worker = container(
         "worker",
         cluster.image,
+        **({"command": _with_code(sweep, ["ttg"])} if sweep.archive else {}),
         args=["worker", "--slots", str(sweep.slots), "--grace", "20s", *metrics, *until],
         env=[*broker_env(cluster), *env({"HOME": "/tmp", "TTG_HOME": "/tmp/ttg"})],
         ports=[{"name": "metrics", "containerPort": METRICS_PORT}],
@@ -194,7 +196,7 @@ def _coordinator_pod(cluster: Cluster, sweep: Sweep) -> Object:
     coordinator = container(
         "coordinator",
         cluster.image,
-        command=["sh", "-c", script, folder, *run],
+        command=_with_code(sweep, ["sh", "-c", script, folder, *run]),
         env=[
             *broker_env(cluster),
             *env({"HOME": "/tmp", "TTG_HOME": "/data/.ttg", "TTG_RUN_IDENTITY": sweep.identity}),
@@ -246,16 +248,16 @@ def _on_exit(action: str, *codes: int) -> Object:
     return {"action": action, "onExitCodes": {"operator": "In", "values": sorted(codes)}}
 
 
+def _with_code(sweep: Sweep, command: Sequence[str]) -> list[str]:
+    """``command``, in the folder that a run's own files are unpacked to, if there are any."""
+    unpack = ["python", "-P", "-m", "ttg.kube.archive", CODE_FOLDER, sweep.full_name] if sweep.archive else []
+    return [*unpack, *command]
+
+
 def _code_mounts(sweep: Sweep) -> list[Object]:
-    return [mount("code", "/work", readOnly=True)] if sweep.files else []
+    return [mount("code", CODE_FOLDER, readOnly=True)] if sweep.archive else []
 
 
 def _code_volumes(sweep: Sweep) -> list[Object]:
-    items = [{"key": key, "path": name} for name, key in keys_of(sweep.files).items()]
-    return [{"name": "code", "configMap": {"name": code_name(sweep.run), "items": items}}] if items else []
-
-
-def keys_of(files: Iterable[str]) -> dict[str, str]:
-    """The keys of a ConfigMap with ``files``, whose names it would not all take: they may lie in folders."""
-    taken = re.compile(r"[a-zA-Z0-9_-][-._a-zA-Z0-9]*")
-    return {name: name if taken.fullmatch(name) else f"file-{place}" for place, name in enumerate(sorted(files))}
+    sources = [{"configMap": {"name": name}} for name in code_names(sweep)]
+    return [{"name": "code", "projected": {"sources": sources}}] if sources else []

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ttg.errors import InputError
+from ttg.kube.archive import Archive
 from ttg.options import DEFAULTS, IMAGE, EntryPoint, Options, as_words
 
 BACKENDS = ("redis", "rabbitmq")
@@ -44,7 +45,8 @@ class Cluster:
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """One run: the function, its axes and what was chosen for it. ``files``: those of this machine that go along, by
-    their place in the pods' working folder, which they make up in place of the image's ``/work``.
+    their place in the pods' working folder, which they make up in place of the image's ``/work``; ``archive``: the
+    same, packed.
 
     Each worker has ``slots`` children and, unless told otherwise, as many CPUs; a run with 0 workers is left to an
     autoscaler's.
@@ -55,6 +57,7 @@ class Sweep:
     axes: tuple[str, ...] = ()
     chosen: Options = DEFAULTS
     files: Mapping[str, Path] = field(default_factory=dict)
+    archive: Archive | None = None
 
     def __post_init__(self) -> None:
         check_name(self.run, "--run-id")
@@ -65,10 +68,13 @@ class Sweep:
     @property
     def identity(self) -> str:
         """The identity of the run: the same command, with the same files, is the same run, and goes on with it."""
-        told = hashlib.sha256(repr((self.run, self.words)).encode())
-        for name in sorted(self.files):
-            told.update(name.encode() + b"\0" + self.files[name].read_bytes())
-        return told.hexdigest()[:IDENTITY_DIGITS]
+        told = (self.run, self.words, *([self.archive.digest] if self.archive else []))
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:IDENTITY_DIGITS]
+
+    @property
+    def full_name(self) -> str:
+        """What a worker is told to wait for, and files are signed for: this run and no other of its id."""
+        return f"{self.run}@{self.identity}"
 
     @property
     def workers(self) -> int:
