@@ -50,7 +50,7 @@ def everything() -> Iterator[Any]:
 
 
 def driven() -> Iterator[Any]:
-    """What `ttg kube run` applies that is in no file: a sweep with files of its own, and the pod that reads its table."""
+    """What `ttg kube run` applies that is in no file: a sweep with files of its own, and the pod that reads it."""
     cluster, name = Cluster(backend="rabbitmq", storage_class="fast"), "r" * 40
     sweep = with_files(Sweep(name, f"{__file__}:f", ("x='ä b',$HOME",), Options(slots=2, cpu="250m", seed=7)))
     yield from code_configs(sweep, b"of-a-test")
