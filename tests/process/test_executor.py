@@ -76,11 +76,13 @@ def test_a_call_that_ends_its_process_fails_by_itself(how: str, code: int, kind:
 
 
 def test_limits_end_a_call_and_nothing_else() -> None:
-    with ttg.Executor(1, timeout="1s", memory="512M") as executor:
+    with ttg.Executor(1, timeout="1s") as executor:
         late = executor.submit(signal.pause)
-        large = executor.submit(calls.take_memory, 1 << 30)
         assert executor.submit(calls.square, 3).result() == 9
         assert isinstance(raised_by(late), TimeoutError)
+    with ttg.Executor(1, memory="512M") as executor:
+        large = executor.submit(calls.take_memory, 1 << 30)
+        assert executor.submit(calls.square, 3).result() == 9
         assert isinstance(raised_by(large), MemoryError)
 
 
