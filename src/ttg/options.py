@@ -45,7 +45,6 @@ class EntryPoint(Enum):
 
 
 CLUSTER = {EntryPoint.ON_CLUSTER, EntryPoint.KUBE_RUN}
-PROGRAMMED = {EntryPoint.RUN, EntryPoint.PLAN}
 TYPED = {EntryPoint.RUN, EntryPoint.PLAN, *CLUSTER}  # the space is written on the command line
 SAMPLED = {*TYPED, EntryPoint.API_RUN}
 NEW = SAMPLED - {EntryPoint.PLAN}
@@ -148,7 +147,7 @@ LABEL = "what it has, for runs that need it: gpu, mem=large; may be repeated (al
 PROGRAMS_ALLOWED = "programs it may run: ./model, python3, 'bin/*', or '*' (default: none); may be repeated"
 SHELL = "what follows -- is one line of shell, with the values as words in it"
 PROGRAM_OUTPUT = "what a program's standard output is: its last line, all as text, JSON, or nothing"
-OF_PROGRAMS = "in Python it goes to ttg.program(); on a cluster, write a function that starts the program"
+OF_PROGRAMS = "it goes to ttg.program()"
 REPLACED = "Kubernetes replaces pods by itself"
 NOT_FROM_PODS = "pods reach nothing but their broker, through which all results travel there"
 OWN_NAMESPACE = "the broker of a cluster is TTG's alone; --kube-namespace says where pods go"
@@ -250,9 +249,9 @@ class Options:
 
     vectorized: bool = _execution(SAMPLED, FLAG, VECTORIZED, False, sent=True)
     setup: Any = _execution(HERE, FUNCTION_OBJECT, SETUP, instead="do it where the function's module is imported")
-    shell: bool = _execution(PROGRAMMED, FLAG, SHELL, False, instead=OF_PROGRAMS)
+    shell: bool = _execution(TYPED, FLAG, SHELL, False, sent=True, instead=OF_PROGRAMS)
     output: str = _execution(
-        PROGRAMMED, one_of("auto", "text", "json", "none"), PROGRAM_OUTPUT, "auto", instead=OF_PROGRAMS
+        TYPED, one_of("auto", "text", "json", "none"), PROGRAM_OUTPUT, "auto", sent=True, instead=OF_PROGRAMS
     )
     chunk_size: int | None = _execution(ALL, count(1), "parameters per task (default: automatic)", sent=True)
     priority: int = _execution(NEW, count(None), "higher goes first", 0, sent=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ def coordinator(fake: Fake) -> list[str]:  # noqa: F811
     return command
 
 
+def of_workers(fake: Fake) -> list[str]:  # noqa: F811
+    """What the workers' container is told."""
+    (job,) = [item for item in fake.applied() if item["kind"] == "Job" and "worker" in item["metadata"]["name"]]
+    words: list[str] = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    return words
+
+
 def without_readers(fake: Fake) -> list[Any]:  # noqa: F811
     """What was applied, but for the pods that read the dataset, each with a name of its own."""
     return [item for item in fake.applied() if item["kind"] != "Pod"]
@@ -54,8 +61,9 @@ def on_cluster(fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
     fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": RUN_JSON})))
 
-    def run(*words: str) -> int:
-        return main(["run", "m:f", "x=1,2", "--on", "kubernetes", "--run-id=r1", *words])
+    def run(*words: str, program: Sequence[str] = ()) -> int:
+        called = (["m:f"], []) if not program else ([], ["--", *program])
+        return main(["run", *called[0], "x=1,2", "--on", "kubernetes", "--run-id=r1", *words, *called[1]])
 
     return run
 
@@ -64,6 +72,7 @@ RUN_JSON = b"""{"spec": {"run": "r1", "function": {"kind": "module", "location":
 "size": 2, "names": ["x"]}, "state": "finished", "created": 1, "updated": 2, "size": 2, "done": 2}"""
 
 HANDED_ON = [option for option in options_at(EntryPoint.ON_CLUSTER) if option.sent]
+OF_PROGRAMS = ("shell", "output")
 USED_HERE = [option for option in options_at(EntryPoint.ON_CLUSTER) if not option.sent]
 REFUSED = [option for option in options_at(EntryPoint.RUN) if EntryPoint.ON_CLUSTER not in option.at]
 
@@ -75,7 +84,7 @@ def test_every_option_of_a_run_is_handed_on_used_here_or_refused() -> None:
     }  # fmt: skip
     assert {option.name for option in REFUSED} == {
         "replace", "store", "broker", "namespace", "credentials_command", "dashboard", "metrics_port", "metrics_host",
-        "threads", "gpus", "needs", "setup", "shell", "output",
+        "threads", "gpus", "needs", "setup",
     }  # fmt: skip
 
 
@@ -87,7 +96,7 @@ def test_what_describes_the_run_means_the_same_to_the_coordinator(
     option: Option,
     joined: bool,
 ) -> None:
-    assert on_cluster(*typed(option, joined=joined)) == 0
+    assert on_cluster(*typed(option, joined=joined), program=["echo", "{x}"] if option.name in OF_PROGRAMS else ()) == 0
     command = coordinator(fake)
     (word,) = [word for word in command[4:] if word.startswith(option.flag(EntryPoint.RUN))]
     text = typed(option, joined=True)[0].partition("=")[2]
@@ -211,6 +220,38 @@ def test_one_pod_is_deleted_once_when_it_is_time(fake: Fake) -> None:  # noqa: F
     assert any("ttg-worker-r1-x1 deleted" in line for line in said)
 
 
-def test_a_program_is_no_function_for_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "x=1,2", "--on", "kubernetes", "--", "sh", "-c", "echo {x}"]) == 2
-    assert "write a function that starts the program" in capsys.readouterr().err
+def test_a_program_and_its_scripts_go_along(fake: Fake, on_cluster: Callable[..., int], tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "tools").mkdir()
+    for name in ("tools/model", "prepare.py"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert on_cluster("--slots=2", program=["tools/model", "prepare.py", "--x", "{x}", "a b"]) == 0
+    assert coordinator(fake)[-6:] == ["--", "tools/model", "prepare.py", "--x", "{x}", "a b"]
+    words = of_workers(fake)
+    assert words[-2:] == ["--allow-program", "tools/model prepare.py --x '{x}' 'a b'"]
+    assert "--allow" not in words
+
+
+def test_a_line_of_shell_is_all_that_workers_execute(fake: Fake, on_cluster: Callable[..., int]) -> None:  # noqa: F811
+    assert on_cluster("--shell", program=["echo {x} | tr 1 2"]) == 0
+    assert of_workers(fake)[-1] == "echo {x} | tr 1 2"
+    assert not [item for item in fake.applied() if item["kind"] == "ConfigMap"], "all is in the image"
+
+
+UNSENT = {
+    "missing": ("./model", "expected a program at"),
+    "absolute": ("{here}/model", "expected a path from here, ./model: elsewhere it lies in another folder"),
+    "not executable": ("./data", "may not be executed"),
+}
+
+
+@pytest.mark.parametrize("case", UNSENT)
+def test_a_program_that_cannot_be_sent(
+    on_cluster: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path, case: str
+) -> None:
+    program, words = UNSENT[case]
+    (tmp_path / "data").touch()
+    if case == "absolute":
+        (tmp_path / "model").touch(0o755)
+    assert on_cluster(program=[program.format(here=tmp_path), "{x}"]) == 2
+    assert words in capsys.readouterr().err

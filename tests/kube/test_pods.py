@@ -19,10 +19,11 @@ from rabbitmq_server import RabbitMQServer, SecureRabbitMQ
 from runs import apply_oracle, eventually
 from servers import RedisServer
 from ttg.cli.kube import _imported_modules
+from ttg.function import files_of_program, program
 from ttg.kube import render
 from ttg.kube.brokers import broker_secret
 from ttg.kube.code import code_configs, with_files, with_packages
-from ttg.kube.jobs import PART_BYTES
+from ttg.kube.jobs import FINISHED_WITH_DEAD_LETTERS, PART_BYTES
 from ttg.kube.layout import Cluster, Sweep
 from ttg.options import Options
 
@@ -76,6 +77,7 @@ def test_a_coordinator_that_is_drained_is_replaced_and_its_workers_stay(
     gate = tmp_path / "gate"
     sweep = own_files(tmp_path, gate)
     mount(parts(sweep, SIGNING), node.code)
+    assert len(code_configs(sweep, b"")) == 2
     jobs = {item["metadata"]["name"]: item for item in render.sweep_objects(Cluster(), sweep) if item["kind"] == "Job"}
     coordinator, table = node.start(jobs["ttg-coordinator-r"]), node.data / "r"
     workers = [node.start(jobs["ttg-worker-r"]) for _ in range(2)]
@@ -113,8 +115,25 @@ def own_files(folder: Path, gate: Path) -> Sweep:
 def parts(sweep: Sweep, secret: str) -> dict[str, bytes]:
     """What a kubelet mounts of the sweep's ConfigMaps: all their keys, in one folder."""
     configs = code_configs(sweep, secret.encode())
-    assert len(configs) == 2
     return {key: base64.b64decode(data) for config in configs for key, data in config["binaryData"].items()}
+
+
+def test_a_program_goes_along_and_is_executed(tmp_path: Path, valkey: RedisServer) -> None:
+    node = Node(tmp_path / "node", valkey.url, TTG_NAMESPACE="programs", TTG_SECRET=SIGNING)
+    model = tmp_path / "bin" / "model"
+    model.parent.mkdir()
+    model.write_text('#!/bin/sh\nif [ "$1" = 3 ]; then echo broken >&2; exit 7; fi\necho $(($1 * 3))\n')
+    model.chmod(0o755)
+    words = ("bin/model", "{i}")
+    files = files_of_program(program(words), tmp_path)
+    sweep = with_files(Sweep("r", "", ("i=range(0,40)",), Options(workers=1, retries=0), files, program=words))
+    mount_config_map(parts(sweep, SIGNING), node.code)
+    try:
+        pods = [node.start(item) for item in render.sweep_objects(Cluster(), sweep) if item["kind"] == "Job"]
+        assert sorted(pod.wait() for pod in pods) == [0, FINISHED_WITH_DEAD_LETTERS], node.story()
+        apply_oracle(node.data / "r", 40, lambda i: 3 * i, dead={3})
+    finally:
+        node.close()
 
 
 def test_files_that_were_not_signed_for_the_run_are_not_executed(tmp_path: Path) -> None:

@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers, say
-from ttg.errors import InputError, SettingsError
-from ttg.options import OF_PROGRAMS, EntryPoint, Options
+from ttg.errors import InputError
+from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
     from ttg.kube.kubectl import Kubectl
-    from ttg.kube.layout import Cluster
+    from ttg.kube.layout import Cluster, Sweep
 
 RUN_DESCRIPTION = """\
-Run FUNCTION on the cluster and bring its dataset back: `ttg run --on kubernetes`.
+Run FUNCTION, or the program behind --, on the cluster and bring its dataset back: `ttg run --on kubernetes`.
 
   ttg kube run --workers 50 --out prices sim.py:price spot='linspace(80,120,1000)' vol=0.1,0.2 --seed 7
+  ttg kube run --workers 50 alpha='linspace(0,1,100)' -- ./model --alpha {alpha}
 
 A function in a local file is sent along with the modules and packages that it imports from beside it, and so is a file
-of --params. --send adds files and folders that it reads, or the package of a function like models.sim:price; anything
-else must be in the image. All that is sent is signed with the cluster's secret, and checked where it is unpacked.
+of --params, a program in this folder, or a script that an interpreter is given. --send adds files and folders that it
+reads, or the package of a function like models.sim:price; anything else must be in the image. All that is sent is
+signed with the cluster's secret, and checked where it is unpacked.
 The same --run-id again follows a run that is under way.
 """
 
@@ -89,15 +91,9 @@ def call_run(args: argparse.Namespace) -> int:
 def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     """Start a run on the cluster that kubectl talks to, follow it, and bring its dataset back."""
     from ttg.kube import cluster
-    from ttg.kube.code import with_packages
-    from ttg.kube.layout import Sweep
-    from ttg.run.request import made_up_id
 
-    if args.function == arguments.PROGRAM:
-        raise SettingsError(f"expected a function for a cluster, got a program behind --: {OF_PROGRAMS}")
-    run = chosen.run_id or made_up_id(args.function.rpartition(":")[2])
-    files = with_packages(_imported_modules(args.function))
-    sweep = Sweep(run, args.function, tuple(args.axes), chosen, files)
+    sweep = _sweep(args, chosen)
+    run = sweep.run
     out = chosen.out or Path("ttg-runs") / run
     tell = _only_trouble if chosen.quiet or chosen.json else say
     try:
@@ -109,6 +105,22 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     if out.exists():
         _report(out, chosen)
     return code
+
+
+def _sweep(args: argparse.Namespace, chosen: Options) -> Sweep:
+    from ttg.cli.run import program_of
+    from ttg.function import files_of_program
+    from ttg.kube.code import with_packages
+    from ttg.kube.layout import Sweep
+    from ttg.run.request import made_up_id
+
+    program = program_of(args, chosen)
+    if program is None:
+        name, files = args.function.rpartition(":")[2], with_packages(_imported_modules(args.function))
+    else:
+        name, files = Path(program.name).name, files_of_program(program, Path.cwd())
+    run = chosen.run_id or made_up_id(name)
+    return Sweep(run, args.function, tuple(args.axes), chosen, files, program=tuple(args.program))
 
 
 def _imported_modules(function: str) -> dict[str, Path]:

@@ -144,6 +144,25 @@ def program(command: Sequence[str] | str, *, shell: bool = False, output: str = 
     return Program((" ".join(words),) if shell else tuple(words), shell, output)
 
 
+def files_of_program(program: Program, cwd: Path) -> dict[str, Path]:
+    """What of the command line is a file below ``cwd``, by its place there: the program itself, unless it is installed,
+    and scripts that an interpreter is given. A line of shell names none. Raises ``FunctionError`` for one that is not
+    there, or that another machine would look for at its place on this one."""
+    if program.shell:
+        return {}
+    words = [word for word in program.command[1:] if _is_script(word, cwd)]
+    if "/" in program.name and (not os.path.isabs(program.name) or (cwd / program.name).is_relative_to(cwd)):
+        found_program(program.name, cwd)
+        words.append(program.name)
+    found = {}
+    for word in words:
+        place = Path(os.path.normpath(cwd / word)).relative_to(cwd).as_posix()
+        if os.path.isabs(word):
+            raise FunctionError(f"{word}: expected a path from here, ./{place}: elsewhere it lies in another folder")
+        found[place] = cwd / word
+    return found
+
+
 def _failed(name: str, ended: Ended) -> ProgramFailed:
     words = ended.errors.text().strip() or ended.output.text().strip()[-_SHOWN:]
     last = words.splitlines()[-1].strip()[:_SHOWN] if words else ""

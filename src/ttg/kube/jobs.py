@@ -96,7 +96,7 @@ def worker_job(cluster: Cluster, sweep: Sweep) -> Object:
         "template": {
             "metadata": {"labels": marks},
             "spec": {
-                **_worker_pod(cluster, sweep, ["--until-run", sweep.full_name, "--allow", sweep.function]),
+                **_worker_pod(cluster, sweep, ["--until-run", sweep.full_name, *sweep.words_to_allow]),
                 "restartPolicy": "Never",
             },
         },
@@ -192,7 +192,7 @@ def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
 def _coordinator_pod(cluster: Cluster, sweep: Sweep) -> Object:
     folder = run_folder(sweep.run)
     script = COORDINATOR_SCRIPT.format(resume=shlex.join(["--workers=0", *sweep.words_to_resume]))
-    run = [*sweep.words, "--workers=0", f"--run-id={sweep.run}", f"--out={folder}"]
+    run = [*sweep.words, "--workers=0", f"--run-id={sweep.run}", f"--out={folder}", *sweep.words_behind]
     coordinator = container(
         "coordinator",
         cluster.image,

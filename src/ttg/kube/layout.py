@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,8 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One run: the function, its axes and what was chosen for it. ``files``: those of this machine that go along, by
+    """One run: the function, or instead of it the ``program`` and its arguments, its axes and what was chosen for it.
+    ``files``: those of this machine that go along, by
     their place in the pods' working folder, which they make up in place of the image's ``/work``; ``archive``: the
     same, packed.
 
@@ -58,6 +60,7 @@ class Sweep:
     chosen: Options = DEFAULTS
     files: Mapping[str, Path] = field(default_factory=dict)
     archive: Archive | None = None
+    program: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.run, "--run-id")
@@ -68,7 +71,7 @@ class Sweep:
     @property
     def identity(self) -> str:
         """The identity of the run: the same command, with the same files, is the same run, and goes on with it."""
-        told = (self.run, self.words, *([self.archive.digest] if self.archive else []))
+        told = (self.run, [*self.words, *self.words_behind], *([self.archive.digest] if self.archive else []))
         return hashlib.sha256(repr(told).encode()).hexdigest()[:IDENTITY_DIGITS]
 
     @property
@@ -103,7 +106,21 @@ class Sweep:
         """What the coordinator's ``ttg run`` is told of it. A child without a limit of its own has its share of what
         the supervisor leaves."""
         limit = self.chosen.memory or (self.pod_mib - SUPERVISOR_MIB) // self.slots << 20
-        return [self.function, *self.axes, *as_words(self.chosen.but(memory=limit), EntryPoint.RUN)]
+        called = [] if self.program else [self.function]
+        return [*called, *self.axes, *as_words(self.chosen.but(memory=limit), EntryPoint.RUN)]
+
+    @property
+    def words_behind(self) -> list[str]:
+        """What it is told last of all."""
+        return ["--", *self.program] if self.program else []
+
+    @property
+    def words_to_allow(self) -> list[str]:
+        """What a ``ttg worker`` is told that it may execute: this, and nothing else."""
+        if not self.program:
+            return ["--allow", self.function]
+        line = " ".join(self.program) if self.chosen.shell else shlex.join(self.program)
+        return ["--allow-program", line]
 
     @property
     def words_to_resume(self) -> list[str]:
