@@ -46,6 +46,13 @@ def test_the_report_names_machine_targets_and_promises(quick_run: Path) -> None:
         assert expected in report
 
 
+def test_programs_are_measured_beside_each_other() -> None:
+    names = ["ttg", "subprocess", "plain"]
+    command = [sys.executable, "-m", "benchmarks.programs", *names, "--count", "20", "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
+    assert [line.split(" | ")[0] for line in done.stdout.splitlines()] == [f"| {name}" for name in names], done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

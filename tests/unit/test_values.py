@@ -128,6 +128,7 @@ class Returned:
         return {"v": [self._returned[index]["v"] for index in indices]}
 
     workdirs = None
+    prints_by_python = False
 
     def columns_of(self, task: Task, start: int, stop: int) -> Sequence[Any]:
         return [range(start, stop)]

@@ -46,6 +46,7 @@ class Numbers:
 
     parameters_of = columns_of
     workdirs = None
+    prints_by_python = False
     makes_calls = False
 
     def results(self, *, packs: bool) -> ScalarResults:

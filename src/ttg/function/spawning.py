@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 
 from ttg import descendants
 
@@ -98,32 +99,30 @@ def run_program(file: str, arguments: list[str], environment: Mapping[str, str],
 class _Execution:
     def __init__(self, file: str, arguments: list[str], environment: Mapping[str, str], keep_bytes: int) -> None:
         self._output, self._errors = Tail(keep_bytes), Tail(WORDS_BYTES)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder: codecs.IncrementalDecoder | None = None
         self._code: int | None = None
         self._pipes: dict[int, Tail] = {}
+        self._ends: list[int] = []
         self._pidfd = -1
-        self._pid = self._spawn(file, arguments, environment)
-
-    def _spawn(self, file: str, arguments: list[str], environment: Mapping[str, str]) -> int:
-        """By ``posix_spawn``, which does not copy this process, however large it is."""
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        theirs = []
         try:
-            for tail in (self._output, self._errors):
-                ours, end = os.pipe()
-                self._pipes[ours] = tail
-                theirs.append(end)
-                os.set_blocking(ours, False)
-            ends = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((nothing, *theirs))]
-            return os.posix_spawn(
-                file, arguments, environment, file_actions=ends, setpgroup=0, setsigdef=_INHERITED, setsigmask=()
-            )
+            self._pid = self._spawn(file, arguments, environment)
         except BaseException:
             self._close()
             raise
-        finally:
-            for end in (nothing, *theirs):
-                os.close(end)
+
+    def _spawn(self, file: str, arguments: list[str], environment: Mapping[str, str]) -> int:
+        """By ``posix_spawn``, which does not copy this process, however large it is.
+
+        Its ends of the pipes stay open here as well: that it closes them is then nothing to wake up for."""
+        for tail in (self._output, self._errors):
+            ours, end = os.pipe()
+            self._pipes[ours] = tail
+            self._ends.append(end)
+            os.set_blocking(ours, False)
+        ends = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((_nothing(), *self._ends))]
+        return os.posix_spawn(
+            file, arguments, environment, file_actions=ends, setpgroup=0, setsigdef=_INHERITED, setsigmask=()
+        )
 
     def __enter__(self) -> _Execution:
         with suppress(AttributeError, OSError):  # a system without them
@@ -138,10 +137,10 @@ class _Execution:
         self._close()
 
     def _close(self) -> None:
-        for descriptor in (*self._pipes, self._pidfd):
+        for descriptor in (*self._pipes, *self._ends, self._pidfd):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._pipes, self._pidfd = {}, -1
+        self._pipes, self._ends, self._pidfd = {}, [], -1
 
     def wait(self) -> None:
         """Read until its process has ended: the end of its output proves nothing, for a daemon may hold that open."""
@@ -150,12 +149,13 @@ class _Execution:
             if descriptor >= 0:
                 poll.register(descriptor, select.POLLIN)
         while self._code is None:
-            for descriptor, _ in poll.poll(None if self._pidfd >= 0 else _POLL_MS):
-                if descriptor in self._pipes and not self._read(descriptor):
-                    poll.unregister(descriptor)
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-            if pid:
-                self._code = os.waitstatus_to_exitcode(status)
+            ready = [descriptor for descriptor, _ in poll.poll(None if self._pidfd >= 0 else _POLL_MS)]
+            for descriptor in ready:
+                if descriptor in self._pipes:
+                    self._read(descriptor)
+            if self._pidfd < 0 or self._pidfd in ready:
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
+                self._code = os.waitstatus_to_exitcode(status) if pid else None
 
     def _read(self, descriptor: int) -> bool:
         """Take what is there; whether there may be more."""
@@ -165,19 +165,29 @@ class _Execution:
             return False
         tail = self._pipes[descriptor]
         tail.add(data)
-        if tail is self._errors and (text := self._decoder.decode(data, final=not data)):
+        if tail is self._errors:
+            self._pass_on(data)
+        return True
+
+    def _pass_on(self, data: bytes, *, final: bool = False) -> None:
+        if self._decoder is None:
+            self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        if text := self._decoder.decode(data, final):
             sys.stderr.write(text)
-        return bool(data)
 
     def end(self, spared: Sequence[int]) -> None:
         """End what it left behind, and read what that has said until then."""
-        self._kill_group()
-        if Adopting.on and (spared or descendants.has_children()):
+        if not Adopting.on:
+            self._kill_group()
+        elif spared or descendants.has_children():
+            self._kill_group()
             descendants.end_children(spared)
         for descriptor in self._pipes:
             for _ in range(_READS_AFTER_END):  # somebody who cannot be killed may go on for ever
                 if not self._read(descriptor):
                     break
+        if self._decoder:
+            self._pass_on(b"", final=True)
 
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -187,3 +197,9 @@ class _Execution:
         """What became of it."""
         assert self._code is not None
         return Ended(self._code, self._output, self._errors)
+
+
+@cache
+def _nothing() -> int:
+    """Standard input: opened once."""
+    return os.open(os.devnull, os.O_RDONLY)

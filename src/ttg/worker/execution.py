@@ -37,7 +37,7 @@ BLOCK_ROWS = 1 << 13
 BATCH_ROWS = 1 << 15
 """Parameters in one vectorised call: each array of numbers takes 256 KiB, so that a few of them fit the cache."""
 MARKED_CALL_SECONDS = 5e-4
-"""Of calls that take longer, also what compiled code and programs print is told apart."""
+"""Of calls that take longer, also what compiled code and programs that they start print is told apart."""
 MAX_FAILURES = 1_000
 MAX_PAYLOAD_BYTES = 15 << 20
 """Below the 16 MiB that RabbitMQ accepts by default, with room for headers."""
@@ -191,7 +191,7 @@ class Execution:
         detaches = self.work.pace.detaches
         taken, last = 0, start - 1
         self.marks.now = lambda: last + taken
-        marks_each = self.work.pace.call_seconds > MARKED_CALL_SECONDS
+        marks_each = self.work.pace.call_seconds > MARKED_CALL_SECONDS and not self.work.prints_by_python
         for taken, arguments in enumerate(zip(*columns, strict=True), 1):
             if marks_each:
                 self.marks.begin(self.task.run, last + taken, last + taken)

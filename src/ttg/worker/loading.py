@@ -81,7 +81,8 @@ class Pace:
 @dataclass
 class Loaded:
     """A run whose function and space are loaded; ``pace`` is what is known of the function's speed. Each call gets its
-    own copies of the parameters that are ``mutable``: what it does to them is nothing to the next."""
+    own copies of the parameters that are ``mutable``: what it does to them is nothing to the next. What a program
+    prints passes through Python, ``prints_by_python``, which marks it by itself."""
 
     spec: RunSpec
     function: Callable[..., Any]
@@ -95,6 +96,7 @@ class Loaded:
     store: Store | None = None
     unshared: str = ""
     workdirs: Workdirs | None = None
+    prints_by_python: bool = False
 
     def use(self, store: Store | None, unshared: str) -> None:
         """What does not fit a message goes to ``store``; ``unshared`` says why it is not the run's."""
@@ -152,7 +154,7 @@ def load_run(
     """Import the user's module and build the space; ``work`` is where the folders of calls are made. Raises
     ``InputError``, or whatever the user's code raises."""
     function = load(spec.function, secret=secret, path=python_path, find_input=find_input)
-    if isinstance(function, Program):
+    if is_program := isinstance(function, Program):
         Adopting.begin()
     if isinstance(function, CallRunner):
         function = function.opened(secret or b"", find_input)
@@ -185,6 +187,7 @@ def load_run(
         space,
         mutable=frozenset(mutable_names(space.form())),
         workdirs=workdirs,
+        prints_by_python=is_program,
     )
 
 
