@@ -16,6 +16,8 @@ import urllib.request
 from pathlib import Path
 from types import ModuleType
 
+import nbclient
+import nbformat
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -112,6 +114,23 @@ def test_vectorized_kepler(folder: Path) -> None:
 )
 def test_examples_of_executors(folder: Path, example: str, expected: str) -> None:
     assert re.search(expected, execute(documented_command(example, "python"), folder))
+
+
+def test_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cell in a real kernel; a cell that fails is an error of ``execute``."""
+    monkeypatch.setenv("TTG_HOME", str(tmp_path / "home"))
+    notebook = nbformat.read(EXAMPLES / "pendulum.ipynb", as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    shown = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+    progress, report = shown["run"]
+    assert "60/60, done" in progress.data["text/plain"]
+    assert "<svg" in report.data["text/html"]
+    assert "'degrees': 170.0" in shown["slowest"][0].data["text/plain"]
+    lines = "".join(output.text for output in shown["live"]).splitlines()
+    assert sorted(int(line.partition("°")[0]) for line in lines) == [*range(10, 170, 20)]
+    assert shown["failing"][-1].data["text/plain"] == "[({'degrees': 10, 'steps': 0}, 'ZeroDivisionError')]"
+    assert shown["calls"][0].data["text/plain"] == "[2.01, 2.09, 2.37, 3.06]"
 
 
 def test_web_service(folder: Path) -> None:
