@@ -27,6 +27,7 @@ class EntryPoint(Enum):
     ON_CLUSTER = "ttg run --on kubernetes"
     KUBE_RUN = "ttg kube run"
     KUBE_UP = "ttg kube up"
+    KUBE_FETCH = "ttg kube fetch"
     KUBE = "ttg kube status, logs, scale, down"
     RESUME = "ttg resume"
     RETRY = "ttg retry"
@@ -55,8 +56,9 @@ HERE = {EntryPoint.RUN, EntryPoint.PLAN, EntryPoint.API_RUN}
 SHARED = {*LOCAL, EntryPoint.PLAN, EntryPoint.WORKER}
 CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.DOCTOR, EntryPoint.CLEANUP}
 DRIVEN = {*CLUSTER, EntryPoint.KUBE_UP}
-LOCATED = {*DRIVEN, EntryPoint.KUBE, EntryPoint.CLEANUP}
-KUBE_COMMANDS = {EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE}
+FETCHED = {*CLUSTER, EntryPoint.KUBE_FETCH}
+LOCATED = {*DRIVEN, EntryPoint.KUBE_FETCH, EntryPoint.KUBE, EntryPoint.CLEANUP}
+KUBE_COMMANDS = {EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE_FETCH, EntryPoint.KUBE}
 COMMANDS = {EntryPoint.RUN, EntryPoint.RESUME, EntryPoint.RETRY}
 SERVING = {*COMMANDS, EntryPoint.WORKER}
 
@@ -101,8 +103,8 @@ TIME = Kind("TIME", partial(units.limited, units.seconds, "1ms", ""), units.time
 SIZE = Kind("SIZE", units.size_bytes, units.size_text)
 MEMORY = Kind("SIZE", partial(units.limited, units.size_bytes, "16M", ""), units.size_text)
 UP_TO_A_MONTH = Kind("TIME", partial(units.limited, units.seconds, "", "720h"), units.time_text)
-QUANTITY = Kind("SIZE", units.text)  # Kubernetes reads it
-CPUS = Kind("N", units.text)  # Kubernetes reads it
+QUANTITY = Kind("SIZE", units.kubernetes_size)
+CPUS = Kind("N", units.kubernetes_cpus)
 BOUND = Kind("N|%", units.bound)
 DIR = Kind("DIR", units.folder)
 ID = Kind("ID", units.run_id)
@@ -255,7 +257,7 @@ class Options:
     )
     chunk_size: int | None = _execution(ALL, count(1), "parameters per task (default: automatic)", sent=True)
     priority: int = _execution(NEW, count(None), "higher goes first", 0, sent=True)
-    out: Path | None = _execution(NEW, DIR, "the run's folder (default: ttg-runs/<run id>)")
+    out: Path | None = _execution({*NEW, EntryPoint.KUBE_FETCH}, DIR, "the run's folder (default: ttg-runs/<run id>)")
     run_id: str | None = _execution(NEW, ID, "name of the run (default: made up)")
     workers: int | None = _execution(ALL, count(0, 10_000), WORKERS)
     slots: int = _execution({*ALL, EntryPoint.WORKER}, count(1, 1_000), "child processes per worker", 1)
@@ -298,8 +300,8 @@ class Options:
     )
     credentials_command: str | None = _broker(CONNECTED, COMMAND, CREDENTIALS, instead=OWN_ACCOUNT)
 
-    quiet: bool = _output({*COMMANDS, *CLUSTER}, FLAG, "no progress", False, short="-q")
-    json: bool = _output({*COMMANDS, *CLUSTER, EntryPoint.PLAN}, FLAG, "print the report as JSON", False)
+    quiet: bool = _output({*COMMANDS, *FETCHED}, FLAG, "no progress", False, short="-q")
+    json: bool = _output({*COMMANDS, *FETCHED, EntryPoint.PLAN}, FLAG, "print the report as JSON", False)
     dashboard: bool = _output(
         COMMANDS, FLAG, "serve the live dashboard while the run goes on", False, instead=FORWARDED
     )
@@ -308,7 +310,7 @@ class Options:
 
     on: str = _kubernetes({EntryPoint.ON_CLUSTER}, one_of("here", "kubernetes"), "where it runs", "here", instead="")
     backend: str = _kubernetes(DRIVEN, one_of("redis", "rabbitmq"), "the cluster's broker", "redis")
-    image: str = _kubernetes(CLUSTER, NAME, "the workers' image", IMAGE)
+    image: str = _kubernetes(FETCHED, NAME, "the workers' image", IMAGE)
     send: tuple[Path, ...] = _kubernetes(CLUSTER, PATHS, SENT, ())
     cpu: str | None = _kubernetes(CLUSTER, CPUS, "CPUs that a pod asks for, like 2 or 250m (default: one per slot)")
     pod_memory: int | None = _kubernetes(CLUSTER, SIZE, POD_MEMORY)
@@ -317,7 +319,7 @@ class Options:
     broker_storage: str = _kubernetes({EntryPoint.KUBE_UP}, QUANTITY, "the broker's disk", "8Gi", instead="")
     data_storage: str = _kubernetes(CLUSTER, QUANTITY, "disk for datasets", "20Gi")
     storage_class: str | None = _kubernetes(DRIVEN, NAME, "kind of disk (default: the cluster's default)")
-    keep: bool = _kubernetes(CLUSTER, FLAG, "leave the run's jobs in the cluster when it is done", False)
+    keep: bool = _kubernetes(FETCHED, FLAG, "leave the run's jobs in the cluster when it is done", False)
 
     run: str | None = _worker(RUN, "help this run of this machine, which uses an embedded broker")
     name: str | None = _worker(NAME, "name in logs and views (default: host-pid)")

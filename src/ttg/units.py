@@ -149,7 +149,21 @@ def path(value: Any) -> Path:
 
 def paths(value: Any) -> tuple[Path, ...]:
     """Where several files or folders are."""
-    return tuple(map(path, value))
+    return tuple(path(text(item)) for item in value)
+
+
+def kubernetes_size(value: Any) -> str:
+    """A size as Kubernetes writes it: ``20Gi``."""
+    if not re.fullmatch(r"\d+(\.\d+)?([KMGTPE]i|[kMGTPE])?", text(value)):
+        raise ValueError(f"expected a size as Kubernetes writes it, such as 20Gi, got {value!r}")
+    return str(value)
+
+
+def kubernetes_cpus(value: Any) -> str:
+    """CPUs, or thousandths of one: ``2``, ``0.5``, ``250m``."""
+    if not re.fullmatch(r"\d+(\.\d{1,3})?|\d+m", text(value)):
+        raise ValueError(f"expected CPUs or thousandths of one, such as 2 or 250m, got {value!r}")
+    return str(value)
 
 
 def folder(value: Any) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,15 @@ def mount_sub_paths(files: dict[str, bytes], folder: Path) -> None:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+
+
+def expanded(word: str, values: dict[str, str]) -> str:
+    """As a kubelet reads a word of a command: ``$$`` is ``$``, and ``$(NAME)`` a variable if there is one."""
+
+    def meant(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else values.get(found[0][2:-1], found[0])
+
+    return re.sub(r"\$\$|\$\([^)]*\)", meant, word)
 
 
 @dataclass
@@ -78,8 +88,9 @@ class Node:
         """A pod of ``job``. Ports are not served: they are one machine's here."""
         (container,) = job["spec"]["template"]["spec"]["containers"]
         words = [*container.get("command", ["ttg"]), *container.get("args", [])]
-        told = {entry["name"]: entry["value"] for entry in container["env"] if entry["name"] == "TTG_RUN_IDENTITY"}
-        return self.execute(_without_port(words), **told)
+        values = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+        told = {"TTG_RUN_IDENTITY": values["TTG_RUN_IDENTITY"]} if "TTG_RUN_IDENTITY" in values else {}
+        return self.execute(_without_port([expanded(word, values) for word in words]), **told)
 
     def execute(self, words: list[str], **told: str) -> Pod:
         """A container with this command."""

@@ -192,6 +192,11 @@ TROUBLES = {
     "image": ({"waiting": {"reason": "ErrImageNeverPull"}}, {}, "scripts/build.sh --load-kind"),
     "secret": ({"waiting": {"reason": "CreateContainerConfigError"}}, {}, "ttg kube up"),
     "out of memory": ({"terminated": {"reason": "OOMKilled", "exitCode": 137}}, {}, "raise --pod-memory"),
+    "no such program": (
+        {"terminated": {"reason": "StartError", "exitCode": 128}},
+        {},
+        "the image is not made `FROM",
+    ),
     "nodes full": ({}, {"conditions": [{"reason": "Unschedulable", "message": FULL}]}, "fewer --workers"),
 }
 
@@ -214,8 +219,9 @@ def test_a_quota_is_told(fake: Fake, said: list[str]) -> None:
     )
     again = message.replace("r1-0", "r1-0-x7k").replace("used: pods=10", "used: pods=9")
     events = [{"message": text, "involvedObject": {"name": "ttg-worker-r1"}} for text in (message, again)]
-    foreign = {"message": message, "involvedObject": {"name": "other"}}
-    fake.answer(["get", "events"], stdout={"items": [*events, foreign]})
+    others = ("other", "ttg-worker-r10", "ttg-worker-r10-0-abcde")
+    foreign = [{"message": f"{message} of {name}", "involvedObject": {"name": name}} for name in others]
+    fake.answer(["get", "events"], stdout={"items": [*foreign, *events]})
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1")]}, times=2)
     cluster.follow(Kubectl("ttg"), "r1", said.append)
@@ -273,7 +279,7 @@ def test_under_a_full_quota_the_table_is_fetched_when_there_is_room(
     assert "waiting for room" in said[0]
     monkeypatch.setattr(fetching, "ROOM_TRIES", 2)
     fake.answer(["apply"], stderr=QUOTA, code=1)
-    with pytest.raises(ClusterError, match="stays on the claim, and the same command with --run-id fetches it"):
+    with pytest.raises(ClusterError, match="stays on the claim: `ttg kube fetch r1` fetches it at any time"):
         fetching.fetch(Kubectl("ttg"), REDIS, "r1", tmp_path / "again", said.append)
     readers = {item["metadata"]["name"] for item in fake.applied() if item["kind"] == "Pod"}
     assert len(readers) == 2, "two who fetch at once do not take each other's"
@@ -286,6 +292,69 @@ def test_the_workers_room_is_the_readers(fake: Fake, said: list[str], tmp_path: 
     order = [call["arguments"] for call in [*fake.recorded()] if {"delete", "exec"} & set(call["arguments"])]
     ended = next(place for place, words in enumerate(order) if any("component=worker" in word for word in words))
     assert ended < next(place for place, words in enumerate(order) if "exec" in words)
+
+
+def test_a_dataset_is_fetched_later(
+    fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the run stands: it goes on, has stopped, or all but its dataset is gone."""
+    monkeypatch.chdir(tmp_path)
+    fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": STOPPED})))
+    ended = pod("ttg-coordinator-r1", {"terminated": {"exitCode": 68, "finishedAt": "2026-01-01T00:00:00Z"}})
+    fake.answer(["get", "jobs"], stdout={"items": [job("ttg-coordinator-r1")]})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Failed"), ended]})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1")]}, times=1)
+    assert main(["kube", "fetch", "r1", "--image", "mine:1"]) == 4
+    assert (tmp_path / "ttg-runs" / "r1" / "run.json").read_bytes() == STOPPED
+    (reader,) = fake.applied()
+    assert reader["spec"]["containers"][0]["image"] == "mine:1"
+    assert capsys.readouterr().err.splitlines()[-1] == "failed: 0 results"
+    fake.answer(["get", "jobs"], stdout={"items": []})
+    assert main(["kube", "fetch", "r1", "--out", "again"]) == 4
+    assert main(["kube", "fetch", "r1", "--out", "again"]) == 2
+    assert "again exists" in capsys.readouterr().err
+    nothing = str(dataset(tmp_path, "r1", {}))
+    fake.answer(
+        ["exec"], file=nothing, stderr="tar: r1: Cannot stat: No such file or directory\ntar: Exiting\n", code=2
+    )
+    assert main(["kube", "fetch", "r1", "--out", "other"]) == 3
+    assert "Cannot stat: No such file or directory: there is no such run on the claim" in capsys.readouterr().err
+
+
+STOPPED = b"""{"spec": {"run": "r1", "function": {"kind": "module", "location": "m", "name": "f"}, "space": {},
+"size": 2, "names": ["x"]}, "state": "failed", "created": 1, "updated": 2, "size": 2, "done": 0}"""
+
+
+def test_a_run_that_stopped_says_where_what_it_has_is(fake: Fake, said: list[str], tmp_path: Path) -> None:
+    ended = pod("ttg-coordinator-r1", {"terminated": {"exitCode": 68, "finishedAt": "2026-01-01T00:00:00Z"}})
+    fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Failed"), ended]})
+    sweep = Sweep("r1", "models.sim:f", ("x=1,2",))
+    assert cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append) == 4
+    assert "`ttg kube fetch r1` brings what there is" in said[-1]
+
+
+MISTAKES = {
+    "no function": (["sim.py", "x=1"], "expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION, got 'sim.py'"),
+    "no such function": (["sim.py:g", "x=1"], "there is no 'g'"),
+    "no such parameter": (["sim.py:f", "y=1"], "y"),
+    "no space": (["sim.py:f", "x=linspace("], "x"),
+    "no size": (["sim.py:f", "x=1", "--data-storage", "much"], "such as 20Gi, got 'much'"),
+    "no CPUs": (["sim.py:f", "x=1", "--cpu", "1,5"], "such as 2 or 250m, got '1,5'"),
+    "nothing to send": (["sim.py:f", "x=1", "--send", ""], "--send: expected text"),
+    "standard input": (["sim.py:f", "--params", "-"], "write it to a file"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_said_before_anything_is_started(
+    fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    words, message = MISTAKES[mistake]
+    monkeypatch.chdir(tmp_path)
+    Path("sim.py").write_text("def f(x): return x\n")
+    assert main(["kube", "run", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (fake.folder / "calls.jsonl").exists()
 
 
 def test_exit_codes_come_through(fake: Fake, said: list[str], tmp_path: Path) -> None:
@@ -313,7 +382,7 @@ def test_a_broken_transfer_leaves_no_dataset(fake: Fake, said: list[str], tmp_pa
     sweep = Sweep("r1", "models.sim:f", ("x=1,2",))
     with pytest.raises(ClusterError, match="try again"):
         cluster.run(Kubectl("ttg"), REDIS, sweep, tmp_path / "out", said.append)
-    assert not (tmp_path / "out").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
     assert fake.calls("delete")[-1]["arguments"][3].startswith("pod/ttg-reader-"), (
         "the reader is removed, the run stays"
     )
@@ -356,6 +425,8 @@ def test_scaling(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert [words[3] for words in changes] == ["job/ttg-worker-r1", "pdb/ttg-worker-r1"]
     assert changes[0][-1] == '--patch={"spec": {"parallelism": 8, "completions": 8}}'
     assert "run r1 gets 8 workers" in capsys.readouterr().err
+    assert main(["kube", "scale", "8", "r2"]) == 2
+    assert "expected a run that has workers in namespace ttg, got r2: has r1" in capsys.readouterr().err
     fake.answer(["get", "jobs"], stdout={"items": [*active, job("ttg-worker-r3")]})
     assert main(["kube", "scale", "8"]) == 2
     assert "expected RUN after the number" in capsys.readouterr().err

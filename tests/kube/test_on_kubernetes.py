@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from test_cluster import LISTING, Fake, dataset, fake, job, pod  # noqa: F401 - `fake` is a fixture
+from tests.kube.pods import expanded
 
 from ttg.cli import main
 from ttg.demo.on_kind import PodKiller
@@ -188,8 +189,9 @@ def test_the_last_line_says_what_there_is(on_cluster: Callable[..., int], capsys
 
 
 def test_words_are_passed_on_as_they_are_meant(fake: Fake, on_cluster: Callable[..., int]) -> None:  # noqa: F811
-    assert on_cluster("--priority", "-3", "--method", "random", "y=a,'b c'") == 0
-    command = coordinator(fake)
+    assert on_cluster("--priority", "-3", "--method", "random", "y=a,'b c'", "z=a$$b,$(HOME)") == 0
+    command = [expanded(word, {"HOME": "/tmp"}) for word in coordinator(fake)]
+    assert "z=a$$b,$(HOME)" in command
     assert "--priority=-3" in command
     assert "y=a,'b c'" in command
     assert not [word for word in command if word.startswith("--method")], "the default says itself"

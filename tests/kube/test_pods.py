@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import os
@@ -109,7 +110,8 @@ def own_files(folder: Path, gate: Path) -> Sweep:
     (package / "noise").write_bytes(os.urandom(PART_BYTES))
     function, axes = f"{folder}/sim.py:price", (f"i=range(0,{SIZE})",)
     options = Options(workers=2, chunk_size=20, send=(folder / "table.csv",))
-    return with_files(Sweep("r", function, axes, options, with_packages(_imported_modules(function))))
+    modules = _imported_modules(argparse.Namespace(function=function, axes=axes), options)
+    return with_files(Sweep("r", function, axes, options, with_packages(modules)))
 
 
 def parts(sweep: Sweep, secret: str) -> dict[str, bytes]:
@@ -147,6 +149,23 @@ def test_files_that_were_not_signed_for_the_run_are_not_executed(tmp_path: Path)
         node.close()
     assert all("not what was signed with this pod's TTG_SECRET" in pod.said() for pod in pods), node.story()
     assert not list((node.folder / "tmp").iterdir())
+
+
+def test_a_run_that_stops_by_itself_ends_its_job(tmp_path: Path, valkey: RedisServer) -> None:
+    """Its exit code is not that of a coordinator that was drained: another pod would begin again, and stop again."""
+    node = Node(tmp_path / "node", valkey.url, TTG_NAMESPACE="stopping")
+    (node.work / "sim.py").write_text("def broken(x):\n    raise ValueError(x)\n")
+    sweep = Sweep("r", "sim.py:broken", ("x=1,2",), Options(retries=0, fail_fast=True))
+    jobs = {item["metadata"]["name"]: item for item in render.sweep_objects(Cluster(), sweep) if item["kind"] == "Job"}
+    coordinator = jobs["ttg-coordinator-r"]
+    try:
+        node.start(jobs["ttg-worker-r"])
+        code = node.start(coordinator).wait()
+    finally:
+        node.close()
+    rules = [rule["onExitCodes"] for rule in coordinator["spec"]["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+    assert code not in (0, INTERRUPTED), node.story()
+    assert any(code in rule["values"] for rule in rules), node.story()
 
 
 class KubernetesRabbitMQ(RabbitMQServer):

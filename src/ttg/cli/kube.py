@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers, say
-from ttg.errors import InputError
+from ttg.errors import InputError, SettingsError, StorageError
 from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ The same --run-id again follows a run that is under way.
 """
 
 
+FETCH_DESCRIPTION = """\
+Follow a run that `ttg kube run` has started, however that ended, and bring its dataset here. That of a run that is over
+is still on the cluster's claim, until `ttg kube down --data`.
+"""
+
+
 def add(subparsers: Subparsers) -> None:
     """Register the sub-commands."""
     parser = arguments.add_command(subparsers, "kube", None, "a broker and runs on a Kubernetes cluster")
@@ -38,12 +45,15 @@ def add(subparsers: Subparsers) -> None:
     run = arguments.add_command(verbs, "run", call_run, text, RUN_DESCRIPTION)
     status = arguments.add_command(verbs, "status", call_status, "jobs, pods and what is wrong with them")
     logs = arguments.add_command(verbs, "logs", call_logs, "what workers and coordinator say")
+    fetch = arguments.add_command(verbs, "fetch", call_fetch, "wait for a run and fetch its dataset", FETCH_DESCRIPTION)
     scale = arguments.add_command(verbs, "scale", call_scale, "another number of workers for a run")
     down = arguments.add_command(verbs, "down", call_down, "remove what carries TTG's label, and nothing else")
     render = arguments.add_command(verbs, "render", call_render, "write the manifests of k8s/")
     arguments.add_options(up, EntryPoint.KUBE_UP)
     arguments.add_sweep(run)
     arguments.add_options(run, EntryPoint.KUBE_RUN)
+    fetch.add_argument("run", metavar="RUN", help="the id of the run")
+    arguments.add_options(fetch, EntryPoint.KUBE_FETCH)
     for verb in (status, logs, scale, down):
         arguments.add_options(verb, EntryPoint.KUBE)
     logs.add_argument("run", nargs="?", metavar="RUN", help="only of this run")
@@ -92,47 +102,65 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     """Start a run on the cluster that kubectl talks to, follow it, and bring its dataset back."""
     from ttg.kube import cluster
 
-    sweep = _sweep(args, chosen)
-    run = sweep.run
+    sweep, kubectl, place = _sweep(args, chosen), _kubectl(chosen), _cluster(chosen)
+    return _carry_out(
+        sweep.run, chosen, lambda out, tell: cluster.run(kubectl, place, sweep, out, tell, keep=chosen.keep)
+    )
+
+
+def call_fetch(args: argparse.Namespace) -> int:
+    """``ttg kube fetch``"""
+    from ttg.kube import cluster
+    from ttg.kube.layout import check_name
+
+    chosen, run = arguments.chosen(args, EntryPoint.KUBE_FETCH), check_name(args.run, "RUN")
+    kubectl, place = _kubectl(chosen), _cluster(chosen)
+    return _carry_out(run, chosen, lambda out, tell: cluster.finish(kubectl, place, run, out, tell, keep=chosen.keep))
+
+
+def _carry_out(run: str, chosen: Options, work: Callable[[Path, Callable[[str], None]], int | None]) -> int:
+    """Do ``work``, which brings the dataset of ``run``, and report on that; the exit code."""
     out = chosen.out or Path("ttg-runs") / run
-    tell = _only_trouble if chosen.quiet or chosen.json else say
     try:
-        code = cluster.run(_kubectl(chosen), _cluster(chosen), sweep, out, tell, keep=chosen.keep)
+        code = work(out, _only_trouble if chosen.quiet or chosen.json else say)
     except KeyboardInterrupt:
-        say(f"run {run} goes on in the cluster: the same command with --run-id {run} follows it and fetches its table;")
-        say("`ttg kube status` looks at it, `ttg kube down` ends it")
+        say(f"run {run}, once it is started, goes on in the cluster: `ttg kube fetch {run}` follows it and fetches its")
+        say("dataset; `ttg kube status` looks at it, `ttg kube down` ends it")
         return 4
-    if out.exists():
-        _report(out, chosen)
-    return code
+    there = _report(out, chosen) if out.exists() else 0
+    return there if code is None else code
 
 
 def _sweep(args: argparse.Namespace, chosen: Options) -> Sweep:
-    from ttg.cli.run import program_of
+    from ttg.cli.run import function_of, program_of, space_of
     from ttg.function import files_of_program
     from ttg.kube.code import with_packages
     from ttg.kube.layout import Sweep
     from ttg.run.request import made_up_id
 
+    if str(chosen.params) == "-":
+        raise SettingsError("--params: standard input does not reach a cluster: write it to a file")
     program = program_of(args, chosen)
     if program is None:
-        name, files = args.function.rpartition(":")[2], with_packages(_imported_modules(args.function))
+        name, files = args.function.rpartition(":")[2], with_packages(_imported_modules(args, chosen))
     else:
+        function_of(args, chosen, space_of(args, chosen).names, program)
         name, files = Path(program.name).name, files_of_program(program, Path.cwd())
     run = chosen.run_id or made_up_id(name)
     return Sweep(run, args.function, tuple(args.axes), chosen, files, program=tuple(args.program))
 
 
-def _imported_modules(function: str) -> dict[str, Path]:
-    """The modules of the user's own that a function's local file imports."""
-    from ttg.function import function_from_text
+def _imported_modules(args: argparse.Namespace, chosen: Options) -> dict[str, Path]:
+    """The modules of the user's own that a function's local file imports. A function that is here is checked here, with
+    its space: what is wrong with them is said before anything is started."""
+    from ttg.cli.run import function_of, space_of
     from ttg.function.helpers import find_own
     from ttg.function.source import search_path
 
-    path = Path(function.rpartition(":")[0])
-    if path.suffix != ".py" or not path.is_file():
+    path = Path(args.function.rpartition(":")[0])
+    if ":" in args.function and (path.suffix != ".py" or not path.is_file()):
         return {}
-    ref = function_from_text(function)
+    ref = function_of(args, chosen, space_of(args, chosen).names)
     where = search_path(ref.kind, ref.location, Path.cwd())
     return {name: file for name in ref.helpers if (file := find_own(name, where)) and file.suffix == ".py"}
 
@@ -142,7 +170,8 @@ def _only_trouble(line: str) -> None:
         say(line)
 
 
-def _report(out: Path, chosen: Options) -> None:
+def _report(out: Path, chosen: Options) -> int:
+    """Say what has been brought; the exit code of a run that stands so."""
     from ttg.monitor.words import plural
     from ttg.results.folder import RunFolder
     from ttg.run.report import Finished
@@ -152,7 +181,9 @@ def _report(out: Path, chosen: Options) -> None:
         arguments.put(finished.as_json())
     elif not chosen.quiet:
         dead = f", {plural(finished.dead, 'dead letter')}" if finished.dead else ""
-        say(f"finished: {plural(finished.done, 'result')}{dead}")
+        word = "finished" if finished.status.is_finished else finished.status.words
+        say(f"{word}: {plural(finished.done, 'result')}{dead}")
+    return finished.exit_code
 
 
 def call_status(args: argparse.Namespace) -> int:
@@ -202,6 +233,9 @@ def call_render(args: argparse.Namespace) -> int:
 
     for name, text in tree().items():
         path = Path(args.out) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"--out: cannot write {path}: {error.strerror}") from error
     return 0

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ttg.function.signature import Signature
     from ttg.run.report import Finished
     from ttg.run.request import RunRequest
+    from ttg.space import Space
+    from ttg.spec import FunctionRef
 
 DESCRIPTION = """\
 Run FUNCTION over every combination of the given axes. An axis is NAME=EXPRESSION:
@@ -64,15 +66,23 @@ def run(args: argparse.Namespace) -> int:
 
 def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:
     """The function, its space and the options of a command line, checked."""
-    from ttg.function import SETUP, function_from_callable, function_from_text
-    from ttg.function.signature import INJECTED
+    from ttg.function import function_from_text
     from ttg.run.request import new_request
-    from ttg.space.expressions import parse_space
 
     program = program_of(args, chosen)
-    _expect_axes(args.axes)
     settings = arguments.read_settings()
-    space = parse_space(
+    space = space_of(args, chosen)
+    function = function_of(args, chosen, space.names, program)
+    setup = function_from_text(chosen.setup, (), offered=()) if chosen.setup else None
+    return new_request(function, space, settings, chosen, setup=setup)
+
+
+def space_of(args: argparse.Namespace, chosen: Options) -> Space:
+    """The space of a command line."""
+    from ttg.space.expressions import parse_space
+
+    _expect_axes(args.axes)
+    return parse_space(
         args.axes,
         zip=chosen.zip,
         params_file=chosen.params,
@@ -81,16 +91,22 @@ def new_run(args: argparse.Namespace, chosen: Options) -> RunRequest:
         method=chosen.method,
         seed=chosen.seed,
     )
+
+
+def function_of(
+    args: argparse.Namespace, chosen: Options, names: Sequence[str], program: Program | None = None
+) -> FunctionRef:
+    """The function of a command line, or the ``program``, checked against the ``names`` of its space."""
+    from ttg.function import SETUP, function_from_callable, function_from_text
+    from ttg.function.signature import INJECTED
+
     offered = (*INJECTED, SETUP) if chosen.setup else INJECTED
     try:
         if program is not None:
-            function = function_from_callable(program, space.names)
-        else:
-            function = function_from_text(args.function, space.names, offered=offered)
+            return function_from_callable(program, names)
+        return function_from_text(args.function, names, offered=offered)
     except FunctionError as error:
-        raise FunctionError(f"{error}{_advice_on_columns(args, chosen, space.names)}") from error
-    setup = function_from_text(chosen.setup, (), offered=()) if chosen.setup else None
-    return new_request(function, space, settings, chosen, setup=setup)
+        raise FunctionError(f"{error}{_advice_on_columns(args, chosen, names)}") from error
 
 
 def program_of(args: argparse.Namespace, chosen: Options) -> Program | None:

@@ -137,8 +137,9 @@ def is_under_way(kubectl: Kubectl, sweep: Sweep) -> bool:
 
 
 def scale(kubectl: Kubectl, run: str | None, workers: int) -> str:
-    """Give a run another number of workers; the run. Without a name it is the only one that has workers of its own."""
-    run = run or _only_run(kubectl)
+    """Give a run another number of workers; the run. Without a name it is the only one that has workers of its own.
+    ``InputError`` when it has none."""
+    run = _run_to_scale(kubectl, run)
     name, purpose = jobs.worker_name(run), f"scaling run {run}"
     # Elastic Indexed Jobs: both numbers change together. What the highest indices had in work goes back to the broker.
     changes = {"job": {"parallelism": workers, "completions": workers}, "pdb": {"minAvailable": workers // 2}}
@@ -147,13 +148,15 @@ def scale(kubectl: Kubectl, run: str | None, workers: int) -> str:
     return run
 
 
-def _only_run(kubectl: Kubectl) -> str:
+def _run_to_scale(kubectl: Kubectl, run: str | None) -> str:
     found = kubectl.find("jobs", f"{EVERYTHING},app.kubernetes.io/component=worker")
     runs = [job["metadata"]["labels"]["ttg.io/run"] for job in found if problems.job_state(job) == "active"]
-    if len(runs) != 1:
-        named = ", ".join(runs) or "none"
+    named = ", ".join(runs) or "none"
+    if run is not None and run not in runs:
+        raise InputError(f"expected a run that has workers in namespace {kubectl.namespace}, got {run}: has {named}")
+    if run is None and len(runs) != 1:
         raise InputError(f"expected RUN after the number, since not just one run has workers: {named}")
-    return str(runs[0])
+    return run or str(runs[0])
 
 
 class WorkersGaveUp(ClusterError):
@@ -200,7 +203,8 @@ class Watch:
         if state == "complete":
             return 0
         coordinator = jobs.coordinator_name(self.run)
-        return problems.exit_code(pod for pod in pods if pod["metadata"]["name"].startswith(coordinator)) or 3
+        code = problems.exit_code(pod for pod in pods if pod["metadata"]["name"].startswith(coordinator)) or 3
+        return jobs.INCOMPLETE if code == jobs.STOPPED else code
 
 
 def last_line(kubectl: Kubectl, owner: str, *options: str) -> str:
@@ -223,25 +227,51 @@ def follow(kubectl: Kubectl, run: str, say: Say, pause: Callable[[float], None] 
 def run(kubectl: Kubectl, cluster: Cluster, sweep: Sweep, out: Path, say: Say, *, keep: bool = False) -> int:
     """A whole run: start, follow, fetch the dataset to ``out``, and remove the run's objects unless ``keep``. Of a run
     that failed nothing goes on."""
-    if out.exists():
-        raise InputError(f"--out: {out} exists: name a folder that does not, or remove it")
+    _expect_free(out)
     start(kubectl, cluster, sweep)
     say(f"run {sweep.run} started with {sweep.workers} workers; Ctrl-C leaves it going")
+    code = _end_of(kubectl, sweep.run, say)
+    if code == jobs.INCOMPLETE:
+        say(f"it has stopped; `ttg kube fetch {sweep.run}` brings what there is, the same command goes on with it")
+    if code in (0, jobs.FINISHED_WITH_DEAD_LETTERS):
+        _bring(kubectl, cluster, sweep.run, out, say, keep=keep)
+    return code
+
+
+def finish(kubectl: Kubectl, cluster: Cluster, run: str, out: Path, say: Say, *, keep: bool = False) -> int | None:
+    """What is left of :func:`run` once it was started, however it stands; ``None`` if the cluster knows no more of the
+    run than its dataset."""
+    _expect_free(out)
+    known = kubectl.find("jobs", f"{run_selector(run)},app.kubernetes.io/component=coordinator")
+    code = _end_of(kubectl, run, say) if known else None
+    _bring(kubectl, cluster, run, out, say, keep=keep)
+    return code
+
+
+def _expect_free(out: Path) -> None:
+    if out.exists():
+        raise InputError(f"--out: {out} exists: name a folder that does not, or remove it")
+
+
+def _end_of(kubectl: Kubectl, run: str, say: Say) -> int:
+    """Follow a run; its exit code. Nobody waits for what failed."""
     try:
-        code = follow(kubectl, sweep.run, say)
+        code = follow(kubectl, run, say)
     except WorkersGaveUp:
-        _end_part(kubectl, sweep.run, "coordinator")
+        _end_part(kubectl, run, "coordinator")
         raise
     if code not in (0, jobs.FINISHED_WITH_DEAD_LETTERS):
-        _end_part(kubectl, sweep.run, "worker")
-        return code
+        _end_part(kubectl, run, "worker")
+    return code
+
+
+def _bring(kubectl: Kubectl, cluster: Cluster, run: str, out: Path, say: Say, *, keep: bool) -> None:
     if not keep:
-        _end_part(kubectl, sweep.run, "worker")  # what they took of a quota is the reader's now
-    fetch(kubectl, cluster, sweep.run, out, say)
+        _end_part(kubectl, run, "worker")  # what they took of a quota is the reader's now
+    fetch(kubectl, cluster, run, out, say)
     say(f"dataset in {out}; it also stays on the claim {jobs.DATA_CLAIM}")
     if not keep:
-        kubectl.delete("removing the run's objects", RUN_KINDS, run_selector(sweep.run))
-    return code
+        kubectl.delete("removing the run's objects", RUN_KINDS, run_selector(run))
 
 
 def _end_part(kubectl: Kubectl, run: str, component: str) -> None:

@@ -35,7 +35,7 @@ def fetch(
     reader = f"{READER}-{secrets.token_hex(3)}"
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    _start(kubectl, purpose, reader_pod(cluster, reader), say, pause)
+    _start(kubectl, run, purpose, reader_pod(cluster, reader), say, pause)
     try:
         kubectl.call(purpose, "wait", "--for=condition=Ready", f"pod/{reader}", "--timeout=120s", seconds=150.0)
         archive = ("exec", reader, "--", "tar", "--create", "--file", "-", "--directory", "/data", run)
@@ -45,12 +45,14 @@ def fetch(
     except OSError as error:
         raise StorageError(f"{purpose}: cannot write to {out}: {error.strerror}") from error
     finally:
+        shutil.rmtree(partial, ignore_errors=True)
         kubectl.call(purpose, "delete", f"pod/{reader}", "--ignore-not-found", "--wait=false")
 
 
 def _start(
-    kubectl: Kubectl, purpose: str, reader: Object, say: Callable[[str], None], pause: Callable[[float], None]
+    kubectl: Kubectl, run: str, purpose: str, reader: Object, say: Callable[[str], None], pause: Callable[[float], None]
 ) -> None:
+    later = f"`ttg kube fetch {run}` fetches it at any time"
     for attempt in range(ROOM_TRIES):
         try:
             kubectl.apply(purpose, [reader])
@@ -59,12 +61,10 @@ def _start(
             if FULL not in str(error):
                 raise
             if not attempt:
-                say(f"trouble: {error}; waiting for room")
+                minutes = ROOM_TRIES * ROOM_SECONDS / 60
+                say(f"trouble: {error}; waiting for room, {minutes:.0f} min at most ({later})")
             pause(ROOM_SECONDS)
-    raise ClusterError(
-        f"{purpose}: the quota left no room for a pod that reads it; it stays on the claim, and the same command "
-        "with --run-id fetches it"
-    )
+    raise ClusterError(f"{purpose}: the quota left no room for a pod that reads it; it stays on the claim: {later}")
 
 
 def unpack(stream: IO[bytes], run: str, folder: Path) -> None:

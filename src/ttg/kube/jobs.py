@@ -28,17 +28,22 @@ from ttg.kube.objects import (
 DATA_CLAIM = "ttg-data"
 READER = "ttg-reader"
 METRICS_PORT = 9464
-BAD_INPUT, FINISHED_WITH_DEAD_LETTERS, DRAINED = 2, 5, 75  # exit codes of `ttg`, see its --help
+BAD_INPUT, INCOMPLETE, FINISHED_WITH_DEAD_LETTERS, DRAINED = 2, 4, 5, 75  # exit codes of `ttg`, see its --help
+STOPPED = 64 + INCOMPLETE
+"""A coordinator's exit code when the run stopped by itself, or was cancelled: another pod would begin again."""
 DAY_SECONDS = 24 * 3600
 CODE_FOLDER = "/code"
 PART_BYTES = 1_000_000  # Kubernetes takes 1 MiB with everything around it
 
 # A run that was begun is resumed, whatever ended the coordinator before: its pod may come back at any moment. What
-# another run left under the same id is left alone.
+# another run left under the same id is left alone. SIGTERM is handed on; a run that stopped without one is over.
 COORDINATOR_SCRIPT = (
-    'if [ ! -e "$0/run.json" ]; then exec ttg run "$@"; fi; '
-    'if grep -q "$TTG_RUN_IDENTITY" "$0/run.json"; then exec ttg resume "$0" {resume}; fi; '
-    'echo "ttg: $0 on the data claim holds another run with this id: choose another --run-id" >&2; exit 2'
+    'if [ ! -e "$0/run.json" ]; then ttg run "$@" & '
+    'elif grep -q "$TTG_RUN_IDENTITY" "$0/run.json"; then ttg resume "$0" {resume} & '
+    'else echo "ttg: $0 on the data claim holds another run with this id: choose another --run-id" >&2; exit 2; fi; '
+    'told=""; trap "told=1; kill -TERM $!" TERM; '
+    f'wait $!; code=$?; if [ "$told" ]; then wait $!; exit $?; fi; [ $code != {INCOMPLETE} ] || exit {STOPPED}; '
+    "exit $code"
 )
 
 
@@ -96,7 +101,7 @@ def worker_job(cluster: Cluster, sweep: Sweep) -> Object:
         "template": {
             "metadata": {"labels": marks},
             "spec": {
-                **_worker_pod(cluster, sweep, ["--until-run", sweep.full_name, *sweep.words_to_allow]),
+                **_worker_pod(cluster, sweep, ["--until-run", sweep.full_name, *map(_literally, sweep.words_to_allow)]),
                 "restartPolicy": "Never",
             },
         },
@@ -133,10 +138,11 @@ def coordinator_objects(cluster: Cluster, sweep: Sweep) -> list[Object]:
 def coordinator_job(cluster: Cluster, sweep: Sweep) -> Object:
     """One coordinator at a time; a new pod resumes the run from the claim.
 
-    Bad input and a run that finished with dead letters end the Job: trying again would change nothing.
+    Bad input, a run that finished with dead letters, and one that stopped end the Job: trying again would change
+    nothing.
     """
     marks = coordinator_labels(cluster, sweep.run)
-    hopeless = _on_exit("FailJob", BAD_INPUT, FINISHED_WITH_DEAD_LETTERS)
+    hopeless = _on_exit("FailJob", BAD_INPUT, FINISHED_WITH_DEAD_LETTERS, STOPPED)
     spec = {
         "backoffLimit": 100,
         "podReplacementPolicy": "Failed",
@@ -192,7 +198,8 @@ def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
 def _coordinator_pod(cluster: Cluster, sweep: Sweep) -> Object:
     folder = run_folder(sweep.run)
     script = COORDINATOR_SCRIPT.format(resume=shlex.join(["--workers=0", *sweep.words_to_resume]))
-    run = [*sweep.words, "--workers=0", f"--run-id={sweep.run}", f"--out={folder}", *sweep.words_behind]
+    words, behind = map(_literally, sweep.words), map(_literally, sweep.words_behind)
+    run = [*words, "--workers=0", f"--run-id={sweep.run}", f"--out={folder}", *behind]
     coordinator = container(
         "coordinator",
         cluster.image,
@@ -246,6 +253,11 @@ def _on_disruption() -> Object:
 
 def _on_exit(action: str, *codes: int) -> Object:
     return {"action": action, "onExitCodes": {"operator": "In", "values": sorted(codes)}}
+
+
+def _literally(word: str) -> str:
+    """A word of a command that Kubernetes leaves as it is: it takes ``$$`` for ``$`` and ``$(NAME)`` for a variable."""
+    return word.replace("$", "$$")
 
 
 def _with_code(sweep: Sweep, command: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,8 +34,15 @@ class Kubectl:
         """Standard output of one call. Whatever goes wrong is one line that begins with ``purpose``."""
         try:
             done = subprocess.run(
-                self.command(*arguments), input=stdin or "", capture_output=True, text=True, timeout=seconds
+                self.command(*arguments),
+                input=stdin or "",
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=seconds,
             )
+        except OSError as error:
+            raise ClusterError(f"{purpose}: kubectl cannot be started: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
             raise ClusterError(f"{purpose}: kubectl did not end within {seconds:.0f} s: is the cluster up?") from error
         if done.returncode != 0:
@@ -81,20 +89,24 @@ class Kubectl:
     @contextmanager
     def stream(self, purpose: str, *arguments: str) -> Iterator[IO[bytes]]:
         """Standard output of a call while it goes on; a call that ends badly is an error after its last byte."""
-        process = subprocess.Popen(
-            self.command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert process.stdout is not None
-        try:
-            with process.stdout as output:
-                yield output
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            code = process.wait()
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
+                self.command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+            )
+            assert process.stdout is not None
+            try:
+                with process.stdout as output:
+                    yield output
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                code = process.wait()
+            said.seek(0)
+            reason = said.read().decode("utf-8", "replace").partition("\n")[0]
         if code != 0:
-            raise ClusterError(f"{purpose}: the connection to the pod broke (kubectl ended with {code}): try again")
+            told = explain(reason) if reason else "the connection to the pod broke: try again"
+            raise ClusterError(f"{purpose}: {told} (kubectl ended with {code})")
 
 
 def explain(stderr: str) -> str:
@@ -112,6 +124,7 @@ def explain(stderr: str) -> str:
 
 
 ADVICE = {
+    "Cannot stat": "there is no such run on the claim",
     "context": "`kubectl config get-contexts` lists yours",
     "connection refused": "is the cluster up? `kubectl get nodes` must work",
     "Unable to connect": "is the cluster up? `kubectl get nodes` must work",

@@ -8,13 +8,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from ttg.kube.objects import Object
+from ttg.options import IMAGE
 
+UNSTARTED = ("StartError", "ContainerCannotRun")
+UNSTARTABLE = f"the image is not made `FROM {IMAGE}`, or what it begins with is missing"
 WAITING = {
     "ErrImagePull": "push the image to a registry the cluster reaches, or `scripts/build.sh --load-kind` for kind",
     "ImagePullBackOff": "push the image to a registry the cluster reaches, or `scripts/build.sh --load-kind` for kind",
     "ErrImageNeverPull": "load the image onto the nodes: `scripts/build.sh --load-kind` for kind",
     "InvalidImageName": "check --image",
     "CreateContainerConfigError": "a Secret or ConfigMap is missing: `ttg kube up` creates the broker's",
+    "CreateContainerError": UNSTARTABLE,
+    "RunContainerError": UNSTARTABLE,
     "CrashLoopBackOff": "it starts and dies: `ttg kube logs` shows why",
 }
 UNBOUND = "unbound immediate PersistentVolumeClaims"
@@ -39,6 +44,8 @@ def _troubles(pod: Object) -> Iterable[str]:
         if waiting.get("reason") in WAITING:
             yield f"{waiting['reason']} ({state['image']}): {WAITING[waiting['reason']]}"
         ended = state.get("state", {}).get("terminated", {})
+        if ended.get("reason") in UNSTARTED:
+            yield f"{ended['reason']} ({state['image']}): {ended.get('message', '')}: {UNSTARTABLE}"
         if ended.get("reason") == "OOMKilled":
             yield "OOMKilled: the worker as a whole outgrew its memory; raise --pod-memory (replaced, nothing is lost)"
     for condition in status.get("conditions", []):
@@ -48,11 +55,9 @@ def _troubles(pod: Object) -> Iterable[str]:
 
 def event_troubles(events: Iterable[Any], names: Iterable[str]) -> list[str]:
     """Warnings about the objects called ``names`` (or pods of theirs) that a person must act upon."""
-    prefixes = tuple(names)
+    own = re.compile(rf"({'|'.join(map(re.escape, names))})(-(\d+-)?[a-z0-9]{{5}})?")
     messages = Counter(
-        event.get("message", "")
-        for event in events
-        if event.get("involvedObject", {}).get("name", "").startswith(prefixes)
+        event.get("message", "") for event in events if own.fullmatch(event.get("involvedObject", {}).get("name", ""))
     )
     acute = [sign for sign in EVENTS if sign != UNBOUND]  # a claim that is bound by now keeps its old warnings
     return [_advise(text) for text in messages if any(sign in text for sign in acute)]

@@ -259,5 +259,8 @@ def usable_cores() -> int:
 
 def made_up_id(function: str) -> str:
     """``price-1123-a1b2c3``: readable, sortable within a day, unique."""
-    name = "".join(letter if letter.isalnum() else "-" for letter in function).strip("-").lower()[:20] or "run"
+    name = (
+        "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in function).strip("-").lower()[:20]
+        or "run"
+    )
     return f"{name}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
