@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import time
+from dataclasses import replace
 
 import pytest
 
-from ttg.run.progress import Progress, RetryCount, Throughput
+from ttg.run.progress import Progress
 from ttg.run.reporter import (
     PlainReporter,
     Silent,
@@ -26,6 +28,7 @@ def progress(done: int = 250, **changes: object) -> Progress:
         "dead": 0,
         "retrying": 0,
         "rate": 50.0,
+        "eta_seconds": 15.0,
         "workers": 2,
         "seconds": 5.0,
     }
@@ -43,8 +46,24 @@ def test_the_line_says_everything_that_is_the_case_and_nothing_else() -> None:
 
 
 def test_without_a_rate_there_is_no_eta() -> None:
-    assert progress(rate=0.0).eta_seconds is None
-    assert describe(progress(rate=0.0)) == "250/1,000, 2 workers"
+    assert describe(progress(rate=0.0, eta_seconds=None)) == "250/1,000, 2 workers"
+
+
+def test_the_time_left_is_a_range_where_it_is_not_well_known_and_has_an_end() -> None:
+    known = progress(
+        eta_seconds=480.0,
+        eta_least_seconds=420.0,
+        eta_most_seconds=540.0,
+        at=time.mktime((2026, 5, 4, 8, 32, 0, 0, 0, -1)),
+    )
+    assert describe(known) == "250/1,000, 50/s, ETA 7 to 9 min, ends about 08:40, 2 workers"
+    assert bar(known, 60).endswith("250/1,000, 50/s, ETA 7 to 9 min, 2 workers")
+    sure = replace(known, eta_least_seconds=470.0, eta_most_seconds=490.0)
+    assert "ETA 8 min 00 s, ends about 08:40" in describe(sure)
+    assert "ETA 3.5 to 5.1 h, ends about" in describe(
+        replace(known, eta_seconds=4 * 3600.0, eta_least_seconds=3.5 * 3600, eta_most_seconds=5.1 * 3600)
+    )
+    assert "ends about Thu 08:32" in describe(replace(known, eta_seconds=3 * 86_400.0))
 
 
 def test_before_anything_happened_the_line_says_what_it_waits_for() -> None:
@@ -61,8 +80,8 @@ def test_the_line_fits_any_terminal(width: int) -> None:
 @pytest.mark.parametrize(
     ("width", "start"),
     [
-        (90, " 31 %  310/1,000, 50/s, ETA 14 s, 2 workers, 60 failed – KeyError at sim.py:3 (f): no "),
-        (80, " 31 %  310/1,000, 50/s, ETA 14 s, 60 failed – KeyError at sim.py:3 (f): no "),
+        (90, " 31 %  310/1,000, 50/s, ETA 15 s, 2 workers, 60 failed – KeyError at sim.py:3 (f): no "),
+        (80, " 31 %  310/1,000, 50/s, ETA 15 s, 60 failed – KeyError at sim.py:3 (f): no "),
         (65, " 31 %  310/1,000, 60 failed – KeyError at sim.py:3 (f): no "),
         (50, " 31 %  310/1,000 – KeyError at sim.py:3 (f): no "),
         (30, " 31 %  310/1,000 – KeyError"),
@@ -116,19 +135,3 @@ def test_the_reporter_suits_the_stream() -> None:
     assert isinstance(reporter_for(Terminal()), TerminalReporter)
     assert isinstance(reporter_for(io.StringIO()), PlainReporter)
     assert isinstance(reporter_for(Terminal(), quiet=True), Silent)
-
-
-def test_throughput_looks_at_the_last_ten_seconds() -> None:
-    seen = Throughput()
-    for second in range(31):
-        seen.saw(float(second), 10 * second if second < 20 else 200 + 100 * (second - 20))
-    assert seen.rate == pytest.approx(100, rel=0.1)
-
-
-def test_retries_are_counted_in_when_they_fail_and_out_when_they_are_settled() -> None:
-    waiting = RetryCount()
-    waiting.saw(attempt=1, settled=90, failed=10)
-    waiting.saw(attempt=2, settled=4, failed=6)
-    assert waiting.waiting == 6
-    waiting.saw(attempt=4, settled=6, failed=0)
-    assert waiting.waiting == 0

@@ -32,7 +32,8 @@ class RunStarted(RunEvent, frozen=True, tag="run_started"):
 
 
 class RunProgress(RunEvent, frozen=True, tag="run_progress"):
-    """The ledger's own figures, about once a second: committed state, never a guess from queue lengths."""
+    """The ledger's own figures, about once a second: committed state, never a guess from queue lengths. The time left
+    is most likely between ``eta_least_seconds`` and ``eta_most_seconds``; ``note`` is what the run waits for."""
 
     size: int
     done: int
@@ -43,6 +44,9 @@ class RunProgress(RunEvent, frozen=True, tag="run_progress"):
     rate: float
     eta_seconds: float | None
     workers: int
+    eta_least_seconds: float | None = None
+    eta_most_seconds: float | None = None
+    note: str = ""
 
 
 class RunEnded(RunEvent, frozen=True, tag="run_ended"):

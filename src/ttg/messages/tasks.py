@@ -129,6 +129,11 @@ class ResultHeader(Message, frozen=True):
         """Number of rows in the payload."""
         return count_indices(self.ranges)
 
+    @property
+    def finished(self) -> int:
+        """Number of parameters that were tried, whatever came of it."""
+        return self.count + len(self.dead) + self.failed
+
 
 class Outcome(Message, frozen=True):
     """What became of one leased task, whichever way it ended; :meth:`Broker.settle` makes it true in one step.

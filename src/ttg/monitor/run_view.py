@@ -34,6 +34,9 @@ class RunState:
     chunks_settled: int = 0
     rate: float = 0.0
     eta_seconds: float | None = None
+    eta_least_seconds: float | None = None
+    eta_most_seconds: float | None = None
+    note: str = ""
     started: float = 0.0
     settled_before: int = 0
     seconds: float = 0.0
@@ -57,9 +60,11 @@ class RunState:
         """This run as seen at ``now``; the ETA counts down between two reports."""
         silent = max(0.0, now - self.heard)
         stale = self.active and silent > SILENT_AFTER_SECONDS
-        left = (
-            max(0.0, self.eta_seconds - silent) if self.active and not stale and self.eta_seconds is not None else None
-        )
+        told = self.active and not stale
+
+        def left(seconds: float | None) -> float | None:
+            return max(0.0, seconds - silent) if told and seconds is not None else None
+
         return RunView(
             run=self.run,
             function=self.function,
@@ -73,7 +78,10 @@ class RunState:
             submitted=self.submitted,
             chunks_settled=self.chunks_settled,
             rate=0.0 if stale else self.rate,
-            eta_seconds=left,
+            eta_seconds=left(self.eta_seconds),
+            eta_least_seconds=left(self.eta_least_seconds),
+            eta_most_seconds=left(self.eta_most_seconds),
+            note=self.note if told else "",
             started=self.started,
             seconds=max(0.0, now - self.started) if self.active else self.seconds,
             names=self.names,
@@ -102,7 +110,8 @@ class Runs:
         self._count(state, event.done, event.dead, event.at)
         state.size, state.retrying, state.submitted = event.size, event.retrying, event.submitted
         state.chunks_settled, state.rate, state.eta_seconds = event.chunks_settled, event.rate, event.eta_seconds
-        state.status, state.heard = RunStatus.ACTIVE, heard
+        state.eta_least_seconds, state.eta_most_seconds = event.eta_least_seconds, event.eta_most_seconds
+        state.status, state.note, state.heard = RunStatus.ACTIVE, event.note, heard
 
     def on_ended(self, event: RunEnded, heard: float) -> None:
         """The coordinator let go; the rate becomes the average."""

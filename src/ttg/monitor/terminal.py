@@ -34,7 +34,7 @@ from ttg.monitor.view import (
     to_json,
     to_plain,
 )
-from ttg.monitor.words import as_bytes, as_count, as_duration, as_rate
+from ttg.monitor.words import as_bytes, as_count, as_duration, as_ending, as_rate, as_time_left
 from ttg.streams import allow_escapes, printable
 
 WORKERS_SHOWN = 12
@@ -136,7 +136,7 @@ def render(view: View) -> RenderableType:
     """Everything worth a look, the most important first."""
     view = convert(_printable(to_plain(view)), View)
     parts: list[RenderableType] = [_headline(view)]
-    parts.append(_section("Runs", _runs(view.runs)))
+    parts.append(_section("Runs", _runs(view.runs, view.at)))
     if any(view.throughput.rates):
         parts.append(_section("Throughput", _throughput(view.throughput)))
     if view.queues:
@@ -177,13 +177,13 @@ def _headline(view: View) -> RenderableType:
     return line
 
 
-def _runs(runs: Sequence[RunView]) -> RenderableType:
+def _runs(runs: Sequence[RunView], now: float) -> RenderableType:
     if not runs:
         return Text("no run seen yet: start one with `ttg run`", style="dim")
-    return Group(*(_run(run) for run in runs[:RUNS_SHOWN]), *_more(len(runs) - RUNS_SHOWN, "run"))
+    return Group(*(_run(run, now) for run in runs[:RUNS_SHOWN]), *_more(len(runs) - RUNS_SHOWN, "run"))
 
 
-def _run(run: RunView) -> RenderableType:
+def _run(run: RunView, now: float) -> RenderableType:
     status = "stale" if run.stale and run.status is RunStatus.ACTIVE else run.status.words
     title = Text.assemble(
         (run.run, "bold"),
@@ -197,7 +197,7 @@ def _run(run: RunView) -> RenderableType:
         total=max(run.size, 1), completed=run.done + run.dead, complete_style="green", finished_style="green"
     )
     grid.add_row(bar, f"{100 * run.fraction:5.1f} %  {run.done + run.dead:,} of {run.size:,}")
-    return Group(title, grid, Text(_figures(run), style="dim"), *_commonest(run))
+    return Group(title, grid, Text(_figures(run, now), style="dim"), *_commonest(run))
 
 
 def _commonest(run: RunView) -> list[Text]:
@@ -205,11 +205,12 @@ def _commonest(run: RunView) -> list[Text]:
     return [mostly] if run.cause and (run.dead or run.retrying) else []
 
 
-def _figures(run: RunView) -> str:
-    """``31.2/s · 12 s left · 3 retrying · 1 dead · coordinator silent for 20 s``, what applies of it."""
+def _figures(run: RunView, now: float) -> str:
+    """``31.2/s · 9 to 12 min left · ends about 08:40 · 3 retrying · 1 dead``, what applies of it."""
     parts = [f"{as_rate(run.rate)}/s"] if run.rate else []
     if run.eta_seconds is not None:
-        parts.append(f"{as_duration(run.eta_seconds)} left")
+        parts.append(f"{as_time_left(run.eta_seconds, run.eta_least_seconds, run.eta_most_seconds)} left")
+        parts.append(as_ending(now, run.eta_seconds))
     parts.append(
         f"{as_duration(run.seconds)} so far" if run.status is RunStatus.ACTIVE else f"took {as_duration(run.seconds)}"
     )
@@ -220,7 +221,7 @@ def _figures(run: RunView) -> str:
         parts.append(f"coordinator gone {as_duration(run.silent_seconds)} ago: `ttg resume {run.run}` goes on")
     elif run.stale:
         parts.append(f"coordinator silent for {as_duration(run.silent_seconds)}")
-    return " · ".join(parts)
+    return " · ".join(filter(None, (*parts, run.note)))
 
 
 def _queues(queues: Iterable[QueueView], stale: bool) -> RenderableType:

@@ -34,7 +34,8 @@ class RunView(ViewPart, frozen=True):
 
     ``done``, ``dead``, ``retrying`` are the ledger's figures: committed, not guessed. ``rate`` is parameters/s (of the
     last seconds while running, on average when ended). ``seconds`` since the coordinator took it up. ``cause`` is the
-    commonest one of what failed, in a few words.
+    commonest one of what failed, in a few words, ``note`` what it waits for. What is left is most likely between
+    ``eta_least_seconds`` and ``eta_most_seconds``.
     """
 
     run: str
@@ -54,6 +55,9 @@ class RunView(ViewPart, frozen=True):
     seconds: float
     names: tuple[str, ...] = ()
     cause: str = ""
+    eta_least_seconds: float | None = None
+    eta_most_seconds: float | None = None
+    note: str = ""
 
     @property
     def fraction(self) -> float:

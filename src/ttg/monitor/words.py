@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 CAUSE_CHARACTERS = 80
+NARROW_SHARE = 0.2
+"""A time that is known so well is said without a range."""
+
+ENDING_FROM_SECONDS = 60.0
+"""What ends sooner needs no time of day."""
+
 MESSAGE_CHARACTERS = 400
 """Where there is room for what is to be done, which is said last."""
 
@@ -35,6 +43,27 @@ def as_duration(seconds: float | None) -> str:
     if whole < 86_400:
         return f"{whole // 3600} h {whole % 3600 // 60:02} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def as_time_left(seconds: float, least: float | None = None, most: float | None = None) -> str:
+    """``3 min 20 s``, or between which it most likely is: ``7 to 9 min``, ``1.2 to 1.6 h``."""
+    if least is None or most is None or most - least <= max(1.0, NARROW_SHARE * seconds):
+        return as_duration(seconds)
+    unit, length = next((pair for pair in (("d", 86_400), ("h", 3_600), ("min", 60)) if most >= 2 * pair[1]), ("s", 1))
+    low, high = (
+        f"{value:.1f}" if value < 10 and length >= 3_600 else f"{value:.0f}"
+        for value in (least / length, most / length)
+    )
+    return as_duration(seconds) if low == high else f"{low} to {high} {unit}"
+
+
+def as_ending(now: float, seconds: float | None) -> str:
+    """``ends about 08:40``, ``ends about Tue 08:40``, in local time; nothing if that is soon, or not known."""
+    if seconds is None or seconds < ENDING_FROM_SECONDS:
+        return ""
+    end, today = datetime.fromtimestamp(now + seconds), datetime.fromtimestamp(now).date()
+    days = (end.date() - today).days
+    return f"ends about {end:{'%H:%M' if not days else '%a %H:%M' if days < 7 else '%Y-%m-%d'}}"
 
 
 def as_bytes(count: float) -> str:

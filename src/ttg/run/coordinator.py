@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Set
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from ttg.messages import (
     AnyEvent,
     BrokerTrouble,
     RunEnded,
-    RunProgress,
     RunRecord,
     RunStarted,
     RunStatus,
@@ -44,7 +43,8 @@ from ttg.run.fleet import Fleet
 from ttg.run.kept_history import KeptHistory
 from ttg.run.leadership import Leadership, Standing
 from ttg.run.local_workers import LocalWorkers, log_tail
-from ttg.run.progress import Progress, Throughput
+from ttg.run.pace import Pace
+from ttg.run.progress import Progress
 from ttg.run.refusing_workers import EXPECTED_SECONDS, HEARD_OF_SECONDS, RefusingWorkers
 from ttg.run.result_consumer import ResultConsumer
 from ttg.run.submission import Submission
@@ -92,7 +92,7 @@ class Coordinator:
     fleet: Fleet = field(init=False)
     failing: Failing = field(init=False)
     kept: KeptHistory = field(init=False)
-    throughput: Throughput = field(default_factory=Throughput)
+    pace: Pace = field(init=False)
     status: RunStatus = RunStatus.ACTIVE
     note: str = ""
     refusals: RefusingWorkers = field(init=False)
@@ -120,6 +120,7 @@ class Coordinator:
         keep = self.options.keep_result_bytes
         self.consumer = ResultConsumer(self.sink, self.broker, self.spec, keep, self._backoff)
         self._started = self._rivals_due = loop_time()
+        self.pace = Pace(self._started, self.settled, shrinking=self.options.chunk_size is None)
 
     # ------------------------------------------------------------------------------------------ the run
 
@@ -266,6 +267,8 @@ class Coordinator:
             self.submission.saw(header)
             self.failing.saw(header)
             self.kept.saw(header)
+            self.pace.saw(header.finished, header.seconds)
+            self.fleet.settled(header.worker, header.slot, loop_time())
         self.submission.submit_again(self.consumer.unread)
         if messages:
             self._check_failures()
@@ -297,7 +300,7 @@ class Coordinator:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.fleet.forget_silent(loop_time())
-            self.throughput.saw(loop_time(), self.settled)
+            self._look()
             self._check_failures()
             progress = self.progress()
             self.report(progress)
@@ -381,37 +384,36 @@ class Coordinator:
 
     # ------------------------------------------------------------------------------------------ telling
 
+    def _look(self) -> None:
+        now, left, fleet = loop_time(), self.sink.size - self.settled, self.fleet
+        later, held = self.submission.retries.later(now), fleet.held(self.spec.run, now)
+        self.pace.look(now, self.settled, left, later, fleet.slots_up, held)
+
     def progress(self) -> Progress:
         """The run at this moment."""
+        retries = self.submission.retries
         return Progress(
             run=self.spec.run,
             total=self.sink.size,
             done=self.sink.done_count,
             dead=self.sink.dead_count,
-            retrying=self.submission.retries.waiting,
-            rate=self.throughput.rate,
+            retrying=retries.waiting,
             workers=len(self.fleet),
             seconds=loop_time() - self._started,
             state=self.status,
-            note=self.note or self.refusals.note or self.fleet.note(self.spec.run),
+            note=self._waits_for(),
             cause=self.failing.cause,
+            at=unix_time(),
+            **asdict(self.pace.estimate(retries)),
         )
 
+    def _waits_for(self) -> str:
+        retries = self.submission.retries.note(loop_time()) if self.pace.rests else ""
+        return self.note or self.refusals.note or self.fleet.note(self.spec.run) or retries
+
     async def _publish_progress(self, progress: Progress) -> None:
-        await self._publish(
-            RunProgress(
-                **self._signed(),
-                size=progress.total,
-                done=progress.done,
-                dead=progress.dead,
-                retrying=progress.retrying,
-                submitted=self.submission.window.submitted,
-                chunks_settled=self.kept.history.chunks,
-                rate=progress.rate,
-                eta_seconds=progress.eta_seconds,
-                workers=progress.workers,
-            )
-        )
+        submitted, chunks = self.submission.window.submitted, self.kept.history.chunks
+        await self._publish(progress.as_event(submitted=submitted, chunks_settled=chunks, **self._signed()))
 
     def _on_trouble(self, text: str, recovered: bool) -> None:
         self.note = "" if recovered else text

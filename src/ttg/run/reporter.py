@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TextIO
 
-from ttg.monitor.words import as_duration
+from ttg.monitor.words import as_ending, as_time_left
 from ttg.run.progress import Progress
 from ttg.streams import CLEAR_LINE, show
 
 PLAIN_SECONDS = 5.0
 BAR_WIDTH = 24
 LEAST_BAR_WIDTH = 6
-LESS_URGENT = ("workers", "rate", "eta", "retrying", "dead", "state")
+LESS_URGENT = ("end", "workers", "rate", "eta", "retrying", "dead", "state")
 
 
 def human_count(number: float) -> str:
@@ -41,7 +41,7 @@ def _figures(progress: Progress) -> dict[str, str]:
     if progress.settled == progress.total:
         figures["state"] = "done"
     elif progress.rate > 0:
-        figures |= {"rate": f"{human_count(progress.rate)}/s", "eta": f"ETA {as_duration(progress.eta_seconds)}"}
+        figures |= {"rate": f"{human_count(progress.rate)}/s", **_time_left(progress)}
     if progress.workers:
         figures["workers"] = f"{progress.workers} worker{'' if progress.workers == 1 else 's'}"
     elif progress.settled < progress.total:
@@ -51,6 +51,14 @@ def _figures(progress: Progress) -> dict[str, str]:
     if progress.retrying:
         figures["retrying"] = f"{human_count(progress.retrying)} retrying"
     return figures
+
+
+def _time_left(progress: Progress) -> dict[str, str]:
+    if progress.eta_seconds is None:
+        return {}
+    left = as_time_left(progress.eta_seconds, progress.eta_least_seconds, progress.eta_most_seconds)
+    end = as_ending(progress.at, progress.eta_seconds) if progress.at else ""
+    return {"eta": f"ETA {left}"} | ({"end": end} if end else {})
 
 
 def bar(progress: Progress, width: int = 120) -> str:

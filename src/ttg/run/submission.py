@@ -18,7 +18,7 @@ from ttg.messages import Ranges, ResultHeader, Task, count_indices, split_ranges
 from ttg.messages.rows import NO_ROWS, packed, size_of
 from ttg.planner import Planner
 from ttg.run.ends import Sink, Source
-from ttg.run.progress import RetryCount
+from ttg.run.pace import Retries
 from ttg.run.window import Window
 from ttg.spec import RunSpec
 
@@ -48,7 +48,7 @@ class Submission:
         planner: Planner,
     ) -> None:
         self.window = Window(planner, sink.missing)
-        self.retries = RetryCount()
+        self.retries = Retries(spec.retry.delay_ms / 1000, spec.retry.max_retries + 1)
         self._spec = spec
         self._source = source
         self._sink = sink
@@ -87,7 +87,7 @@ class Submission:
         """A piece was settled."""
         self.window.saw(header)
         if header.epoch == self._epoch:  # retries of an earlier epoch are dropped: what they hold was submitted again
-            self.retries.saw(header.attempt, header.count + len(header.dead), header.failed)
+            self.retries.saw(header.attempt, header.count + len(header.dead), header.failed, loop_time())
         self._heard_at, self._patience = loop_time(), 1
         self.wake()
 
@@ -126,7 +126,7 @@ class Submission:
         """Submit again what is missing, from the beginning; returns how many parameters that is. Where that brings
         nothing either, because results do not arrive, say, it is done less and less often."""
         self.window.start_over()
-        self.retries.waiting = 0
+        self.retries.start_over()
         self._heard_at = loop_time()
         self._patience = min(2 * self._patience, MOST_PATIENCE)
         self.wake()

@@ -60,14 +60,13 @@ class Window:
 
     def saw(self, header: ResultHeader) -> None:
         """A piece was settled. A parameter that waits for a retry no longer occupies anybody, so it leaves too."""
-        finished = header.count + len(header.dead) + header.failed
-        self.planner.saw(finished, header.seconds)
+        self.planner.saw(header.finished, header.seconds)
         if header.stored and header.count:
             self.planner.stored_bytes = header.stored.size / header.count
         root = PIECE.split(header.task, maxsplit=1)[0]
         if header.attempt > 1 or root not in self.out:
             return
-        self.out[root] -= finished
+        self.out[root] -= header.finished
         if self.out[root] <= 0:
             del self.out[root]
 

@@ -100,8 +100,9 @@ def _rounded(run: RunView) -> dict[str, Any]:
     step = 1 if run.silent_seconds < 60 else 60
     plain["silent_seconds"] = round(run.silent_seconds / step) * step
     plain |= {"seconds": round(run.seconds, 1), "rate": float(f"{run.rate:.4g}"), "started": round(run.started, 1)}
-    if run.eta_seconds is not None:
-        plain["eta_seconds"] = round(run.eta_seconds, 1)
+    for name in ("eta_seconds", "eta_least_seconds", "eta_most_seconds"):
+        if plain[name] is not None:
+            plain[name] = round(plain[name], 1)
     return plain
 
 

@@ -18,6 +18,14 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
+/** A time left, or between which it most likely is: `7 to 9 min`. */
+export function span(seconds, least, most) {
+  if (least === null || most === null || most - least <= Math.max(1, 0.2 * seconds)) return duration(seconds);
+  const [unit, length] = [["d", 86400], ["h", 3600], ["min", 60]].find((pair) => most >= 2 * pair[1]) || ["s", 1];
+  const [low, high] = [least / length, most / length].map((value) => value.toFixed(value < 10 && length >= 3600 ? 1 : 0));
+  return low === high ? duration(seconds) : `${low} to ${high} ${unit}`;
+}
+
 export function bytes(figure) {
   if (!figure) return "–";
   return figure < 1e9 ? `${Math.round(figure / 1e6)} MB` : `${(figure / 1e9).toFixed(1)} GB`;

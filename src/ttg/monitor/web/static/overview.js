@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { plot, timeTicks } from "./charts.js";
 import { runAddress } from "./route.js";
-import { clock, count, duration, plural, rate, statusWords } from "./format.js";
+import { clock, count, day, duration, plural, rate, span, statusWords } from "./format.js";
 
 const QUEUE_TRACES = ["tasks", "tasks.retry", "tasks.dlq", "results"];
 
@@ -61,18 +61,21 @@ export function runBlock(run, { linked = true } = {}) {
     h("dl", { class: "figures" },
       figure("settled", `${count(settled)} of ${count(run.size)}`),
       figure("rate", `${rate(run.rate)}/s`),
-      run.status === "active" ? figure("time left", timeLeft(run.eta_seconds))
+      run.status === "active" ? figure("time left", timeLeft(run))
         : figure("took", duration(run.seconds)),
       run.status === "active" && figure("running for", duration(run.seconds)),
       figure("chunks", count(run.chunks_settled)),
       figure("retrying", count(run.retrying), run.retrying && "warn"),
       figure("given up", count(run.dead), run.dead && "bad")),
+    run.note && h("p", { class: "note" }, run.note),
     run.cause && (run.dead || run.retrying) > 0 && h("p", { class: "note" }, `Failing: ${run.cause}`));
 }
 
-function timeLeft(seconds) {
+function timeLeft({ eta_seconds: seconds, eta_least_seconds: least, eta_most_seconds: most }) {
   if (seconds === null) return "–";
-  return seconds < 1 ? "a moment" : duration(seconds);
+  if (seconds < 1) return "a moment";
+  const end = seconds < 60 ? "" : ` · ends about ${day(Date.now() / 1000 + seconds).replace("today ", "")}`;
+  return span(seconds, least, most) + end;
 }
 
 function figure(name, value, kind) {
