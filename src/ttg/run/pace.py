@@ -152,9 +152,8 @@ class Pace:
         waiting = max(0.0, self._ready / size - len(self._held))
         dealt = self._dealt(waiting, durations, divisible=self._shrinking and size >= 2)
         least, seconds, most = self._with_retries(dealt, retries)
-        spread = dealt * min(MOST_SPREAD, self._spread(cost, waiting + len(self._held))) + SPREAD * _deviation(
-            durations
-        )
+        share = min(MOST_SPREAD, self._spread(cost, waiting + len(self._held)))
+        spread = share * dealt + SPREAD * _deviation(durations)
         return Estimate(self._useful / cost, seconds, max(0.0, least - spread), most + spread)
 
     @property
