@@ -146,13 +146,17 @@ def test_a_monitor_ends_with_the_run_and_never_cries_stale(home: Path) -> None:
     assert (after.returncode, "30 of 30" in after.stdout) == (0, True)
 
 
-def test_a_run_is_cancelled_from_its_page(home: Path) -> None:
+def test_a_run_is_watched_at_a_terminal_and_cancelled_from_its_page(home: Path) -> None:
     run = subprocess.Popen(
         command("run", "sim.py:slow", "i=range(0,5000)", "--run-id", "long", "--workers", "1", "--quiet"),
         cwd=home,
         env=environment_of(home),
     )
     eventually((home / "home" / "runs" / "long").exists, "it has begun")
+    terminal = Terminal(home, "monitor", "long")
+    terminal.read_until(re.compile("active.*q quit", re.DOTALL))
+    terminal.type("q")
+    assert terminal.close() == 0
     with dashboard(home, "long") as link:
         assert "run long is cancelled" in ask(link, "/api/runs/long/cancel", {})["said"]
         assert run.wait(60) == 4
@@ -180,6 +184,9 @@ class Terminal:
             self.shown += (some := os.read(self._window, 65_536)).decode(errors="replace")
             return bool(some)
         return False
+
+    def type(self, text: str) -> None:
+        os.write(self._window, text.encode())
 
     def close(self) -> int:
         while self.read():

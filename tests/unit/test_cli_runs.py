@@ -31,13 +31,12 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, RunFolder
     return found
 
 
-def test_runs_of_this_folder_with_time_age_and_folder(runs: dict[str, RunFolder], capsys: Said) -> None:
+def test_runs_of_this_folder_with_start_duration_and_folder(runs: dict[str, RunFolder], capsys: Said) -> None:
     assert main(["runs"]) == 0
     said = capsys.readouterr()
     head, *rows = [line.split() for line in said.out.splitlines()]
-    assert head == ["RUN", "STATE", "DONE", "FAILED", "OF", "TIME", "AGE", "FOLDER"]
-    assert [row[0] for row in rows] == ["here-1", "here-2"]
-    assert "finished with dead letters" in said.out
+    assert head == ["RUN", "STATE", "DONE", "FAILED", "STARTED", "TOOK", "FOLDER"]
+    assert [row[:4] for row in rows] == [[name, "finished", "990/1,000", "10"] for name in ("here-1", "here-2")]
     assert "1 min 15 s" in said.out
     assert rows[0][-1] == "ttg-runs/here-1"
     assert said.err == "1 of other folders: `ttg runs --all`\n"
@@ -47,11 +46,22 @@ def test_runs_of_this_folder_with_time_age_and_folder(runs: dict[str, RunFolder]
     assert facts[1]["started_in"] == str(runs["other"].path.parents[1])
 
 
-def test_a_narrow_terminal_loses_columns_not_lines() -> None:
-    row = {"RUN": "r" * 20, "STATE": "finished", "OF": "10", "TIME": "1.0 s", "FOLDER": "f" * 60}
-    assert max(map(len, _table([row], None))) > 90
-    assert _table([row], 45)[0].split() == ["RUN", "STATE", "OF", "TIME"]
-    assert _table([row], 20)[0].split() == ["RUN", "STATE"]
+def test_a_narrow_terminal_has_a_line_for_each_run_with_start_and_duration() -> None:
+    row = {
+        "RUN": "calibration-1127-200914-369e",
+        "STATE": "interrupted",
+        "DONE": "1,234,567/2,000,000",
+        "FAILED": "12",
+        "STARTED": "Nov 26 08:40",
+        "TOOK": "59 min 59 s",
+        "FOLDER": "f" * 60,
+    }
+    assert _table([row], None)[1].endswith(row["FOLDER"])
+    head, line = _table([row], 80)
+    assert len(line) <= 80
+    assert head.split() == ["RUN", "STATE", "DONE", "FAILED", "STARTED", "TOOK"]
+    assert line.startswith("calibratio…")
+    assert line.endswith("Nov 26 08:40  59 min 59 s")
 
 
 def test_one_run_goes_after_it_was_shown_and_asked(

@@ -12,6 +12,7 @@ from ttg.cli.arguments import Subparsers
 from ttg.options import TIME, EntryPoint
 
 if TYPE_CHECKING:
+    from ttg.brokers.base import Broker, BrokerConfig
     from ttg.cli.arguments import Watched
 
 DESCRIPTION = """\
@@ -43,14 +44,10 @@ def monitor(args: argparse.Namespace) -> int:
 
 
 async def _monitor(watched: Watched, args: argparse.Namespace) -> None:
-    from ttg.monitor.terminal import monitor, show
+    from ttg.monitor.screen import monitor, show
 
     seen = None
-    if watched.broker is not None:
-        from ttg.brokers import connect
-
-        broker = connect(watched.broker, f"monitor-{os.getpid()}")
-        await broker.open()
+    if watched.broker is not None and (broker := await _opened(watched, watched.broker)):
         watch_seconds = None if args.once else args.watch
         seen = await monitor(broker, watch_seconds=watch_seconds, as_json=args.json, until=watched.is_over)
         if seen is None:
@@ -61,3 +58,19 @@ async def _monitor(watched: Watched, args: argparse.Namespace) -> None:
         assert watched.folder is not None
         seen = snapshot_of(watched.folder.read_again())
     show(seen, as_json=args.json)
+
+
+async def _opened(watched: Watched, config: BrokerConfig) -> Broker | None:
+    """The broker; ``None`` if it has left with the run that it was for, which has just ended."""
+    from ttg.brokers import connect
+    from ttg.errors import BrokerUnavailable
+    from ttg.messages import RunStatus
+
+    broker = connect(config, f"monitor-{os.getpid()}")
+    try:
+        await broker.open()
+    except BrokerUnavailable:
+        if watched.folder is None or watched.folder.read_again().status is RunStatus.ACTIVE:
+            raise
+        return None
+    return broker

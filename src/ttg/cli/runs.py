@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from ttg.results.folder import RunFolder
 
 DESCRIPTION = """\
-List the runs that were started in this folder or below, or lie there, oldest first. TIME is how long they took, AGE how
-long ago they were started.
+List the runs that were started in this folder or below, or lie there, oldest first. DONE is how many parameters have a
+result, FAILED how many were given up.
 """
-DISPENSABLE = ("FOLDER", "TIME", "OF")  # left out of a terminal that is too narrow, one after the other
+LEFT = ("RUN", "STATE", "FOLDER")
+SHORTEST_NAME = 8
 
 
 def add(subparsers: Subparsers) -> None:
@@ -72,20 +73,20 @@ def _facts(folder: RunFolder) -> dict[str, Any]:
 def _row(folder: RunFolder, here: Path) -> dict[str, str]:
     from ttg.clock import unix_time
     from ttg.messages import RunStatus
-    from ttg.monitor.words import as_duration
+    from ttg.monitor.words import as_duration, as_moment
     from ttg.run.reporter import human_count
 
     facts = _facts(folder)
-    age = max(0.0, unix_time() - facts["started"])
     going_on = folder.status is RunStatus.ACTIVE and not facts["seconds"]
+    took = max(0.0, unix_time() - facts["started"]) if going_on else facts["seconds"]
+    state = RunStatus.FINISHED if folder.status.is_finished else folder.status  # FAILED says the rest
     return {
         "RUN": facts["run"],
-        "STATE": folder.status.words,
-        "DONE": human_count(facts["done"]),
+        "STATE": state.words,
+        "DONE": f"{human_count(facts['done'])}/{human_count(facts['size'])}",
         "FAILED": human_count(facts["dead"]),
-        "OF": human_count(facts["size"]),
-        "TIME": as_duration(age if going_on else facts["seconds"]),
-        "AGE": as_duration(age),
+        "STARTED": as_moment(facts["started"], unix_time()),
+        "TOOK": as_duration(took),
         "FOLDER": str(folder.path.relative_to(here) if folder.path.is_relative_to(here) else folder.path),
     }
 
@@ -98,21 +99,27 @@ def _width() -> int | None:
 
 
 def _table(rows: Sequence[dict[str, str]], width: int | None) -> list[str]:
-    """The lines of a table as narrow as its contents; without the :data:`DISPENSABLE` columns that ``width`` has no
-    room for."""
+    """A line for each run; where ``width`` has no room, without its folder and, if need be, without the id's end."""
     if not rows:
         return []
-    names = list(rows[0])
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
-    for name in DISPENSABLE:
-        if width is not None and sum(widths[kept] + 2 for kept in names) - 2 > width:
-            names.remove(name)
-    return [_line(row, {name: widths[name] for name in names}) for row in (dict(zip(names, names, strict=True)), *rows)]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    if width is not None and _total(widths) > width:
+        del widths["FOLDER"]
+        widths["RUN"] = max(SHORTEST_NAME, widths["RUN"] - max(0, _total(widths) - width))
+    return [_line(row, widths) for row in (dict(zip(widths, widths, strict=True)), *rows)]
+
+
+def _total(widths: dict[str, int]) -> int:
+    return sum(widths.values()) + 2 * len(widths) - 2
 
 
 def _line(row: dict[str, str], widths: dict[str, int]) -> str:
     cells = (
-        row[name].ljust(width) if name in ("RUN", "STATE", "FOLDER") else row[name].rjust(width)
+        _cut(row[name], width).ljust(width) if name in LEFT else row[name].rjust(width)
         for name, width in widths.items()
     )
     return "  ".join(cells).rstrip()
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

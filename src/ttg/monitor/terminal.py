@@ -1,28 +1,20 @@
-"""The picture in a terminal: readable at 80 columns. Rendering is a pure function of the :class:`View`."""
+"""The picture in a terminal: readable at 80 columns, a pure function of the :class:`View`."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 from msgspec import convert
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ttg.brokers.base import Broker
-from ttg.clock import loop_time, unix_time
 from ttg.messages import RunStatus
-from ttg.monitor.feed import Feed, feeding
-from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.view import (
     CauseView,
     FaultView,
@@ -31,20 +23,20 @@ from ttg.monitor.view import (
     ThroughputView,
     View,
     WorkerView,
-    to_json,
     to_plain,
 )
 from ttg.monitor.words import as_bytes, as_count, as_duration, as_ending, as_rate, as_time_left
-from ttg.streams import allow_escapes, printable
+from ttg.streams import printable
 
 WORKERS_SHOWN = 12
 FAULTS_SHOWN = 6
 CAUSES_SHOWN = 4
 RUNS_SHOWN = 5
-LOOK_SECONDS = 0.1
+WORKERS_IN_SHORT = 5
+FAULTS_IN_SHORT = 2
+CAUSES_IN_SHORT = 2
+RUNS_IN_SHORT = 3
 SPARKS = "▁▂▃▄▅▆▇█"
-
-Until = Callable[[Snapshot], bool]
 
 STATE_STYLES = {
     "alive": "green",
@@ -59,95 +51,50 @@ STATE_STYLES = {
 SEVERITY_STYLES = {"info": "dim", "warning": "yellow", "error": "bold red"}
 
 
-async def monitor(
-    broker: Broker,
-    *,
-    watch_seconds: float | None = 2.0,
-    as_json: bool = False,
-    until: Until = lambda snapshot: False,
-) -> Snapshot | None:
-    """``ttg monitor``: watch ``broker`` (opened; closed at the end) every ``watch_seconds``, or look once (``None``).
-
-    Goes on through outages of the broker, and says that the figures are old. Ends when ``until`` says so, asked several
-    times a second, and returns what is to be shown last. JSON is one view a line.
-    """
-    snapshot = Snapshot()
-    if watch_seconds is not None:
-        async with feeding(broker, snapshot) as task:
-            await _watch(snapshot, task, watch_seconds, as_json, until)
-        snapshot.close(unix_time())
-        return snapshot
-    try:
-        await Feed(broker, snapshot).catch_up()
-        show(snapshot, as_json=as_json)
-        return None
-    finally:
-        await broker.close()
-
-
-def show(snapshot: Snapshot, *, as_json: bool = False) -> None:
-    """Print the picture once."""
-    _print(_console(), snapshot.at(unix_time()), as_json)
-
-
-def _console() -> Console:
-    """On standard output; what it is given to draw is printable (:func:`render`)."""
-    allow_escapes(sys.stdout)
-    return Console()
-
-
-async def _watch(
-    snapshot: Snapshot, watching: asyncio.Task[None], watch_seconds: float, as_json: bool, until: Until
-) -> None:
-    """Show the picture again and again until the run has ended or the feed gives up."""
-    console = _console()
-    show_live = console.is_terminal and not as_json
-    with Live(console=console, screen=True, auto_refresh=False) if show_live else contextlib.nullcontext() as live:
-        while not watching.done() and not until(snapshot):
-            view = snapshot.at(unix_time())
-            if live is None:
-                _print(console, view, as_json)
-            else:
-                live.update(render(view), refresh=True)
-            await _pause(snapshot, watching, watch_seconds, until)
-    if watching.done():
-        watching.result()
-
-
-async def _pause(snapshot: Snapshot, watching: asyncio.Task[None], seconds: float, until: Until) -> None:
-    """For so long, but not beyond the end."""
-    deadline = loop_time() + seconds
-    while (left := deadline - loop_time()) > 0 and not watching.done() and not until(snapshot):
-        await asyncio.wait([watching], timeout=min(left, LOOK_SECONDS))
-
-
-def _print(console: Console, view: View, as_json: bool) -> None:
-    if as_json:
-        console.file.write(to_json(view).decode() + "\n")
-        console.file.flush()
-    else:
-        console.print(render(view))
-
-
-# ---------------------------------------------------------------------------------------------- rendering
-
-
 def render(view: View) -> RenderableType:
     """Everything worth a look, the most important first."""
     view = convert(_printable(to_plain(view)), View)
-    parts: list[RenderableType] = [_headline(view)]
-    parts.append(_section("Runs", _runs(view.runs, view.at)))
+    return Group(_headline(view), *_in_full(view))
+
+
+def render_short(view: View, workers: int = WORKERS_IN_SHORT) -> RenderableType:
+    """What matters most of it, in two dozen lines; the more, the more ``workers``."""
+    view = convert(_printable(to_plain(view)), View)
+    return Group(_headline(view), *_in_short(view, workers))
+
+
+def _in_full(view: View) -> Iterator[RenderableType]:
+    yield _section("Runs", _runs(view.runs, view.at))
     if any(view.throughput.rates):
-        parts.append(_section("Throughput", _throughput(view.throughput)))
+        yield _section("Throughput", _throughput(view.throughput))
     if view.queues:
-        parts.append(_section("Queues", _queues(view.queues, view.stale)))
+        yield _section("Queues", _queues(view.queues, view.stale))
     if view.workers:
-        parts.append(_section(f"Workers · {_states(view.workers_by_state)}", _workers(view.workers)))
+        yield _section(_workers_title(view), _workers(view.workers, WORKERS_SHOWN))
     if view.causes:
-        parts.append(_section("Failures by cause", _causes(view)))
+        yield _section("Failures by cause", _causes(view))
     if view.faults:
-        parts.append(_section("Faults", _faults(view.faults)))
-    return Group(*parts)
+        yield _section("What happened", _faults(view.faults[:FAULTS_SHOWN]))
+
+
+def _in_short(view: View, workers: int) -> Iterator[RenderableType]:
+    yield _runs_in_short(view.runs, view.at)
+    if any(view.throughput.rates):
+        yield _throughput(view.throughput)
+    if view.causes:
+        causes = Group(*(_what(cause) for cause in view.causes[:CAUSES_IN_SHORT]))
+        yield _headed("Failures by cause", causes, *_more(len(view.causes) - CAUSES_IN_SHORT, "cause"))
+    if faults := [fault for fault in view.faults if fault.severity != "info"]:
+        yield _headed("Faults", _faults(faults[:FAULTS_IN_SHORT]))
+    if view.workers:
+        yield _headed(_workers_title(view), _workers(view.workers, workers))
+    if view.queues:
+        depths = (f"{queue.name} {queue.messages:,}" for queue in view.queues)
+        yield _headed("Queues", Text(" · ".join(depths), style="dim", no_wrap=True, overflow="ellipsis"))
+
+
+def _workers_title(view: View) -> str:
+    return f"Workers · {_states(view.workers_by_state)}"
 
 
 def _printable(part: Any) -> Any:
@@ -159,19 +106,23 @@ def _printable(part: Any) -> Any:
     return [_printable(value) for value in part] if isinstance(part, list | tuple) else part
 
 
-def _section(title: str, body: RenderableType) -> RenderableType:
-    return Group("", Rule(Text(title, style="bold"), align="left", style="dim"), body)
+def _section(title: str, *body: RenderableType) -> RenderableType:
+    return Group("", _headed(title, *body))
+
+
+def _headed(title: str, *body: RenderableType) -> RenderableType:
+    return Group(Rule(Text(title, style="bold"), align="left", style="dim"), *body)
 
 
 def _headline(view: View) -> RenderableType:
     line = Text("TTG", style="bold")
     line.append(f"  {view.broker}", style="none")
     line.append(f"  {datetime.fromtimestamp(view.at):%H:%M:%S}", style="dim")
-    if not view.broker and not view.outage and view.heard_seconds == 0 and not view.runs:
+    if not view.broker and view.heard_seconds == 0 and not view.runs:
         line.append("  waiting for the broker's first answer", style="dim")
-    if view.stale:
-        age = f"for {as_duration(view.heard_seconds)}" if view.heard_seconds else "yet"
-        line.append(f"  STALE: the broker has not answered {age}", style="bold yellow")
+    elif view.stale:
+        age = as_duration(view.heard_seconds)
+        line.append(f"  STALE: the broker has not answered for {age}", style="bold yellow")
     if view.outage:
         return Group(line, Text(view.outage, style="yellow"))
     return line
@@ -181,6 +132,22 @@ def _runs(runs: Sequence[RunView], now: float) -> RenderableType:
     if not runs:
         return Text("no run seen yet: start one with `ttg run`", style="dim")
     return Group(*(_run(run, now) for run in runs[:RUNS_SHOWN]), *_more(len(runs) - RUNS_SHOWN, "run"))
+
+
+def _runs_in_short(runs: Sequence[RunView], now: float) -> RenderableType:
+    """The first, and of the next ones how far they are."""
+    if not runs:
+        return _runs(runs, now)
+    others = [
+        Text(
+            f"{run.run}  {run.status.words}  {100 * run.fraction:.1f} %  {_figures(run, now)}",
+            style="dim",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+        for run in runs[1:RUNS_IN_SHORT]
+    ]
+    return Group(_run(runs[0], now), *others, *_more(len(runs) - RUNS_IN_SHORT, "run"))
 
 
 def _run(run: RunView, now: float) -> RenderableType:
@@ -211,17 +178,17 @@ def _figures(run: RunView, now: float) -> str:
     if run.eta_seconds is not None:
         parts.append(f"{as_time_left(run.eta_seconds, run.eta_least_seconds, run.eta_most_seconds)} left")
         parts.append(as_ending(now, run.eta_seconds))
-    parts.append(
-        f"{as_duration(run.seconds)} so far" if run.status is RunStatus.ACTIVE else f"took {as_duration(run.seconds)}"
-    )
-    parts.append(f"{run.chunks_settled:,} chunks")
     parts += [f"{run.retrying:,} retrying"] if run.retrying else []
     parts += [f"{run.dead:,} dead"] if run.dead else []
     if run.status is RunStatus.ABANDONED:
         parts.append(f"coordinator gone {as_duration(run.silent_seconds)} ago: `ttg resume {run.run}` goes on")
     elif run.stale:
         parts.append(f"coordinator silent for {as_duration(run.silent_seconds)}")
-    return " · ".join(filter(None, (*parts, run.note)))
+    parts.append(run.note)
+    took = as_duration(run.seconds)
+    parts.append(f"{took} so far" if run.status is RunStatus.ACTIVE else f"took {took}")
+    parts.append(f"{run.chunks_settled:,} chunks")
+    return " · ".join(filter(None, parts))
 
 
 def _queues(queues: Iterable[QueueView], stale: bool) -> RenderableType:
@@ -238,14 +205,14 @@ def _queues(queues: Iterable[QueueView], stale: bool) -> RenderableType:
     return table
 
 
-def _workers(workers: Sequence[WorkerView]) -> RenderableType:
+def _workers(workers: Sequence[WorkerView], shown: int) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
     for name in ("worker", "host", "state"):
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=18)
     for name in ("rate/s", "done", "memory"):
         table.add_column(name, justify="right")
     table.add_column("working on", overflow="ellipsis", no_wrap=True)
-    for worker in workers[:WORKERS_SHOWN]:
+    for worker in workers[:shown]:
         table.add_row(
             worker.worker,
             worker.host,
@@ -255,7 +222,7 @@ def _workers(workers: Sequence[WorkerView]) -> RenderableType:
             as_bytes(worker.memory_bytes),
             _occupation(worker),
         )
-    return Group(table, *_more(len(workers) - WORKERS_SHOWN, "worker"))
+    return Group(table, *_more(len(workers) - shown, "worker"))
 
 
 def _occupation(worker: WorkerView) -> str:
@@ -273,17 +240,22 @@ def _causes(view: View) -> RenderableType:
 
 def _cause(cause: CauseView) -> tuple[Text, Text]:
     """How often and what; where, and how many were given up."""
-    what = Text(f"{cause.count:>6,} × {cause.error}: {cause.message}", no_wrap=True, overflow="ellipsis")
     where = Text(f"{'':9}{cause.place}", style="dim", no_wrap=True, overflow="ellipsis")
     if cause.dead:
         where = Text.assemble(f"{'':9}", (f"{cause.dead:,} given up", "red"), (f"  {cause.place}", "dim"), no_wrap=True)
         where.overflow = "ellipsis"
-    return what, where
+    return _what(cause), where
+
+
+def _what(cause: CauseView) -> Text:
+    return Text(f"{cause.count:>6,} × {cause.error}: {cause.message}", no_wrap=True, overflow="ellipsis")
 
 
 def _faults(faults: Sequence[FaultView]) -> RenderableType:
     table = Table.grid(padding=(0, 2, 0, 0))
-    for fault in faults[:FAULTS_SHOWN]:
+    table.add_column()
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for fault in faults:
         times = f" (× {fault.count})" if fault.count > 1 else ""
         at = Text(f"{datetime.fromtimestamp(fault.at):%H:%M:%S}", style="dim")
         table.add_row(at, Text(fault.text + times, style=SEVERITY_STYLES[fault.severity]))

@@ -66,6 +66,14 @@ def as_ending(now: float, seconds: float | None) -> str:
     return f"ends about {end:{'%H:%M' if not days else '%a %H:%M' if days < 7 else '%Y-%m-%d'}}"
 
 
+def as_moment(at: float, now: float) -> str:
+    """``08:40``, ``Nov 26 08:40``, ``2025-11-26``: of today, of this year, of another, in local time."""
+    moment, present = datetime.fromtimestamp(at), datetime.fromtimestamp(now)
+    if moment.year != present.year:
+        return f"{moment:%Y-%m-%d}"
+    return f"{moment:{'%H:%M' if moment.date() == present.date() else '%b %d %H:%M'}}"
+
+
 def as_bytes(count: float) -> str:
     """``9 kB``, ``61 MB``, ``1.2 GB``; nothing known is a dash."""
     if not count:

@@ -9,12 +9,12 @@ dealt to the slots; what failed comes back after the retry delay, as often as ex
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, cycle, islice
+from itertools import islice
 from math import ceil, log, sqrt
+from random import Random
 
 SHORT_SECONDS = 10.0
 LONG_SECONDS = 300.0
@@ -24,8 +24,10 @@ bounds, and less at its beginning, so that the start of the workers is soon forg
 
 MOMENTS_KEPT = 200
 PIECES_KEPT = 64
-PIECES_DEALT = 1_000
-"""Of more pieces than that the mean is enough."""
+ROUNDS_DEALT = 4
+DRAWS = 8
+MOST_DEALT = 4_000
+"""So many of the last pieces of each slot are dealt one by one, so many times; of more the mean is enough."""
 
 LATEST_PIECES = 16
 UNLIKELY = 0.05
@@ -189,12 +191,20 @@ class Pace:
 
     def _dealt(self, waiting: float, durations: list[float], *, divisible: bool) -> float:
         """Seconds until all slots are done with what they hold and with ``waiting`` more pieces."""
-        ends = _rest(self._held, durations)
-        ends += [0.0] * (self._slots - len(ends))
-        if divisible or waiting > PIECES_DEALT:
-            return max(*ends, (sum(ends) + waiting * _mean(durations)) / len(ends), 0.0)
+        slots, mean = max(self._slots, len(self._held)), _mean(durations)
+        if divisible:
+            rests = [_rest(spent, durations) for spent in self._held]
+            return max(*rests, (sum(rests) + waiting * mean) / slots, 0.0)
+        dealt = min(ceil(waiting), ROUNDS_DEALT * slots)
+        count = max(1, min(DRAWS, MOST_DEALT // (dealt + slots)))
+        draws = [self._drawn(Random(number), durations, slots, dealt) for number in range(count)]
+        return _mean(draws) + max(0.0, waiting - dealt) * mean / slots
+
+    def _drawn(self, draw: Random, durations: list[float], slots: int, pieces: int) -> float:
+        """The same as it may happen: pieces last as long as others did."""
+        ends = [_rest(spent, durations, draw) for spent in self._held] + [0.0] * (slots - len(self._held))
         heapq.heapify(ends)
-        for seconds in islice(cycle(durations), ceil(waiting)):
+        for seconds in draw.choices(durations, k=pieces):
             heapq.heapreplace(ends, ends[0] + seconds)
         return max(ends)
 
@@ -238,13 +248,9 @@ def _deviation(values: Sequence[float]) -> float:
     return sqrt(_mean([(value - mean) ** 2 for value in values]))
 
 
-def _rest(held: Sequence[float], durations: Sequence[float]) -> list[float]:
-    """How much longer what has taken so long already is going to take, by what lasted longer."""
-    ordered = sorted(durations)
-    longest_first = [*accumulate(reversed(ordered))]
-
-    def rest(spent: float) -> float:
-        longer = len(ordered) - bisect_right(ordered, spent)
-        return longest_first[longer - 1] / longer - spent if longer else OVERDUE_SHARE * spent
-
-    return [rest(spent) for spent in held]
+def _rest(spent: float, durations: list[float], draw: Random | None = None) -> float:
+    """How much longer what has taken so long already is going to take, by what lasted longer: on average, or drawn."""
+    longer = [seconds for seconds in durations if seconds > spent]
+    if not longer:
+        return OVERDUE_SHARE * spent
+    return (draw.choice(longer) if draw else _mean(longer)) - spent
