@@ -41,8 +41,28 @@ class Odd(Exception):
         self.number = number
 
 
+class OddExit(SystemExit):
+    """Its code is no attribute that Python sees."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(first + second)
+
+
 def fail_oddly() -> None:
-    raise Odd(1, "odd")
+    error = Odd(1, "odd")
+    error.add_note("noted")
+    raise error
+
+
+def fail_with_more_than_its_attributes() -> None:
+    raise OddExit(1, 2)
+
+
+def fork_and_return_twice() -> str:
+    copy = os.fork()
+    if copy:
+        os.waitpid(copy, 0)
+    return "original" if copy else "copy"
 
 
 def fail_until(path: str, times: int) -> int:

@@ -48,8 +48,12 @@ def test_calls_give_values_and_the_original_exceptions(executor: ttg.Executor) -
     assert "in fail" in str(error.__cause__)
     assert "ttg/worker" not in str(error.__cause__)
     odd = raised_by(executor.submit(calls.fail_oddly))
-    assert isinstance(odd, RuntimeError)
-    assert "Odd: 1 odd" in str(odd)
+    assert isinstance(odd, calls.Odd)
+    assert (str(odd), odd.number, odd.__notes__) == ("1 odd", 1, ["noted"])
+    assert "in fail_oddly" in str(odd.__cause__)
+    exit_code = raised_by(executor.submit(calls.fail_with_more_than_its_attributes))
+    assert isinstance(exit_code, RuntimeError)
+    assert "OddExit: 3" in str(exit_code)
     assert isinstance(raised_by(executor.submit(sys.exit, 3)), SystemExit)
 
 
@@ -220,6 +224,27 @@ def test_from_an_event_loop_from_threads_and_from_a_call(executor: ttg.Executor)
     assert executor.submit(calls.nested, 3).result() == 10
 
 
+def test_what_the_program_does_to_a_future_costs_no_other(executor: ttg.Executor, tmp_path: Path) -> None:
+    def leave(future: Future[Any]) -> None:
+        sys.exit(3)
+
+    executor.submit(calls.square, 1).add_done_callback(leave)
+    running = executor.submit(calls.slow_square, 1, 0.3, str(tmp_path))
+    eventually((tmp_path / "1").exists, "the first call runs")
+    running.set_result("set while it ran")
+    futures = [executor.submit(calls.slow_square, x, 0.1, str(tmp_path)) for x in range(2, 22)]
+    futures[-1].set_result("set before it ran")
+    assert [future.result(60) for future in futures] == [*(x * x for x in range(2, 21)), "set before it ran"]
+    assert executor.submit(calls.square, 3).result(60) == 9
+
+
+def test_a_copy_that_a_call_forks_neither_answers_nor_listens() -> None:
+    with ttg.Executor(1) as executor:
+        first = [executor.submit(calls.fork_and_return_twice).result(60) for _ in range(5)]
+        assert first == 5 * ["original"]
+        assert list(executor.map(calls.square, range(50))) == [x * x for x in range(50)]
+
+
 def test_wrong_use_is_told() -> None:
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="max_workers must be greater than 0"):
@@ -271,6 +296,34 @@ def test_after_shutdown_without_waiting_the_program_still_waits_at_its_end() -> 
         """
     )
     assert (said.stdout.strip(), said.stderr) == ("apple", "")
+
+
+@pytest.mark.parametrize("how", ["executor.submit(time.sleep, 600).result()", "with executor: wait(executor)"])
+def test_ctrl_c_does_not_wait_for_calls_that_do_not_hear_of_it(how: str, tmp_path: Path) -> None:
+    code = f"""
+        import sys, time
+        import ttg
+
+        def hold():
+            open({str(tmp_path / "running")!r}, "w").close()
+            time.sleep(600)
+
+        def wait(executor):
+            executor.submit(time.sleep, 600).result()
+
+        if __name__ == "__main__":
+            executor = ttg.Executor(1)
+            executor.submit(hold)
+            {how}
+    """
+    file = tmp_path / "interrupted.py"
+    file.write_text(textwrap.dedent(code))
+    process = subprocess.Popen([sys.executable, file], stderr=subprocess.PIPE, text=True)
+    eventually((tmp_path / "running").exists, "the call runs")
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert process.returncode == -signal.SIGINT
 
 
 def test_a_call_while_the_interpreter_ends_is_refused() -> None:

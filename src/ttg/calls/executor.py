@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 import threading
@@ -77,6 +78,7 @@ class Executor(StandardExecutor):
         retries: int = 0,
         store: str | Path | None = None,
     ) -> None:
+        max_workers = None if max_workers is None else operator.index(max_workers)
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
@@ -147,6 +149,11 @@ class Executor(StandardExecutor):
             self._session.close(cancel=cancel_futures)
         if wait:
             self._session.wait()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.kill_workers()
+        self.shutdown()
 
     def kill_workers(self) -> None:
         """End at once: what runs fails with ``BrokenExecutor``, as does what waits."""
@@ -297,14 +304,19 @@ _exiting = False
 
 
 def _at_exit() -> None:
-    """What was submitted is finished, and processes end, before the interpreter does."""
+    """What was submitted is finished, and processes end, before the interpreter does. After Ctrl-C nothing is finished:
+    the calls do not hear of it, and may take hours."""
     global _exiting
     _exiting = True
     sessions = [session for session in _live if session.pid == os.getpid()]
     for session in sessions:
-        session.close()
+        session.kill() if _interrupted() else session.close()
     for session in sessions:
         session.wait()
+
+
+def _interrupted() -> bool:
+    return issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
 
 
 at_exit(Turn.CALLS_AND_RUNS, _at_exit)

@@ -43,6 +43,13 @@ class Taken:
     dead: tuple[int, ...] = ()
 
 
+def begins(future: Future[Any]) -> bool:
+    """Whether it runs from now on at the latest: it was not cancelled, nor has the program settled it itself."""
+    if future.done() and not future.cancelled():
+        return False
+    return future.running() or future.set_running_or_notify_cancel()
+
+
 class CallQueue:
     """Calls for ``slots`` slots: as many run as soon as they are made. ``put`` from any thread; the rest is the
     coordinator's, on its loop. ``resolve`` is given each future that is settled, with what makes its result;
@@ -136,7 +143,7 @@ class CallQueue:
                 call = self._open.get(index)
                 if call is None:
                     continue
-                if call.future.running() or call.future.set_running_or_notify_cancel():
+                if begins(call.future):
                     found.append(index)
                 else:
                     del self._open[index]

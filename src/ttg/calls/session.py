@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from ttg.calls.errors import Resolution
-from ttg.calls.queue import Call, CallQueue
+from ttg.calls.queue import Call, CallQueue, begins
 from ttg.errors import TTGError
 from ttg.function import signed_store
 from ttg.function.packing import Packed
@@ -32,6 +33,8 @@ from ttg.stores import Store, open_store
 
 if TYPE_CHECKING:
     from ttg.run.coordinator import Coordinator
+
+log = logging.getLogger("ttg.calls")
 
 OUTPUT_SECONDS = 5.0
 """How long the last lines of calls may take to be written where nobody reads them."""
@@ -71,6 +74,7 @@ class Session:
         self._output = threading.Thread(target=self._show_output, name="ttg-output", daemon=True)
         self._keeping = threading.Lock()
         self._users: Counter[str] = Counter()
+        self._killed = False
 
     def start(self) -> None:
         """Returns at once."""
@@ -87,6 +91,7 @@ class Session:
     def kill(self) -> None:
         """End at once."""
         self.broken = self.broken or RuntimeError("its workers were killed")
+        self._killed = True
         self.close(cancel=True)
         if self._loop is not None:
             with suppress(RuntimeError):
@@ -108,9 +113,13 @@ class Session:
         return 1
 
     def wait(self) -> None:
-        """Until :attr:`ended`; what hangs on a future cannot wait for that."""
+        """Until :attr:`ended`; what hangs on a future cannot wait for that. Ctrl-C meanwhile ends it at once."""
         if threading.current_thread() is not self._futures:
-            self.ended.wait()
+            try:
+                self.ended.wait()
+            except KeyboardInterrupt:
+                self.kill()
+                raise
 
     def keep(self, packed: Packed) -> None:
         """Have an object where the workers find it."""
@@ -158,6 +167,8 @@ class Session:
                 restart_broker=server.ensure if server else self._request.warm.ensure if self._request.warm else None,
             )
             self._loop, self._coordinator = asyncio.get_running_loop(), coordinator
+            if self._killed:
+                self._kill()
             self.queue.on_empty = lambda: coordinator.stop(RunStatus.FINISHED)
             self.queue.wake = self._wake
             self._on_wake()
@@ -208,7 +219,10 @@ class Session:
 
     def _resolve_all(self) -> None:
         while (item := self._resolutions.get()) is not None:
-            _resolve(*item)
+            try:
+                _resolve(*item)
+            except BaseException:  # of a callback, or the program has settled the future itself
+                log.exception("settling %r", item[0].future)
             if name := item[0].name:
                 self.release(name)
             del item
@@ -223,7 +237,7 @@ def _raising(error: BaseException | None) -> Callable[[], Any]:
 
 def _resolve(call: Call, resolution: Resolution) -> None:
     future = call.future
-    if not future.running() and not future.set_running_or_notify_cancel():
+    if not begins(future):
         return
     try:
         value = resolution()

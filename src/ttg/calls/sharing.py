@@ -7,9 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
 from ttg.function.packing import Packed
+from ttg.function.pickling import Pickler
 from ttg.worker.calls import common_object
 
 if TYPE_CHECKING:
@@ -50,9 +49,9 @@ class Sharing:
         return self._names[id(array)][1]
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(Pickler):
     def __init__(self, file: Any, name_of: Callable[[Any], str], buffer_callback: Callable[[Any], Any]) -> None:
-        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        super().__init__(file, buffer_callback)
         self._name_of = name_of
 
     def reducer_override(self, value: Any) -> Any:

@@ -12,7 +12,6 @@ import hashlib
 import pickle
 import struct
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +34,10 @@ class Packed:
     """An object, packed but not copied: the buffers are still those of the object itself. ``dumps`` pickles it."""
 
     def __init__(self, value: Any, dumps: Callable[..., bytes] | None = None) -> None:
-        import cloudpickle
+        from ttg.function import pickling
 
         self._buffers: list[memoryview] = []
-        dumps = dumps or partial(cloudpickle.dumps, protocol=5)
-        self.stream = dumps(value, buffer_callback=self._keep)
+        self.stream = (dumps or pickling.dumps)(value, buffer_callback=self._keep)
         entries = b"".join(_ENTRY.pack(len(buffer), _digest(buffer)) for buffer in self._buffers)
         self._head = _HEAD.pack(_MAGIC, len(self.stream), len(self._buffers)) + entries
         self.name = _name_of(self._head, self.stream)

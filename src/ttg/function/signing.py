@@ -37,13 +37,13 @@ def pickled_reference(
 ) -> FunctionRef:
     """A reference that carries its function, and what it needs ``beside``; signed with ``secret``. What is too
     large for that becomes one of ``inputs``."""
-    import cloudpickle
+    from ttg.function.pickling import dumps
 
     key = _key(secret, f"{location}:{name}")
     carried = (function, *beside) if beside else function
     try:
         large = None if inputs is None else Packed.if_large(carried)
-        blob = "" if large else base64.b64encode(cloudpickle.dumps(carried)).decode()
+        blob = "" if large else base64.b64encode(dumps(carried)).decode()
     except Exception as error:  # whatever a user's object raises when it is pickled
         reason = f"{type(error).__name__}: {error}"
         raise FunctionError(f"{location}:{name} cannot be sent to a worker ({reason}): move it into a file") from error

@@ -92,10 +92,9 @@ def pickled(value: Any) -> bytes:
     """``value``, also of a class or function that only this program has."""
     if type(value) in _PLAIN:
         return pickle.dumps(value, 5)
-    import cloudpickle
+    from ttg.function.pickling import dumps
 
-    data: bytes = cloudpickle.dumps(value, 5)
-    return data
+    return dumps(value)
 
 
 @lru_cache(maxsize=64)
@@ -123,19 +122,47 @@ def _unpickled(text: memoryview) -> Any:
 def _raised(error: BaseException) -> bytes:
     trace = outside_of_ttg(error.__traceback__)
     said = "".join(traceback.format_exception(type(error), error, trace))
-    try:
-        data = pickled((_without_trace(error), said))
-        pickle.loads(data)  # noqa: S301 - some exceptions can be pickled, but not made again
-    except BaseException:
-        data = pickled(
-            (RuntimeError(f"{type(error).__name__}: {error} (the exception itself cannot be pickled)"), said)
-        )
+    _without_trace(error)
+    data = _checked((error, said)) or _checked((_AsItIs(error), said))
+    if data is None:
+        text = f"{type(error).__name__}: {error} (the exception itself cannot be pickled)"
+        data = pickled((RuntimeError(text), said))
     return RAISED + data
 
 
-def _without_trace(error: BaseException) -> BaseException:
-    error.__traceback__ = error.__context__ = None  # of frames and of what cannot be pickled
+def _checked(value: Any) -> bytes | None:
+    """The pickle of it, if it can be made again from that: some exceptions cannot."""
+    try:
+        data = pickled(value)
+        pickle.loads(data)  # noqa: S301 - our own
+    except BaseException:
+        return None
+    return data
+
+
+class _AsItIs:
+    """An exception that is made again without its ``__init__``, of which ``args`` may not be the arguments. Not one
+    that has more than Python can see of it, as ``SystemExit`` has its code."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        kind = type(self._error)
+        built_in = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        if built_in.__basicsize__ != BaseException.__basicsize__ or kind.__reduce__ is not BaseException.__reduce__:
+            raise pickle.PicklingError(f"{kind.__name__} cannot be made again from its attributes")
+        return _made_again, (kind, self._error.args, vars(self._error))
+
+
+def _made_again(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
     return error
+
+
+def _without_trace(error: BaseException) -> None:
+    error.__traceback__ = error.__context__ = None  # of frames and of what cannot be pickled
 
 
 def _not_picklable(value: Any, error: BaseException) -> BaseException:

@@ -64,8 +64,10 @@ class SupervisorConnection:
         self._frames = FrameReader(ToChild)
         self._inbox: deque[tuple[Any, bytes]] = deque()
         self._stopped: set[int] = set()
+        self._pid = os.getpid()
 
     def send(self, message: FromChild, bulk: bytes = b"") -> None:
+        self._only_here()
         self._connection.sendall(frame(message, bulk))
 
     def receive(self) -> tuple[Any, bytes]:
@@ -76,9 +78,16 @@ class SupervisorConnection:
 
     def must_stop(self, number: int) -> bool:
         """Whether the supervisor has asked to end assignment ``number`` early. Looks at the socket without waiting."""
+        self._only_here()
         with contextlib.suppress(BlockingIOError):
             self._take(self._connection.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT))
         return number in self._stopped
+
+    def _only_here(self) -> None:
+        """A copy that a call has forked, and that has returned from the call as well, must neither take what is for
+        its original nor answer for it."""
+        if os.getpid() != self._pid:
+            os._exit(0)
 
     def _take(self, data: bytes) -> None:
         if not data:

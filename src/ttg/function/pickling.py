@@ -1,0 +1,45 @@
+"""Pickles of whatever a program has, also of what only its main file has: cloudpickle's, but for the slots of classes.
+
+cloudpickle 3.1 makes classes again without their ``__slots__``. An instance that is made of such a class there has a
+dict instead, and cannot be unpickled here, where its class has none.
+"""
+
+from __future__ import annotations
+
+import io
+from abc import ABCMeta
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import cloudpickle
+
+PROTOCOL = 5
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Of protocol 5."""
+
+    def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None = None) -> None:
+        super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
+
+    def reducer_override(self, value: Any) -> Any:
+        """How to make ``value`` again, for what pickle does not know by itself."""
+        reduced = super().reducer_override(value)
+        if isinstance(value, type) and isinstance(reduced, tuple) and _has_slots_of_its_own(value):
+            metaclass, _, _, namespace, *_ = reduced[1]
+            if metaclass is type(value):
+                namespace["__slots__"] = vars(value)["__slots__"]
+        return reduced
+
+
+def _has_slots_of_its_own(kind: type) -> bool:
+    """Not those that another metaclass, or ``NamedTuple``, gives it again."""
+    plain = type(kind) in (type, ABCMeta) and NamedTuple not in getattr(kind, "__orig_bases__", ())
+    return plain and "__slots__" in vars(kind)
+
+
+def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:
+    """``value`` as a pickle; ``buffer_callback`` as that of :class:`pickle.Pickler`."""
+    with io.BytesIO() as file:
+        Pickler(file, buffer_callback).dump(value)
+        return file.getvalue()
