@@ -78,7 +78,8 @@ class Packed:
 
     def _parts(self) -> Iterator[bytes | memoryview]:
         position = 0
-        for part in (self._head, self.stream, *self._buffers):
+        parts: list[bytes | memoryview] = [self._head, self.stream, *self._buffers]
+        for part in parts:
             yield b"\0" * (-position % ALIGNMENT if position else 0)
             position += (-position % ALIGNMENT) + len(part)
             yield part
