@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ttg.function.packing import Packed
-from ttg.function.pickling import Pickler
+from ttg.function.pickling import PROTOCOL, Pickler
 from ttg.worker.calls import common_object
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Sharing:
 
 class _Pickler(Pickler):
     def __init__(self, file: Any, name_of: Callable[[Any], str], buffer_callback: Callable[[Any], Any]) -> None:
-        super().__init__(file, buffer_callback)
+        super().__init__(file, PROTOCOL, buffer_callback)
         self._name_of = name_of
 
     def reducer_override(self, value: Any) -> Any:

@@ -16,15 +16,15 @@ import cloudpickle
 PROTOCOL = 5
 
 
-class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Of protocol 5."""
+_reduced = cloudpickle.Pickler.reducer_override
 
-    def __init__(self, file: Any, buffer_callback: Callable[[Any], Any] | None = None) -> None:
-        super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """As pickle's."""
 
     def reducer_override(self, value: Any) -> Any:
         """How to make ``value`` again, for what pickle does not know by itself."""
-        reduced = super().reducer_override(value)
+        reduced = _reduced(self, value)
         if isinstance(value, type) and isinstance(reduced, tuple) and _has_slots_of_its_own(value):
             metaclass, _, _, namespace, *_ = reduced[1]
             if metaclass is type(value):
@@ -41,5 +41,5 @@ def _has_slots_of_its_own(kind: type) -> bool:
 def dumps(value: Any, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:
     """``value`` as a pickle; ``buffer_callback`` as that of :class:`pickle.Pickler`."""
     with io.BytesIO() as file:
-        Pickler(file, buffer_callback).dump(value)
+        Pickler(file, PROTOCOL, buffer_callback).dump(value)
         return file.getvalue()
