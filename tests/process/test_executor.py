@@ -80,11 +80,7 @@ def test_a_call_that_ends_its_process_fails_by_itself(how: str, code: int, kind:
 
 
 def test_limits_end_a_call_and_nothing_else() -> None:
-<<<<<<< HEAD
     with ttg.Executor(1, timeout="1s") as executor:
-=======
-    with ttg.Executor(1, timeout="3s", memory="512M") as executor:
->>>>>>> bdc98cd (Notes on what has changed for executors)
         late = executor.submit(signal.pause)
         assert executor.submit(calls.square, 3).result() == 9
         assert isinstance(raised_by(late), TimeoutError)
