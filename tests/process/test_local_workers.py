@@ -54,3 +54,19 @@ def test_the_last_words_of_a_worker_are_not_its_summary(tmp_path: Path) -> None:
         'connected\ngiving up: forbidden\n{\n  "worker": "w",\n  "exit_code": 3\n}\n'
     )
     assert log_tail(tmp_path) == "connected\ngiving up: forbidden"
+
+
+def test_one_that_cannot_be_started_for_now_is_started_later(doomed: LocalWorkers, tmp_path: Path) -> None:
+    logs = doomed.command.logs
+    logs.rename(tmp_path / "away")
+    logs.touch()
+
+    def none_is_left() -> bool:
+        doomed.look()
+        return not doomed.alive
+
+    eventually(none_is_left, "both have ended")
+    assert (doomed.alive, doomed.hopeless) == (0, False)
+    logs.unlink()
+    doomed.look()
+    assert doomed.alive == 2

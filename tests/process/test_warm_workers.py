@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import call_workloads as calls
+import numpy as np
 import pytest
 from live_workloads import slow
 
@@ -155,3 +156,33 @@ def test_map_gives_values_in_order_and_is_not_far_ahead() -> None:
             next(values)
         assert "in fail" in str(raised.value.__cause__)
         assert list(values) == []
+
+
+def test_executors_with_one_worker_have_large_arguments_of_their_own() -> None:
+    array = np.ones(1_000_000)
+    with ttg.workers(1), ttg.Executor() as first, ttg.Executor() as second:
+        values = [executor.submit(calls.total, n * array).result(60) for n, executor in enumerate([first, second] * 2)]
+    assert values == [0.0, 1e6, 2e6, 3e6]
+
+
+def test_what_raises_while_a_map_begins_is_raised_and_nothing_goes_on(tmp_path: Path) -> None:
+    def numbers() -> Iterator[int]:
+        yield from range(50)
+        raise ValueError("no more")
+
+    with ttg.workers(1):
+        with pytest.raises(ValueError, match="no more"):
+            ttg.map(calls.slow_square, numbers(), itertools.repeat(0.0), itertools.repeat(str(tmp_path)))
+        with ttg.Executor() as executor:
+            assert executor.submit(calls.square, 2).result() == 4
+    assert len([path for path in tmp_path.iterdir() if path.name.isdigit()]) < 50
+
+
+def test_a_forked_process_need_not_wait_for_workers_of_another() -> None:
+    with ttg.workers(1) as workers:
+        if (pid := os.fork()) == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(30)
+            workers.close()
+            os._exit(42)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42

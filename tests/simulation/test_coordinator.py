@@ -170,3 +170,11 @@ def test_who_is_interrupted_while_the_broker_is_away_is_interrupted_and_has_not_
     world = run_virtually(story)
     assert isinstance(world, Interrupted)
     assert world.status == RunStatus.INTERRUPTED
+
+
+def test_trouble_that_no_broker_could_be_told_of_is_told_when_it_is_over(tmp_path: Path) -> None:
+    away = Fault(Kind.STOP_BROKER, at=0.5, seconds=6.0)
+    world = played(replace(PLAIN, size=480, call_seconds=0.02, faults=(away,)), tmp_path)
+    events = [decode_event(entry.body) for entry in world.server.namespace(world.config.namespace).events.entries]
+    coordinators = [event for event in events if isinstance(event, BrokerTrouble) and "coordinator" in event.source]
+    assert [event.recovered for event in coordinators] == [False, True]

@@ -12,11 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from disks import full_disk
 from ttg.errors import FunctionError, StoreError
 from ttg.function import Packed, check_store, function_from_callable, load, shared_reference, shared_value, signed_store
 from ttg.function.packing import unpacked
 from ttg.messages import StoreRef
 from ttg.spec import FunctionRef
+from ttg.stores.cache import write_copy
 
 MIB = 1 << 20
 
@@ -140,3 +142,11 @@ def test_workers_with_a_secret_use_the_store_that_was_signed_for_the_run(change:
             continue
         with pytest.raises(StoreError, match="not signed by this worker's TTG_SECRET"):
             check_store(other, run, secret)
+
+
+def test_a_full_disk_is_not_left_with_a_part(tmp_path: Path) -> None:
+    with full_disk(), pytest.raises(OSError, match="too large"):
+        Packed("x" * MIB).write(tmp_path / "packed")
+    with full_disk(), pytest.raises(OSError, match="too large"):
+        write_copy(tmp_path / "copy", b"x" * MIB)
+    assert not list(tmp_path.iterdir())

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from results_fakes import spec_of
 
 import ttg
+from disks import full_disk
 from ttg.errors import InputError, RunConflictError, StorageError
 from ttg.messages import StoreRef
-from ttg.results.folder import RunFolder, find_run, forget_run, list_runs, list_runs_of
+from ttg.results.folder import RunFolder, RunLock, find_run, forget_run, list_runs, list_runs_of
 from ttg.run.cleanup import carry_out, run_removal
 from ttg.run.report import counts
 from ttg.spec import FunctionRef, RunSpec
@@ -201,3 +202,9 @@ def test_who_only_counts_leaves_what_is_being_written(tmp_path: Path) -> None:
         path.write_text("half")
     assert counts(folder) == (0, 0)
     assert all(path.exists() for path in half_written)
+
+
+def test_a_run_is_held_on_a_full_disk_as_well(tmp_path: Path) -> None:
+    with full_disk(), RunLock(tmp_path):
+        assert RunLock.is_held(tmp_path)
+    assert not RunLock.is_held(tmp_path)

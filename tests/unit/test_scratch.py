@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ttg.brokers.embedded import try_lock
+from ttg.run import scratch
 from ttg.run.scratch import Scratch
 
 HELD = "import os, signal; from ttg.run.scratch import Scratch; s = Scratch('calls'); print(s.path, flush=True); {end}"
@@ -51,3 +54,19 @@ def test_a_folder_in_use_by_another_process_stays(temporary: Path) -> None:
         assert path.is_dir()
         other.communicate("\n")
     assert path.parent == temporary
+
+
+def test_a_folder_that_was_removed_before_it_was_locked_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[Path] = []
+
+    def late(descriptor: int) -> bool:
+        if not swept:
+            swept.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent)
+            shutil.rmtree(swept[0])
+        return try_lock(descriptor)
+
+    monkeypatch.setattr(scratch, "try_lock", late)
+    mine = Scratch("calls")
+    assert mine.path.is_dir()
+    assert mine.path not in swept
+    mine.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,3 +84,22 @@ def test_threads_of_a_slot() -> None:
     assert Shares(None, 0, {}).of(0) == dict.fromkeys(THREAD_COUNTS, "1")
     assert Shares(None, 0, {"MKL_NUM_THREADS": "8"}).of(0) == {}, "the environment says otherwise"
     assert Shares(4, 0, {"MKL_NUM_THREADS": "8"}).of(0) == dict.fromkeys(THREAD_COUNTS, "4")
+
+
+def test_what_cannot_be_launched_leaves_no_descriptor() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = _open_descriptors()
+    free = sorted(set(range(len(before) + 7)) - before)
+    for limit in free[:7]:  # so that there is room for none, for one, …, for all six
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        try:
+            with pytest.raises(OSError, match=r"Too many open files|no process left"):
+                launch(no_process)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert _open_descriptors() == before
+
+
+def _open_descriptors() -> set[int]:
+    found = {int(name) for name in os.listdir("/proc/self/fd")}
+    return {number for number in found if os.path.exists(f"/proc/self/fd/{number}")}

@@ -74,8 +74,8 @@ class EmbeddedServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._parent_pipe_end, self.parent_pipe_fd = os.pipe()
         self._socket = Path(_private_folder()) / "valkey.sock"
-        (self.folder / URL_FILE).write_text(self.url, encoding="utf-8")
         await self._start_supervisor(program)
+        (self.folder / URL_FILE).write_text(self.url, encoding="utf-8")  # no sooner: an earlier server may have its own
 
     async def ready(self) -> None:
         """Wait until the server answers. Raises ``BrokerUnavailable`` when it does not come up."""
@@ -99,8 +99,9 @@ class EmbeddedServer:
         self.parent_pipe_fd = self._parent_pipe_end = -1
         if self._supervisor is not None:
             await _see_end(self._supervisor)
-            shutil.rmtree(self._socket.parent, ignore_errors=True)
             (self.folder / URL_FILE).unlink(missing_ok=True)
+        if self._socket.name:
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
         self._supervisor = None
         if discard:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -21,15 +21,16 @@ def map(
     :func:`ttg.workers` its workers are used.
     """
     executor = Executor(**options)
-    values = _values(executor, executor.map(function, *iterables, buffersize=buffersize))
+    values = _values(executor, lambda: executor.map(function, *iterables, buffersize=buffersize))
     next(values)
     return values
 
 
-def _values(executor: Executor, values: Iterator[Any]) -> Iterator[Any]:
+def _values(executor: Executor, begin: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     complete = False
     try:
-        yield  # from here on, whatever becomes of this, the executor ends
+        values = begin()  # whatever becomes of this, be it that ``iterables`` raise, the executor ends
+        yield
         yield from values
         complete = True
     finally:

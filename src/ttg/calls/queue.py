@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,15 +74,17 @@ class CallQueue:
         self._resolve = resolve
         self._lock = threading.Lock()
         self._open: dict[int, Call] = {}
-        self._closed = False
+        self._closed = self._abandoned = False
         self._cursor = ""
         self._due_at: float | None = None
 
     # -- for who makes calls
 
     def put(self, call: Call) -> None:
-        """One more, at the end."""
+        """One more, at the end. ``BrokenExecutor`` once the queue is abandoned: nobody would settle it."""
         with self._lock:
+            if self._abandoned:
+                raise BrokenExecutor("the executor has ended")
             if len(self._open) < self._slots:
                 call.future.set_running_or_notify_cancel()
             self._open[self.size] = call
@@ -98,8 +100,9 @@ class CallQueue:
         self.wake()
 
     def abandon(self) -> list[Call]:
-        """What is not settled and never will be."""
+        """What is not settled and never will be; nothing is taken any more."""
         with self._lock:
+            self._abandoned = True
             left = list(self._open.values())
             self._open.clear()
         return left

@@ -52,11 +52,11 @@ class Session:
         self.pid = os.getpid()
         self._resolutions: queue.SimpleQueue[tuple[Call, Resolution] | None] = queue.SimpleQueue()
         inputs = self.folder / "inputs"
-        inputs.mkdir()
         place = request.store or str(self.folder / "store")
         try:
+            inputs.mkdir()
             ref = Store.create(place, named=request.store is not None)
-        except TTGError:
+        except BaseException:
             self._scratch.remove()
             raise
         ref = signed_store(ref, request.spec.identity, request.settings.secret)
@@ -77,9 +77,14 @@ class Session:
         self._killed = False
 
     def start(self) -> None:
-        """Returns at once."""
-        for packed in self._request.inputs.values():
-            self.keep(packed)
+        """Returns at once. When what is to be kept cannot be, nothing is left of the session."""
+        try:
+            for packed in self._request.inputs.values():
+                self.keep(packed)
+        except BaseException:
+            self._clear()
+            os.close(self._echo)
+            raise
         self._futures.start()
         self._output.start()
         threading.Thread(target=self._main, name="ttg-calls", daemon=True).start()
@@ -125,10 +130,10 @@ class Session:
         """Have an object where the workers find it."""
         path = self.queue.inputs / packed.name
         with self._keeping:
-            self._users[packed.name] += 1
-            if self._users[packed.name] == 1:
+            if packed.name not in self._users:
                 packed.write(path)
                 self._store.add_file(packed.name, path)
+            self._users[packed.name] += 1
 
     def release(self, name: str) -> None:
         """One user less of what was kept; without any it goes."""
@@ -172,6 +177,8 @@ class Session:
             self.queue.on_empty = lambda: coordinator.stop(RunStatus.FINISHED)
             self.queue.wake = self._wake
             self._on_wake()
+            if self.broken is not None:  # it was killed before there was anything to kill
+                self._kill()
             status = await coordinator.run()
             if self.queue.pending:
                 raise BrokenExecutor(f"the calls were ended from outside: {status}")
@@ -193,22 +200,28 @@ class Session:
         error = self.broken
         for call in self.queue.abandon():
             self._later(call, _raising(error))
+        try:
+            self._clear()
+            self._output.join(OUTPUT_SECONDS)
+        finally:  # somebody waits for these
+            self._resolutions.put(None)
+            self._futures.join()
+            self.ended.set()
+
+    def _clear(self) -> None:
+        """Nothing is needed any more of what lies here, or in a store that was named."""
         assert self._request.echo_fd is not None
         os.close(self._request.echo_fd)  # so that the output ends
-        self._output.join(OUTPUT_SECONDS)
         if self._request.store is not None:
             with suppress(TTGError):
                 self._store.clear()
         self._scratch.remove()
-        self._resolutions.put(None)
-        self._futures.join()
-        self.ended.set()
 
     def _show_output(self) -> None:
         """What calls print, where this program prints."""
         with open(self._echo, encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                with suppress(OSError, ValueError):  # nobody reads it
+                with suppress(Exception):  # whatever this program has for its output; nobody reads it
                     sys.stdout.write(line)
                     sys.stdout.flush()
 

@@ -12,6 +12,7 @@ import hashlib
 import pickle
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,15 @@ class Packed:
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         temporary = path.with_suffix(".part")
-        with temporary.open("wb") as file:
-            for part in self._parts():
-                file.write(part)
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                for part in self._parts():
+                    file.write(part)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
     def _keep(self, buffer: pickle.PickleBuffer) -> bool:
         """Whether it stays in the stream."""

@@ -227,16 +227,16 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         with disk_errors(path):
-            self._file = open(path / LOCK_FILE, "a+")  # noqa: SIM115 - held until close()
+            self._file = open(path / LOCK_FILE, "a+b", buffering=0)  # noqa: SIM115 - held until close()
         if not self._try():
             holder = self._holder()
             self._file.close()
             raise RunConflictError(
                 f"{path} is in use by another coordinator ({holder}): wait for it to end, or stop it"
             )
-        self._file.truncate(0)
-        self._file.write(f"pid {os.getpid()} on {socket.gethostname()}")
-        self._file.flush()
+        with contextlib.suppress(OSError):  # a full disk, say: who holds it is for people
+            self._file.truncate(0)
+            self._file.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
 
     def _try(self) -> bool:
         """More than once: somebody may only be looking (:meth:`is_held`)."""
@@ -266,7 +266,7 @@ class RunLock:
 
     def _holder(self) -> str:
         self._file.seek(0)
-        return self._file.read(200).strip() or "unknown process"
+        return self._file.read(200).decode(errors="replace").strip() or "unknown process"
 
     def close(self) -> None:
         """Give the lock back. Idempotent."""

@@ -307,8 +307,7 @@ class Coordinator:
             self._look_after_workers()
             self.refusals.check(self.fleet.beats.keys() | self._own_workers, loop_time())
             await self._publish_progress(progress)
-            await self._publish(*self._news)
-            self._news.clear()
+            await self._publish_news()
             await self._check_standing()
             await self._check_lost()
             await self._look_for_rivals()
@@ -419,13 +418,21 @@ class Coordinator:
         self.note = "" if recovered else text
         self._news.append(BrokerTrouble(at=unix_time(), source=self.broker.consumer, text=text, recovered=recovered))
 
-    async def _publish(self, *events: AnyEvent) -> None:
+    async def _publish_news(self) -> None:
+        """What does not reach a broker in trouble, which is most of it, is told when it is well again."""
+        count = len(self._news)  # meanwhile there may be more
+        if await self._publish(*self._news):
+            del self._news[:count]
+
+    async def _publish(self, *events: AnyEvent) -> bool:
         try:
             await self.broker.publish_events(events)
+            return True
         except BrokerError as error:
             log.debug("event not published: %s", error)
             if isinstance(error, BrokerFull):
                 await self._make_room()
+            return False
 
     async def _make_room(self) -> None:
         """A full broker needs room more than ``--keep-results`` needs the results, which are on disk here."""

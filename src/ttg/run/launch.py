@@ -120,7 +120,7 @@ def _folder(request: RunRequest) -> RunFolder:
     folder = RunFolder.create(request.out, request.spec, python_path=request.python_path)
     try:
         _save_inputs(folder, request)
-    except TTGError:
+    except BaseException:  # nobody could resume what is there of it
         forget_run(folder, request.settings.home, delete=True)
         raise
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -18,6 +19,8 @@ from ttg.settings import Settings
 from ttg.worker.launching import ROOM_FOR_MARK
 from ttg.worker.protocol import CALLER_PATH
 from ttg.worker.shares import visible_gpus
+
+log = logging.getLogger("ttg.run")
 
 STOP_GRACE_SECONDS = 15.0
 QUICK_DEATH_SECONDS = 5.0
@@ -62,6 +65,7 @@ class LocalWorkers:
     it dies, the workers see the end of the pipe, settle what they have and leave. ``keep_open`` descriptors are
     inherited by the workers (the embedded server's parent pipe). With ``replace``, a worker that dies unasked is
     started again, unless several die within seconds: then something is wrong with the machine, not with the worker.
+    That one cannot be started for now, because there are too many processes, say, is tried again at each look.
     Workers are numbered from ``first``.
     """
 
@@ -75,10 +79,11 @@ class LocalWorkers:
     lives: Counter[int] = field(default_factory=Counter)
     tag: str = field(default_factory=lambda: secrets.token_hex(2))
     _parent_pipe: tuple[int, int] | None = None
+    _due: set[int] = field(default_factory=set)
+    _troubled: bool = False
 
     def start(self) -> None:
         """Start all of them; returns at once."""
-        self.command.logs.mkdir(parents=True, exist_ok=True)
         self._parent_pipe = os.pipe()
         for number in range(self.first, self.first + self.count):
             self._start_one(number)
@@ -89,6 +94,7 @@ class LocalWorkers:
         self.lives[number] += 1
         command = [sys.executable, "-P", "-m", "ttg", "worker", *self.command.arguments]
         command += ["--parent-pipe-fd", str(parent_pipe)]
+        self.command.logs.mkdir(parents=True, exist_ok=True)  # again, if somebody has removed it
         path = (self.command.logs / f"worker-{number}.log").absolute()
         with path.open("ab") as log:
             self.processes[number] = subprocess.Popen(
@@ -114,12 +120,25 @@ class LocalWorkers:
             code = process.poll()
             if code is None:
                 continue
-            del self.processes[number]
             codes.append(code)
             self._count_death(number)
             if self.replace and self.quick_deaths < MAX_QUICK_DEATHS:
-                self._start_one(number)
+                self._due.add(number)
+            del self.processes[number]
+        if self._due:
+            self._start_due()
         return codes
+
+    def _start_due(self) -> None:
+        try:
+            for number in sorted(self._due):
+                self._start_one(number)
+                self._due.remove(number)
+            self._troubled = False
+        except OSError as error:
+            if not self._troubled:
+                log.warning("a local worker cannot be started for now: %s", error)
+            self._troubled = True
 
     def _count_death(self, number: int) -> None:
         quick = monotonic() - self.started_at[number] < QUICK_DEATH_SECONDS
@@ -137,8 +156,8 @@ class LocalWorkers:
 
     @property
     def hopeless(self) -> bool:
-        """All are gone and none will be started again."""
-        return self.count > 0 and not self.processes
+        """All are gone and none will be started again. May be asked from other threads."""
+        return self.count > 0 and not self.processes and not self._due
 
     async def stop(self) -> None:
         """SIGTERM (they drain), wait up to :data:`STOP_GRACE_SECONDS`, then SIGKILL. Idempotent."""
@@ -150,6 +169,7 @@ class LocalWorkers:
 
     def kill(self) -> None:
         """SIGKILL whoever is left, and close the parent_pipe."""
+        self._due.clear()
         self._signal(signal.SIGKILL)
         for process in self.processes.values():
             process.wait()

@@ -34,11 +34,15 @@ async def broker_and_workers(
         async with request.warm.joined(request.spec.run, folder, request.spec.retry.delay_ms) as (broker, theirs):
             yield broker, None, theirs
         return
-    server = await _embedded(request, folder)
-    url = server.url if server else request.broker_url
-    assert url is not None
-    workers = _local_workers(request, folder, url, server)
+    server, workers = _embedded(request, folder), None
     try:
+        if server is not None:
+            await server.begin()
+        url = server.url if server else request.broker_url
+        assert url is not None
+        workers = _local_workers(request, folder, url, server)
+        if workers is not None:
+            workers.start()
         from ttg.brokers import connect
 
         if server is not None:
@@ -58,14 +62,12 @@ async def broker_and_workers(
             await server.stop(discard=discard())
 
 
-async def _embedded(request: RunRequest, folder: Path) -> EmbeddedServer | None:
+def _embedded(request: RunRequest, folder: Path) -> EmbeddedServer | None:
     if request.broker_url is not None:
         return None
     from ttg.brokers.embedded import EmbeddedServer
 
-    server = EmbeddedServer(folder)
-    await server.begin()
-    return server
+    return EmbeddedServer(folder)
 
 
 def _local_workers(request: RunRequest, folder: Path, url: str, server: EmbeddedServer | None) -> LocalWorkers | None:
@@ -94,9 +96,7 @@ def _local_workers(request: RunRequest, folder: Path, url: str, server: Embedded
         arguments += ["--echo-fd", str(request.echo_fd)]
         keep_open = (*keep_open, request.echo_fd)
     command = WorkerCommand(arguments, environment, folder / LOGS, keep_open, request.gpus)
-    workers = LocalWorkers(command, request.workers, replace=request.replace_workers)
-    workers.start()
-    return workers
+    return LocalWorkers(command, request.workers, replace=request.replace_workers)
 
 
 def _worker_command(request: RunRequest, url: str) -> str:

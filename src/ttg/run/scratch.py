@@ -21,9 +21,9 @@ class Scratch:
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=f"ttg-{kind}-"))
             self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            if try_lock(self._lock):
+            if try_lock(self._lock) and os.fstat(self._lock).st_nlink:
                 return
-            os.close(self._lock)  # somebody who sweeps was faster
+            os.close(self._lock)  # somebody who sweeps is faster, or was
 
     def remove(self) -> None:
         """It is not needed any more."""

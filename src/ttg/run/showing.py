@@ -18,14 +18,14 @@ Shown = bool | str | Callable[[Progress], object]
 
 
 def reporter_of(progress: Shown) -> Any:
-    """What is told of the progress. Raises ``SettingsError`` for what cannot be meant."""
+    """What is told of the progress, and cannot harm the run. Raises ``SettingsError`` for what cannot be meant."""
     if callable(progress):
-        return Told(progress)
+        return Harmless(progress)
     if progress == "tqdm":
-        return TqdmReporter()
+        return Harmless(bar := TqdmReporter(), bar.close)
     if not isinstance(progress, bool):
         raise SettingsError(f"progress: expected True, False, 'tqdm', or a function of a Progress; got {progress!r}")
-    return NotebookReporter() if progress and _in_notebook() else reporter_for(quiet=not progress)
+    return Harmless(NotebookReporter()) if progress and _in_notebook() else reporter_for(quiet=not progress)
 
 
 def _in_notebook() -> bool:
@@ -33,23 +33,28 @@ def _in_notebook() -> bool:
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
-class Told:
-    """A function of the caller's, in the thread of the run; one that raises is not called again."""
+class Harmless:
+    """``show``, the caller's or a library's, in the thread of the run; when it raises, nothing is shown any more."""
 
-    def __init__(self, function: Callable[[Progress], object]) -> None:
-        self._function: Callable[[Progress], object] | None = function
+    def __init__(self, show: Callable[[Progress], object], close: Callable[[], object] = lambda: None) -> None:
+        self._show, self._close = show, close
+        self._failed = False
 
     def __call__(self, progress: Progress) -> None:
-        if self._function is None:
-            return
-        try:
-            self._function(progress)
-        except Exception:
-            log.exception("the function that was given as progress= failed; it is not called again")
-            self._function = None
+        self._guarded(lambda: self._show(progress))
 
     def close(self) -> None:
-        """Nothing to end."""
+        """The last one was shown."""
+        self._guarded(self._close)
+
+    def _guarded(self, show: Callable[[], object]) -> None:
+        if self._failed:
+            return
+        try:
+            show()
+        except Exception:
+            log.exception("what was given as progress= failed; nothing is shown any more")
+            self._failed = True
 
 
 class TqdmReporter:
@@ -86,6 +91,3 @@ class NotebookReporter:
         words = f"{percent(progress)} %  {describe(progress)}"
         bar = f'<progress value="{progress.settled}" max="{progress.total}"></progress>'
         self._output.update({"text/plain": words, "text/html": f"{bar} <code>{escape(words)}</code>"}, raw=True)
-
-    def close(self) -> None:
-        """The last one stays."""

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttg.errors import BrokerError
+from ttg.errors import TTGError
 from ttg.results.folder import LOGS
 from ttg.run.at_exit import Turn, at_exit
 from ttg.run.events import Event
-from ttg.run.local_workers import MAX_QUICK_DEATHS, LocalWorkers, WorkerCommand, log_tail, worker_environment
+from ttg.run.local_workers import LocalWorkers, WorkerCommand, log_tail, worker_environment
 from ttg.run.scratch import Scratch
 from ttg.settings import Settings
 
@@ -40,7 +40,8 @@ class WarmWorkers:
     def close(self) -> None:
         """End the workers, when they have settled what they are at; returns when nothing of them is left."""
         self._session.close()
-        self._session.ended.wait()
+        if self._session.pid == os.getpid():
+            self._session.ended.wait()
 
     def __enter__(self) -> WarmWorkers:
         return self
@@ -88,12 +89,12 @@ class Session:
         from ttg.brokers import connect
         from ttg.brokers.embedded import URL_FILE
 
-        place = folder / "broker"  # where those look who want to watch the run
-        place.mkdir(exist_ok=True)
-        (place / URL_FILE).write_text(self.url, encoding="utf-8")
         config = self.settings.broker_config(self.url, retry_delay_ms=retry_delay_ms)
         broker = connect(config, f"coordinator-{run}")
+        place = folder / "broker"  # where those look who want to watch the run
         try:
+            place.mkdir(exist_ok=True)
+            (place / URL_FILE).write_text(self.url, encoding="utf-8")
             yield broker, _Shared(self._workers)
         finally:
             await broker.close()
@@ -106,6 +107,8 @@ class Session:
             asyncio.run(self._serve())
         except BaseException as error:
             self._error = error
+            if self._started.is_set():
+                log.exception("ttg.workers has ended: what uses it ends as well")
         finally:
             self.closed = True
             self._started.set()
@@ -144,7 +147,7 @@ class Session:
                 log.error("none can be started; last words:\n%s", log_tail(self._workers.command.logs))
         try:
             await server.ensure()
-        except BrokerError as error:
+        except (TTGError, OSError) as error:
             log.warning("the broker of ttg.workers: %s", error)
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
@@ -175,7 +178,7 @@ class _Shared(LocalWorkers):
     @property
     def hopeless(self) -> bool:
         """Whether nobody starts any."""
-        return self._all.quick_deaths >= MAX_QUICK_DEATHS and not self._all.processes
+        return self._all.hopeless
 
     async def stop(self) -> None:
         """They see by themselves that the run is over."""

@@ -29,18 +29,23 @@ def cached(name: str, size: int | None, read: Callable[[], Any]) -> Path:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists() or path.stat().st_size != size:
                 _forget_old(folder)
-                _write(path, read())
+                write_copy(path, read())
             os.utime(path)
     except OSError as error:
         raise StoreError(f"cannot keep an input of the run in {folder}: {error.strerror or error}") from error
     return path
 
 
-def _write(path: Path, data: Any) -> None:
+def write_copy(path: Path, data: Any) -> None:
+    """Whole or not at all."""
     temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        file.write(data)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except BaseException:  # on a full disk, half of it is in everybody's way
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def _forget_old(folder: Path) -> None:

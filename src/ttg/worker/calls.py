@@ -45,25 +45,27 @@ class CallRunner:
         self._initargs = tuple(initargs)
         self._retries = retries
         self._key = b""
+        self._find_input: FindInput = no_input
 
     def opened(self, secret: str | bytes | None, find_input: FindInput) -> CallRunner:
         """The same, with what it takes to read calls. Raises what the initializer raises."""
         if not secret:
             raise FunctionError("calls are signed: start the worker with the TTG_SECRET of the program that makes them")
         self._key = key_of(secret, self._identity)
-        _Inputs.find = staticmethod(find_input)
+        self._find_input = find_input
         if self._initializer is not None:
             self._initializer(*self._initargs)
         return self
 
     def __call__(self, call: str) -> bytes:
+        _Inputs.find = staticmethod(self._find_input)  # the call before may have been another executor's
         try:
             text = unsealed(self._key, binascii.a2b_base64(call))
         except FunctionError as error:
             return seal(self._key, _raised(error))
         for retries_left in range(self._retries, -1, -1):
             try:
-                function, args, kwargs = _unpickled(text)
+                function, args, kwargs = self._unpickled(text)
                 value = function(*args, **kwargs)
                 break
             except BaseException as error:
@@ -74,6 +76,11 @@ class CallRunner:
         except BaseException as error:
             return seal(self._key, _raised(_not_picklable(value, error)))
 
+    def _unpickled(self, text: memoryview) -> Any:
+        if text[:1] == LARGE:
+            return unpacked(str(text[1:], "ascii"), self._find_input)
+        return pickle.loads(text[1:])  # noqa: S301 - it was sealed by whoever knows the secret
+
 
 class CallResults(ScalarResults):
     """Sealed pickles; a payload is a MessagePack array of them."""
@@ -83,7 +90,7 @@ class CallResults(ScalarResults):
 
 
 class _Inputs:
-    """Where the large objects of the calls of this process are found."""
+    """Where the large objects of the call that is executed are found."""
 
     find: FindInput = staticmethod(no_input)
 
@@ -111,12 +118,6 @@ def common_object(name: str) -> Any:
     if hasattr(value, "flags"):
         value.flags.writeable = False
     return value
-
-
-def _unpickled(text: memoryview) -> Any:
-    if text[:1] == LARGE:
-        return unpacked(str(text[1:], "ascii"), _Inputs.find)
-    return pickle.loads(text[1:])  # noqa: S301 - it was sealed by whoever knows the secret
 
 
 def _raised(error: BaseException) -> bytes:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -90,23 +91,26 @@ def _command(descriptors: Sequence[int]) -> list[str]:
 
 def launch(start: Start = executed, share: Mapping[str, str] = NO_SHARE) -> Launched:
     """Start a child, with the variables of its ``share`` of the machine; it says that it is ready when it is."""
-    connection, theirs = socket.socketpair()
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    their_parent_pipe, parent_pipe = os.pipe()
-    output, their_output = os.pipe()
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
-    try:
-        process = start((theirs.fileno(), their_parent_pipe), their_output, {**_environment(), **share, MARK: mark})
-    except BaseException:
-        connection.close()
-        os.close(parent_pipe)
-        os.close(output)
-        raise
-    finally:
-        theirs.close()
-        os.close(their_parent_pipe)
-        os.close(their_output)
+    with ExitStack() as ours, ExitStack() as theirs:
+        connection, their_connection = socket.socketpair()
+        ours.enter_context(connection)
+        theirs.enter_context(their_connection)
+        their_connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        their_parent_pipe, parent_pipe = _pipe(theirs, ours)
+        output, their_output = _pipe(ours, theirs)
+        needed = their_connection.fileno(), their_parent_pipe
+        process = start(needed, their_output, {**_environment(), **share, MARK: mark})
+        ours.pop_all()  # it has started
     return Launched(process, connection, output, parent_pipe, mark)
+
+
+def _pipe(read: ExitStack, write: ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed with these."""
+    ends = os.pipe()
+    for stack, end in zip((read, write), ends, strict=True):
+        stack.callback(os.close, end)
+    return ends
 
 
 def _environment() -> dict[str, str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -41,6 +42,8 @@ from ttg.worker.protocol import (
 )
 from ttg.worker.run_cache import KnownRun
 from ttg.worker.watchdog import Watchdog, place_of_import
+
+log = logging.getLogger("ttg.worker")
 
 SLICE_GRACE_SECONDS = 1.0
 CANCEL_GRACE_SECONDS = 1.0
@@ -104,11 +107,22 @@ class Slot:
     # -- what the owner does with it
 
     def start(self) -> None:
-        """Start a child."""
-        if self.phase is Phase.STARTING and self.child is None:
-            self._loaded, self._cancelled_since = {}, None
+        """Start a child, as soon as the system lets us: it may have too many processes for now, or open files."""
+        if self.phase is not Phase.STARTING or self.child is not None:
+            return
+        self._loaded, self._cancelled_since = {}, None
+        try:
             self.child = self._spawn(self, self.number)
+        except OSError as error:
+            log.warning("slot %d: a process cannot be started for now: %s", self.number, error)
+            self._start_later()
+        else:
             self._watchdog = Watchdog(self.child)
+
+    def _start_later(self) -> None:
+        """After a pause that grows from one time to the next."""
+        asyncio.get_running_loop().call_later(self._restart_seconds, self.start)
+        self._restart_seconds = min(2 * self._restart_seconds, RESTART_LAST_SECONDS)
 
     def assign(self, run: KnownRun, assignment: Assignment) -> None:
         """Send the child what was just assigned; while it starts, that waits."""
@@ -293,9 +307,11 @@ class Slot:
         if self.phase is Phase.CLOSED:
             self._owner.on_change("child_gone", self)
             return
-        delay = 0.0 if was_up else self._restart_seconds
-        self._restart_seconds = RESTART_FIRST_SECONDS if was_up else min(2 * delay, RESTART_LAST_SECONDS)
-        asyncio.get_running_loop().call_later(delay, self.start)
+        if was_up:
+            self._restart_seconds = RESTART_FIRST_SECONDS
+            asyncio.get_running_loop().call_soon(self.start)
+        else:
+            self._start_later()
 
     def _find_cause(self, death: Death, was_up: bool) -> None:
         """What the death was due to: the head's slice, the loading of its run, or nothing that can be told."""
