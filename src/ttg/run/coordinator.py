@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -59,10 +59,6 @@ CANCEL_AGAIN_SECONDS = 0.2
 FIRST_CONTACT_SECONDS = 1.0
 
 
-def _nothing(epoch: int) -> None:
-    """What happens at a renewal, unless somebody says otherwise."""
-
-
 @dataclass
 class Coordinator:
     """Runs one run to its end: :meth:`run`. Construct it inside the event loop that runs it.
@@ -84,7 +80,7 @@ class Coordinator:
     retried: tuple[int, ...] = ()
     force: bool = False
     history: Path | None = None
-    on_renewal: Callable[[int], None] = _nothing
+    on_renewal: Callable[[int], None] = lambda epoch: None
 
     leadership: Leadership = field(init=False)
     submission: Submission = field(init=False)
@@ -117,8 +113,7 @@ class Coordinator:
             lambda: self.fleet.slots,
             self.options.planner(self.sink.size),
         )
-        keep = self.options.keep_result_bytes
-        self.consumer = ResultConsumer(self.sink, self.broker, self.spec, keep, self._backoff)
+        self.consumer = ResultConsumer(self.sink, self.broker, self.spec, self.options.keep_result_bytes, self._backoff)
         self._started = self._rivals_due = loop_time()
         self.pace = Pace(self._started, self.settled, shrinking=self.options.chunk_size is None)
 
@@ -274,8 +269,7 @@ class Coordinator:
             self._check_failures()
 
     def _check_failures(self) -> None:
-        done, dead = self.sink.done_count, self.sink.dead_count
-        self.failing.check(done, dead, self.submission.retries.waiting, self.sink.size)
+        self.failing.check(self.sink.done_count, self.sink.dead_count, self.submission.retries.waiting, self.sink.size)
 
     async def _consume_events(self) -> None:
         after: str | None = "$"
@@ -305,7 +299,7 @@ class Coordinator:
             progress = self.progress()
             self.report(progress)
             self._look_after_workers()
-            self.refusals.check(self.fleet.beats.keys() | self._own_workers, loop_time())
+            self.refusals.check(self.fleet.beats.keys() | (self.workers.pids if self.workers else {}), loop_time())
             await self._publish_progress(progress)
             await self._publish_news()
             await self._check_standing()
@@ -365,10 +359,6 @@ class Coordinator:
 
     def _is_rival(self, record: RunRecord, now: float) -> bool:
         return record.identity != self.spec.identity and record.status_at(now) is RunStatus.ACTIVE
-
-    @property
-    def _own_workers(self) -> Set[str]:
-        return frozenset() if self.workers is None else self.workers.pids.keys()
 
     def _look_after_workers(self) -> None:
         if self.workers is None:
@@ -442,8 +432,7 @@ class Coordinator:
         await self.consumer.flush()
 
     def _signed(self) -> dict[str, Any]:
-        run, identity = self.spec.run, self.spec.identity
-        return {"at": unix_time(), "source": self.broker.consumer, "run": run, "identity": identity}
+        return {"at": unix_time(), "source": self.broker.consumer, "run": self.spec.run, "identity": self.spec.identity}
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
