@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -32,4 +31,8 @@ async def test_a_child_that_cannot_be_started_for_now_is_started_later(monkeypat
     one: Any = Slot(0, Any, Leases(1), spawn)  # type: ignore[arg-type]
     one.start()
     assert one.child is None
-    await eventually(lambda: asyncio.sleep(0, one.child))
+
+    async def child() -> Any:
+        return one.child
+
+    assert await eventually(child)

@@ -74,7 +74,6 @@ class Session:
         self._output = threading.Thread(target=self._show_output, name="ttg-output", daemon=True)
         self._keeping = threading.Lock()
         self._users: Counter[str] = Counter()
-        self._killed = False
 
     def start(self) -> None:
         """Returns at once. When what is to be kept cannot be, nothing is left of the session."""
@@ -96,7 +95,6 @@ class Session:
     def kill(self) -> None:
         """End at once."""
         self.broken = self.broken or RuntimeError("its workers were killed")
-        self._killed = True
         self.close(cancel=True)
         if self._loop is not None:
             with suppress(RuntimeError):
@@ -172,8 +170,6 @@ class Session:
                 restart_broker=server.ensure if server else self._request.warm.ensure if self._request.warm else None,
             )
             self._loop, self._coordinator = asyncio.get_running_loop(), coordinator
-            if self._killed:
-                self._kill()
             self.queue.on_empty = lambda: coordinator.stop(RunStatus.FINISHED)
             self.queue.wake = self._wake
             self._on_wake()
