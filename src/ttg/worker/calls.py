@@ -167,4 +167,6 @@ def _without_trace(error: BaseException) -> None:
 
 
 def _not_picklable(value: Any, error: BaseException) -> BaseException:
-    return pickle.PicklingError(f"what the call returned, a {type(value).__name__}, cannot be pickled: {error}")
+    """What pickling has raised, as from the standard executors; a note says of what."""
+    error.add_note(f"what the call returned, a {type(value).__name__}, cannot be pickled")
+    return error
