@@ -1,6 +1,8 @@
-"""Prometheus' text format, and the small HTTP server that offers it on coordinators and workers.
+"""What Prometheus scrapes: families of metrics, and the small HTTP server that offers them on coordinators and workers.
 
 Names are ``ttg_…``, counters end in ``_total``, units are in the name; no parameter, chunk or task is ever a label.
+``prometheus-client`` writes the format. Importing it takes 25 ms, so this module is imported where metrics are served;
+without it, that raises ``SettingsError``.
 """
 
 from __future__ import annotations
@@ -8,81 +10,60 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
 
 from ttg.errors import SettingsError
 from ttg.messages import WorkerHeartbeat
 
+try:
+    from prometheus_client import generate_latest
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+except ImportError as error:
+    raise SettingsError("metrics need prometheus-client: pip install prometheus-client") from error
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REQUEST_SECONDS = 5.0
-
-Labels = Mapping[str, str]
-
-
-class RunFigures(Protocol):
-    """What both a coordinator's report and a monitor's view say of a run."""
-
-    @property
-    def size(self) -> int: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def dead(self) -> int: ...
-    @property
-    def retrying(self) -> int: ...
-    @property
-    def chunks_settled(self) -> int: ...
-    @property
-    def rate(self) -> float: ...
-    @property
-    def eta_seconds(self) -> float | None: ...
+SLOT_STATES = ("starting", "idle", "busy", "stopping")
 
 
-@dataclass(slots=True)
-class Metric:
-    """One family of samples. ``kind`` is ``gauge`` or ``counter``."""
-
-    name: str
-    kind: str
-    help: str
-    samples: list[tuple[Labels, float]] = field(default_factory=list)
-
-    def add(self, value: float, **labels: str) -> None:
-        """Add one sample."""
-        self.samples.append((labels, value))
+Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily
 
 
-def gauge(name: str, text: str, value: float | None = None) -> Metric:
-    """A figure that goes up and down; with ``value`` its only sample."""
-    return Metric(name, "gauge", text, [] if value is None else [({}, value)])
+@dataclass(frozen=True)
+class _Collected:
+    """What one scrape gets: a collector, as prometheus-client calls it."""
+
+    families: Iterable[Family]
+
+    def collect(self) -> Iterable[Family]:
+        return (family for family in self.families if family.samples)
 
 
-def counter(name: str, text: str, value: float | None = None) -> Metric:
-    """A figure that only goes up; with ``value`` its only sample."""
-    return Metric(name, "counter", text, [] if value is None else [({}, value)])
+def exposition(families: Iterable[Family]) -> str:
+    """Prometheus text format 0.0.4 of ``families``; those without samples are left out."""
+    text: bytes = generate_latest(cast(Any, _Collected(families)))
+    return text.decode()
 
 
-def exposition(metrics: Iterable[Metric]) -> str:
-    """Prometheus text format 0.0.4 of ``metrics``; families without samples are left out."""
-    return "".join(_family(metric) for metric in metrics if metric.samples)
+def gauge(name: str, text: str, value: float | None = None, *, labels: Sequence[str] = ()) -> GaugeMetricFamily:
+    """A figure that goes up and down: its only ``value``, or one for each ``add_metric``."""
+    return GaugeMetricFamily(name, text, value, labels or None)
 
 
-def _family(metric: Metric) -> str:
-    lines = [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}"]
-    lines += [f"{metric.name}{_labels(labels)} {value:.15g}" for labels, value in metric.samples]
-    return "\n".join(lines) + "\n"
+def counter(name: str, text: str, value: float | None = None, *, labels: Sequence[str] = ()) -> CounterMetricFamily:
+    """A figure that only goes up, or begins anew."""
+    return CounterMetricFamily(name, text, value, labels or None)
 
 
-def _labels(labels: Labels) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+def by_state(name: str, text: str, counts: Mapping[str, int], states: Iterable[str]) -> Family:
+    """How many are in each of ``states``, 0 included: a series that comes and goes cannot be told from one missed."""
+    family = gauge(name, text, labels=["state"])
+    for state in states:
+        family.add_metric([state], counts.get(state, 0))
+    return family
 
 
 # ---------------------------------------------------------------------------------------------- what they say
@@ -90,9 +71,7 @@ def _escaped(value: str) -> str:
 
 def worker_metrics(beat: WorkerHeartbeat) -> str:
     """A worker's own ``/metrics``, from what it says in its heartbeat."""
-    slots = gauge("ttg_worker_slots", "Slots by what they do.")
-    for state in ("starting", "idle", "busy", "stopping"):
-        slots.add(sum(slot.state == state for slot in beat.slots), state=state)
+    states = Counter(slot.state for slot in beat.slots)
     memory = beat.memory_bytes + sum(slot.memory_bytes for slot in beat.slots)
     return exposition(
         [
@@ -102,30 +81,9 @@ def worker_metrics(beat: WorkerHeartbeat) -> str:
             gauge("ttg_worker_leases", "Chunks this worker holds now.", len(beat.holding)),
             gauge("ttg_worker_memory_bytes", "Resident memory of the worker and its slots.", memory),
             gauge("ttg_worker_start_time_seconds", "When the worker started, Unix time.", beat.started),
-            slots,
+            by_state("ttg_worker_slots", "Slots of this worker by what they do.", states, SLOT_STATES),
         ]
     )
-
-
-def run_families(runs: Iterable[tuple[str, RunFigures]]) -> list[Metric]:
-    """The families of runs, from their ledgers' figures."""
-    size = gauge("ttg_run_parameters", "Parameters of the run.")
-    done = counter("ttg_run_parameters_done_total", "Parameters with a result in the ledger.")
-    dead = counter("ttg_run_parameters_dead_total", "Parameters given up after their last attempt.")
-    retrying = gauge("ttg_run_parameters_retrying", "Parameters waiting for another attempt.")
-    chunks = counter("ttg_run_chunks_settled_total", "Chunks the run settled.")
-    rate = gauge("ttg_run_parameters_per_second", "Parameters settled per second.")
-    eta = gauge("ttg_run_eta_seconds", "Estimated time until the run is finished.")
-    for run, figures in runs:
-        size.add(figures.size, run=run)
-        done.add(figures.done, run=run)
-        dead.add(figures.dead, run=run)
-        retrying.add(figures.retrying, run=run)
-        chunks.add(figures.chunks_settled, run=run)
-        rate.add(figures.rate, run=run)
-        if figures.eta_seconds is not None:
-            eta.add(figures.eta_seconds, run=run)
-    return [size, done, dead, retrying, chunks, rate, eta]
 
 
 # ---------------------------------------------------------------------------------------------- the server
@@ -155,7 +113,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, re
     with contextlib.suppress(OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         async with asyncio.timeout(REQUEST_SECONDS):
             request = await reader.readuntil(b"\r\n\r\n")
-            status, body = _respond(request.split(b" ", 2)[:2], render)
+            method, target, *_ = [*request.split(b" ", 2), b""]
+            status, body = _respond(method, target, render)
             writer.write(_head(status, len(body)) + body)
             await writer.drain()
     writer.close()
@@ -166,13 +125,13 @@ def _head(status: str, length: int) -> bytes:
     return ("\r\n".join(fields) + "\r\n\r\n").encode()
 
 
-def _respond(request: list[bytes], render: Callable[[], str]) -> tuple[str, bytes]:
-    match request:
-        case [b"GET", b"/metrics"]:
+def _respond(method: bytes, target: bytes, render: Callable[[], str]) -> tuple[str, bytes]:
+    match method, target.partition(b"?")[0]:
+        case b"GET", b"/metrics":
             return "200 OK", render().encode()
-        case [b"GET", b"/healthz"]:
+        case b"GET", b"/healthz":
             return "200 OK", b"ok\n"
-        case [b"GET", _]:
+        case b"GET", _:
             return "404 Not Found", b"expected /metrics or /healthz\n"
         case _:
             return "405 Method Not Allowed", b"expected GET\n"

@@ -142,7 +142,7 @@ async def test_all_views_agree_with_the_brokers_own_tools(server: Server) -> Non
         del ours["tasks unacknowledged"]
         metrics = render(snapshot.at(unix_time()))
         for name, messages in ours.items():
-            assert f'ttg_queue_messages{{queue="{NAMESPACE}.{name}"}} {messages}\n' in metrics
+            assert f'ttg_queue_messages{{queue="{NAMESPACE}.{name}"}} {messages}.0\n' in metrics
         assert await web_depths(snapshot) == ours
 
 

@@ -62,6 +62,7 @@ HOMES = {
     "redis": (),  # a tool of the tests: see brokers/redis/connection.py
     "pika": ("brokers.rabbitmq",),
     "duckdb": ("results.sql",),
+    "prometheus_client": ("metrics",),
     "pyarrow": ("results", "space.readers", "stores.objects"),
     "starlette": ("monitor",),
     "uvicorn": ("monitor",),
@@ -182,6 +183,7 @@ def test_the_rules_see_a_violation() -> None:
 
 
 HEAVY = {"numpy", "pyarrow", "pandas", "pyroaring", "cloudpickle", "pika", "rich", "starlette", "uvicorn", "yaml"}
+HEAVY |= {"prometheus_client"}
 HEAVY |= {"http.client", "email", "importlib.metadata", "multiprocessing", "unittest"}
 NOT_AT_START = {  # what a process must not have imported before it knows that it needs it
     "import ttg": HEAVY | {"msgspec", "asyncio", "dataclasses", "argparse"},

@@ -35,9 +35,10 @@ from ttg.messages.events import (
 from ttg.messages.ranges import Ranges, check_ranges, count_indices, indices_of, ranges_of, split_ranges
 from ttg.messages.records import RunRecord, RunStatus
 from ttg.messages.stored import Files, Stored, StoreRef
-from ttg.messages.tasks import DeadLetter, Failure, Outcome, ResultHeader, Task, identity_of_key
+from ttg.messages.tasks import FAILURE_KINDS, DeadLetter, Failure, Outcome, ResultHeader, Task, identity_of_key
 
 __all__ = [
+    "FAILURE_KINDS",
     "AnyEvent",
     "BrokerTrouble",
     "ChildDied",

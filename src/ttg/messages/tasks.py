@@ -58,11 +58,13 @@ def identity_of_key(key: str) -> str:
     return key.split("/")[1] if key.count("/") >= 2 else ""
 
 
+FAILURE_KINDS = ("exception", "exit", "signal", "timeout", "memory", "encoding", "worker_lost")
+
+
 class Failure(Message, frozen=True):
     """Why one parameter failed in one attempt.
 
-    ``kind`` is how it ended: ``exception``, ``exit``, ``signal``, ``timeout``, ``memory``, ``encoding`` or
-    ``worker_lost``.
+    ``kind`` is how it ended, one of :data:`FAILURE_KINDS`.
     ``output`` is what it printed to standard output and standard error, in order, shortened.
     ``place`` is ``file:line`` (function) of the innermost frame of the user's code; where there is none, of a program
     or a crash, it is the exit code or signal. Failures of equal ``error`` and ``place`` have the same cause.

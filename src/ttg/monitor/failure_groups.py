@@ -23,6 +23,7 @@ from ttg.monitor.view import CauseView, FaultView
 from ttg.monitor.words import as_cause, plural
 
 CAUSES_KEPT = 200
+COUNTS_KEPT = 2_000
 FAULTS_KEPT = 200
 ALIKE_WITHIN_SECONDS = 30.0
 
@@ -31,7 +32,8 @@ Cause = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class Causes:
-    """Failures grouped by (run, kind, error, place); beyond ``CAUSES_KEPT`` groups only their number is kept."""
+    """Failures grouped by (run, kind, error, place); beyond ``CAUSES_KEPT`` groups only their number is kept.
+    ``failures`` counts all of them by run and kind, those of the last ``COUNTS_KEPT`` such pairs."""
 
     groups: dict[Cause, CauseView] = field(default_factory=dict)
     left_out: int = 0
@@ -40,7 +42,7 @@ class Causes:
     def on_failed(self, event: ParametersFailed) -> None:
         """Add failures alike to their group; the newest sample is shown."""
         sample = event.sample
-        self.failures[event.run, sample.kind] += event.count
+        self._count(event.run, sample.kind, event.count)
         cause = (event.run, sample.kind, sample.error, sample.place)
         known = self.groups.get(cause)
         if known is None and len(self.groups) >= CAUSES_KEPT:
@@ -61,7 +63,16 @@ class Causes:
     def restore(self, cause: CauseView) -> None:
         """A group that was kept."""
         self.groups[cause.run, cause.kind, cause.error, cause.place] = cause
-        self.failures[cause.run, cause.kind] += cause.count
+        self._count(cause.run, cause.kind, cause.count)
+
+    def _count(self, run: str, kind: str, count: int) -> None:
+        self.failures[run, kind] += count
+        if len(self.failures) > COUNTS_KEPT:
+            del self.failures[next(iter(self.failures))]
+
+    def by_kind(self, run: str) -> dict[str, int]:
+        """How often parameters of ``run`` failed, by kind, the same ones again counted again."""
+        return {kind: count for (of, kind), count in self.failures.items() if of == run}
 
     def at(self) -> list[CauseView]:
         """Causes, the most frequent first."""

@@ -42,6 +42,7 @@ class RunState:
     seconds: float = 0.0
     heard: float = 0.0
     told: float | None = None
+    counted: bool = False
     record: RunRecord | None = None
     renewed: float = 0.0
     """When its record was last seen to change, on the monitor's clock: clocks differ."""
@@ -85,6 +86,7 @@ class RunState:
             started=self.started,
             seconds=max(0.0, now - self.started) if self.active else self.seconds,
             names=self.names,
+            counted=self.counted,
         )
 
 
@@ -101,7 +103,8 @@ class Runs:
         state.function, state.size, state.names = event.function, event.size, event.names
         state.status, state.started, state.heard = RunStatus.ACTIVE, event.at, heard
         state.settled_before = event.settled
-        state.done = max(event.settled - state.dead, 0)
+        state.done = min(state.done, event.settled) if state.counted else event.settled
+        state.dead = event.settled - state.done  # those that are retried are dead no more
         state.told = event.at
 
     def on_progress(self, event: RunProgress, heard: float) -> None:
@@ -162,7 +165,7 @@ class Runs:
         gained = done + dead - state.done - state.dead
         if state.told is not None and gained > 0:
             self.settled.add(state.run, min(state.told, at), at, (gained,))
-        state.done, state.dead, state.told = done, dead, at
+        state.done, state.dead, state.told, state.counted = done, dead, at, True
 
     def _state(self, run: str, identity: str, at: float) -> RunState:
         """The state of the run with this identity; another one that went by its id is forgotten."""

@@ -30,7 +30,7 @@ from ttg.monitor.history import RunHistory
 from ttg.monitor.run_view import Runs
 from ttg.monitor.series import History
 from ttg.monitor.timeline import Timeline, TimelineView
-from ttg.monitor.view import QueueView, View
+from ttg.monitor.view import QueueView, RunView, View
 from ttg.monitor.words import as_broker
 from ttg.monitor.workers import Workers, by_state
 
@@ -149,7 +149,7 @@ class Snapshot:
             heard_seconds=age if self._heard else 0.0,
             outage=self.outage,
             queues=self._queues(),
-            runs=[msgspec.structs.replace(run, cause=self.causes.commonest(run.run)) for run in self.runs.at(now)],
+            runs=[self._with_failures(run) for run in self.runs.at(now)],
             workers=workers,
             workers_by_state=by_state(worker.state for worker in workers),
             slots_by_state=by_state(
@@ -160,6 +160,7 @@ class Snapshot:
             causes_left_out=self.causes.left_out,
             faults=self.faults.at(),
             totals=dict(sorted(self.faults.totals.items())),
+            caught_up=self.caught_up or not self.watched,
         )
 
     def known_until(self, run: str, now: float) -> float:
@@ -172,6 +173,10 @@ class Snapshot:
             if worker.state == "alive" and slot.state == "busy" and slot.run == run
         )
         return max(min(since, default=math.inf), now - LONGEST_UNKNOWN_SECONDS)
+
+    def _with_failures(self, run: RunView) -> RunView:
+        causes = self.causes
+        return msgspec.structs.replace(run, cause=causes.commonest(run.run), failures=causes.by_kind(run.run))
 
     def timeline_at(
         self, now: float, last_seconds: float | None = None, match: str = "", run: str = ""

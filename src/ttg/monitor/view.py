@@ -34,8 +34,9 @@ class RunView(ViewPart, frozen=True):
 
     ``done``, ``dead``, ``retrying`` are the ledger's figures: committed, not guessed. ``rate`` is parameters/s (of the
     last seconds while running, on average when ended). ``seconds`` since the coordinator took it up. ``cause`` is the
-    commonest one of what failed, in a few words, ``note`` what it waits for. What is left is most likely between
-    ``eta_least_seconds`` and ``eta_most_seconds``.
+    commonest one of what failed, in a few words, ``failures`` are failed attempts by kind, ``note`` what it waits for.
+    What is left is most likely between ``eta_least_seconds`` and ``eta_most_seconds``. ``counted``: the ledger's
+    figures have been heard, and not only that there is such a run.
     """
 
     run: str
@@ -58,6 +59,8 @@ class RunView(ViewPart, frozen=True):
     eta_least_seconds: float | None = None
     eta_most_seconds: float | None = None
     note: str = ""
+    failures: dict[str, int] = {}
+    counted: bool = True
 
     @property
     def fraction(self) -> float:
@@ -139,7 +142,7 @@ class View(ViewPart, frozen=True):
     ``broker`` is its name and version as people say them.
     ``connected``: the broker answered last time; ``stale``: it answered before, or is away, and nothing was heard
     from it for so long that the figures must be shown as old; ``outage`` says why. ``totals`` counts events by kind
-    since the monitor started.
+    since the monitor started. ``caught_up``: what happened before it started has been read.
     """
 
     at: float
@@ -159,6 +162,7 @@ class View(ViewPart, frozen=True):
     causes_left_out: int
     faults: list[FaultView]
     totals: dict[str, int]
+    caught_up: bool = True
 
 
 def to_plain(view: ViewPart) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,6 @@ from ttg.brokers.base import BrokerConfig
 from ttg.clock import loop_time, unix_time
 from ttg.errors import SettingsError
 from ttg.messages import RunStatus
-from ttg.metrics import serve_metrics
-from ttg.monitor import prometheus
 from ttg.monitor.feed import Listener, feeding
 from ttg.monitor.snapshot import Snapshot
 from ttg.results.folder import RunFolder
@@ -102,8 +100,7 @@ async def serve(
             await broker.open()
             await stack.enter_async_context(feeding(broker, snapshot, _listener(settings, stack)))
         if metrics_port is not None:
-            metrics = serve_metrics(metrics_port, lambda: prometheus.render(snapshot.at(unix_time())), metrics_host)
-            await stack.enter_async_context(metrics)
+            await stack.enter_async_context(_metrics(snapshot, metrics_port, metrics_host))
         services = Services(snapshot, None, run, folder)
         if dashboard:
             from ttg.run.browsing import Browser  # imports Arrow
@@ -116,6 +113,13 @@ async def serve(
             services.site = await (lasting or stack).enter_async_context(opening)
             print(f"dashboard: {services.site.link(run)}", file=sys.stderr, flush=True)  # not logged: it has the token
         yield services
+
+
+def _metrics(snapshot: Snapshot, port: int, host: str) -> AbstractAsyncContextManager[int]:
+    from ttg.metrics import serve_metrics
+    from ttg.monitor import prometheus
+
+    return serve_metrics(port, lambda: prometheus.render(snapshot.at(unix_time())), host)
 
 
 def _listener(settings: Settings, stack: AsyncExitStack) -> Listener:

@@ -34,7 +34,6 @@ from ttg.brokers.base import Broker, Delivery
 from ttg.clock import loop_time, unix_time
 from ttg.errors import BrokerError
 from ttg.messages import WorkerHeartbeat, WorkerStopped
-from ttg.metrics import serve_metrics, worker_metrics
 from ttg.worker.config import Reason, Summary, WorkerConfig
 from ttg.worker.dispatcher import Dispatcher
 from ttg.worker.event_buffer import EventBuffer
@@ -361,6 +360,8 @@ async def run_worker(
         loop.add_signal_handler(signal.SIGHUP, worker.request_first_stop)
     metrics: contextlib.AbstractAsyncContextManager[Any] = contextlib.nullcontext()
     if config.metrics_port is not None:
+        from ttg.metrics import serve_metrics, worker_metrics
+
         metrics = serve_metrics(config.metrics_port, lambda: worker_metrics(worker.heartbeat()), config.metrics_host)
     try:
         async with metrics, running(_reap(worker, first)):

@@ -1,7 +1,7 @@
 """The dashboard's HTTP side (Starlette): the page, the live stream, tables and pictures, one way to change something.
 
 Starlette and uvicorn are the optional extra ``dashboard``: parsing HTTP from browsers is better left to code that
-thousands use. The metrics of workers and coordinators need no extra (:mod:`ttg.metrics`).
+thousands use.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from starlette.staticfiles import StaticFiles
 
 from ttg.clock import unix_time
 from ttg.errors import InputError, TTGError
-from ttg.metrics import CONTENT_TYPE
-from ttg.monitor import prometheus
 from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.view import View, to_json
 from ttg.monitor.web.access import SECURITY_HEADERS, Access
@@ -126,6 +124,9 @@ class Dashboard:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus text of the same view."""
+        from ttg.metrics import CONTENT_TYPE
+        from ttg.monitor import prometheus
+
         return Response(prometheus.render(self._now()), headers={"Content-Type": CONTENT_TYPE})
 
     # -- runs
