@@ -31,7 +31,7 @@ def sandbox_commands() -> list[list[str]]:
     """The commands of the sandbox's chapter, as a shell would split them."""
     text = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
     chapter = text.partition("### The sandbox")[2].partition("\n## ")[0]
-    lines = [line for block in chapter.split("```")[1::2] for line in block.splitlines()]
+    lines = [line for block in chapter.split("```")[1::2] for line in block.splitlines()[1:]]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
