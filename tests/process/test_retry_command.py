@@ -9,6 +9,7 @@ import pytest
 
 from runs import TtgRun, settled_on_disk
 from ttg.errors import InputError, RunConflictError
+from ttg.monitor.web.source import Retrial
 from ttg.results.dead_letters import causes
 from ttg.results.folder import RunFolder
 from ttg.run.retry_command import Retrier
@@ -40,12 +41,18 @@ def test_the_dead_letters_of_one_cause_become_results(fragile: TtgRun, tmp_path:
     odd = next(cause for cause in causes(folder) if cause.error == "ValueError")
     (tmp_path / "mended").touch()
     retrier = Retrier(fragile.home, {"TTG_HOME": str(fragile.home), **fragile.environment})
-    assert retrier(folder.spec.run, "exception", odd.error, odd.place) == odd.count == 4
+    assert retrier(folder.spec.run, Retrial(error=odd.error, place=odd.place)) == odd.count == 4
     until(lambda: has_ended(fragile), within_seconds=60)
     assert (fragile.info()["done"], fragile.info()["dead"]) == (SIZE - 2, 2)
     assert dict(settled_on_disk(fragile.folder)) == {i: i * 2 for i in range(SIZE) if i % 100 != 3}
+    assert retrier(folder.spec.run, Retrial(index=3)) == 1
+    until(lambda: has_ended(fragile) and fragile.info()["dead"] == 1, within_seconds=60)
+    assert retrier(folder.spec.run, Retrial()) == 1
+    until(lambda: has_ended(fragile) and fragile.info()["dead"] == 0, within_seconds=60)
+    with pytest.raises(InputError, match="nothing to retry: parameter 3"):
+        retrier(folder.spec.run, Retrial(index=3))
     with pytest.raises(InputError, match="nothing to retry"):
-        retrier(folder.spec.run, "exception", odd.error, odd.place)
+        retrier(folder.spec.run, Retrial(error=odd.error, place=odd.place))
 
 
 def test_what_keeps_a_retry_from_beginning_is_said(fragile: TtgRun) -> None:
@@ -53,10 +60,10 @@ def test_what_keeps_a_retry_from_beginning_is_said(fragile: TtgRun) -> None:
     cause = causes(folder)[0]
     retrier = Retrier(fragile.home, {"QUEUE_BACKEND": "carrier-pigeon"})
     with pytest.raises(InputError, match="QUEUE_BACKEND: expected redis or rabbitmq"):
-        retrier(folder.spec.run, "exception", cause.error, cause.place)
+        retrier(folder.spec.run, Retrial(error=cause.error, place=cause.place))
 
 
 def test_a_run_that_goes_on_is_left_alone(fragile: TtgRun) -> None:
     folder = RunFolder.open(fragile.folder)
     with folder.lock(), pytest.raises(RunConflictError, match="in use"):
-        Retrier(fragile.home)(folder.spec.run, "exception", "ValueError", "x")
+        Retrier(fragile.home)(folder.spec.run, Retrial(error="ValueError", place="x"))

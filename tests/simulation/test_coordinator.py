@@ -16,9 +16,10 @@ from simulation.scenario import Fault, Kind, Scenario
 from simulation.virtual_time import VirtualLoop, run_virtually
 from simulation.world import World
 from ttg.errors import RunStopped
-from ttg.messages import BrokerTrouble, RunStatus, decode_event
+from ttg.messages import BrokerTrouble, RunStatus, TasksResubmitted, decode_event
 from ttg.run.config import CoordinatorConfig
 from ttg.run.progress import Progress
+from ttg.run.steering import pause
 
 PLAIN = Scenario(
     seed=0, size=60, chunk_size=5, workers=2, slots=1, call_seconds=0.01, slice_size=4, start_seconds=0.05,
@@ -131,6 +132,45 @@ def test_a_full_broker_keeps_no_collected_results_whatever_was_asked_for(tmp_pat
     assert not world.server.namespace(world.config.namespace).results.entries
 
 
+class Paused(OneCoordinator):
+    """A world whose run is paused for more than a minute; ``forgets``: its broker loses everything meanwhile."""
+
+    forgets = False
+    settled: tuple[int, ...] = ()
+
+    async def keep_staff(self) -> None:
+        for _ in range(2):
+            self._hire()
+        await asyncio.sleep(2.0)
+        assert self.coordinator is not None
+        broker, run = self.members["worker-1"].broker, self.coordinator.spec.run
+        await pause(broker, run, paused=True)
+        await asyncio.sleep(20.0)
+        before = self.coordinator.settled
+        if self.forgets:
+            self.server.lose_everything()
+        await asyncio.sleep(60.0)
+        self.settled = (before, self.coordinator.settled)
+        assert self.coordinator.progress().paused
+        await pause(broker, run, paused=False)
+        await super().keep_staff()
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_while_a_run_is_paused_nothing_is_submitted_nor_taken_for_lost(forgets: bool, tmp_path: Path) -> None:
+    async def story(loop: VirtualLoop) -> Paused:
+        world = Paused(replace(PLAIN, size=2_000, call_seconds=0.02), tmp_path / "run", loop)
+        world.forgets = forgets
+        await world.run()
+        return world
+
+    world = run_virtually(story)
+    before, after = world.settled
+    assert 0 < before == after < 2_000
+    events = [decode_event(entry.body) for entry in world.server.namespace(world.config.namespace).events.entries]
+    assert any(isinstance(event, TasksResubmitted) for event in events) is forgets
+
+
 class Interrupted(OneCoordinator):
     """A world that remembers how its coordinator ended."""
 
@@ -154,7 +194,7 @@ class SlowToStop:
     async def stop(self) -> None:
         await asyncio.sleep(8.0)
 
-    def look(self) -> tuple[int, ...]:
+    def look(self, drained: tuple[str, ...] = ()) -> tuple[int, ...]:
         return ()
 
 

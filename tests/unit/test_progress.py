@@ -35,6 +35,11 @@ def progress(done: int = 250, **changes: object) -> Progress:
     return Progress(**{**values, **changes})  # type: ignore[arg-type]
 
 
+def test_a_paused_run_has_no_time_left() -> None:
+    shown = describe(progress(paused=True, workers=0, note="3 under way: `ttg unpause r` goes on"))
+    assert shown == "250/1,000, paused – 3 under way: `ttg unpause r` goes on"
+
+
 def test_the_line_says_everything_that_is_the_case_and_nothing_else() -> None:
     assert describe(progress()) == "250/1,000, 50/s, ETA 15 s, 2 workers"
     shown = describe(progress(dead=3, retrying=7, workers=1, note="broker: away"))

@@ -9,7 +9,7 @@ from ttg.brokers.base import ResultMessage
 from ttg.brokers.redis.retention import ENTRY_BYTES, Retention
 from ttg.errors import MessageError, RunConflictError
 from ttg.messages import ResultHeader, RunRecord, RunStatus, decode, encode
-from ttg.messages.records import cancelled, claimed, ended, renewed
+from ttg.messages.records import DRAINED_KEPT, cancelled, claimed, drained, ended, paused, renewed
 
 NOW = 1_900_000_000.0
 
@@ -51,6 +51,20 @@ def test_only_its_leader_renews_and_ends_a_run() -> None:
     over = ended(mine, mine, RunStatus.FINISHED, NOW + 5, 7)
     assert (over.status, over.ended, over.kept_bytes) == (RunStatus.FINISHED, NOW + 5, 7)
     assert ended(None, mine, RunStatus.FAILED, NOW, 0).status is RunStatus.FAILED
+
+
+def test_a_run_is_paused_and_its_workers_are_drained_while_it_goes_on() -> None:
+    still = drained(paused(record(), True), "w1")
+    assert still == paused(still, True) == record(paused=True, pauses=1, drained=("w1",))
+    assert drained(still, "w1") == still
+    assert renewed(still, record(), NOW + 5) == record(paused=True, pauses=1, drained=("w1",), renewed=NOW + 5)
+    assert paused(still, False) == record(pauses=1, drained=("w1",))
+    over = ended(still, record(), RunStatus.FINISHED, NOW, 0)
+    assert (over.paused, over.drained, paused(over, True), drained(over, "w2")) == (False, (), over, over)
+    assert not claimed(still, record(coordinator="d")).paused, "whoever resumes a run wants it to go on"
+    assert paused(None, True) is drained(None, "w") is None
+    many = record(drained=tuple(f"w{number}" for number in range(DRAINED_KEPT)))
+    assert len(drained(many, "new").drained) == DRAINED_KEPT  # type: ignore[union-attr]
 
 
 def test_what_is_cancelled_or_finished_stays_so() -> None:

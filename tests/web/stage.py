@@ -21,7 +21,7 @@ from ttg.monitor.snapshot import Snapshot
 from ttg.monitor.web.access import Access
 from ttg.monitor.web.app import make_app
 from ttg.monitor.web.sections import Farewell
-from ttg.monitor.web.source import Column, FailedParameter, FailureView, LogTail, Page, RunOnDisk
+from ttg.monitor.web.source import Column, FailedParameter, FailureView, LogTail, Page, Retrial, RunOnDisk
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -52,8 +52,8 @@ class MadeUpResults:
     """A :class:`~ttg.monitor.web.source.RunsSource` of 1,000 pendulums that remembers what was retried."""
 
     def __init__(self) -> None:
-        self.retried: list[tuple[str, str, str, str]] = []
-        self.cancelled: list[str] = []
+        self.retried: list[tuple[str, Retrial]] = []
+        self.controlled: list[tuple[str, str, str]] = []
         self.on_disk: list[RunOnDisk] = []
         self.kept: dict[str, RunHistory] = {}
         self.failed: list[FailureView] = []
@@ -100,13 +100,13 @@ class MadeUpResults:
     def logs(self, run: str) -> list[LogTail]:
         return [LogTail("worker-1", "slot 0 pendulum[17]: swinging \x1b[1mwildly")]
 
-    def cancel(self, run: str) -> str:
-        self.cancelled.append(run)
-        return f"run {run} is cancelled"
+    def control(self, verb: str, run: str, worker: str = "") -> str:
+        self.controlled.append((verb, run, worker))
+        return f"{verb} {run}: done"
 
-    def retry(self, run: str, kind: str, error: str, place: str) -> int:
-        self.retried.append((run, kind, error, place))
-        return 5
+    def retry(self, run: str, which: Retrial) -> int:
+        self.retried.append((run, which))
+        return 1 if which.index is not None else 5
 
 
 class Stage:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from stage import ACCESS, TOKEN, Stage, playing
 
-CAUSE = json.dumps({"kind": "exception", "error": "ZeroDivisionError", "place": "pendulum.py:31 (simulate)"})
+CAUSE = json.dumps({"error": "ZeroDivisionError", "place": "pendulum.py:31 (simulate)"})
 
 
 def ask(
@@ -50,7 +50,7 @@ def test_our_page_can_retry_and_only_with_post(stage: Stage) -> None:
         assert (status, json.loads(text)) == (200, {"retried": 5})
         bad: Any = ask(address, "/api/runs/r/retry", "POST", '{"kind": 1}', Origin=address)
         assert bad[0] == 400
-        assert "expected kind, error and place" in bad[2]
+        assert "expected index, or error and place" in bad[2]
 
 
 def test_everything_but_the_sign_of_life_asks_for_the_token(stage: Stage) -> None:

@@ -13,9 +13,9 @@ from playwright.sync_api import expect
 from stage import TOKEN, Stage, playing
 
 from synthetic import Fleet
-from ttg.messages import RunStatus
+from ttg.messages import RunRecord, RunStatus
 from ttg.monitor.snapshot import Snapshot
-from ttg.monitor.web.source import RunOnDisk
+from ttg.monitor.web.source import Retrial, RunOnDisk
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page
@@ -85,9 +85,13 @@ def test_failures_are_grouped_shown_and_retried(page: Page, stage: Stage) -> Non
         expect(cause.locator("pre")).to_contain_text("Traceback (most recent call last)")
         cause.get_by_role("button", name=re.compile("Retry")).click()
         expect(page.locator("#toast")).to_have_text("5 parameters submitted again")
-    assert stage.results.retried == [
-        (stage.fleet.run, "exception", "ZeroDivisionError", "pendulum.py:31 (simulate)"),
-    ]
+        cause.get_by_text("Which parameters").click()
+        cause.get_by_role("button", name="Retry index 17").click()
+        expect(page.locator("#toast")).to_have_text("1 parameter submitted again")
+        page.get_by_role("button", name=re.compile("Retry all 10 parameters")).click()
+        expect(page.locator("#toast")).to_have_text("5 parameters submitted again")
+    of_cause = Retrial(error="ZeroDivisionError", place="pendulum.py:31 (simulate)")
+    assert [which for _, which in stage.results.retried] == [of_cause, Retrial(index=17), Retrial()]
 
 
 def test_an_opened_traceback_stays_open_while_figures_move(page: Page, stage: Stage) -> None:
@@ -261,8 +265,11 @@ def test_a_run_that_is_over_is_complete_without_a_broker(page: Page, stage: Stag
         expect(page.get_by_role("table", name=re.compile("Results of")).locator("tbody tr")).to_have_count(25)
 
 
-def test_a_run_is_cancelled_only_when_that_is_confirmed(page: Page, stage: Stage) -> None:
-    answers: list[str] = []
+def test_a_run_is_paused_and_cancelled_and_a_worker_drained_only_when_that_is_confirmed(
+    page: Page,
+) -> None:
+    stage = Stage(Fleet(size=40_000, chunk=10, workers=4), fraction=0.1)
+    run, answers = stage.fleet.run, list[str]()
 
     def answer(dialog: Dialog) -> None:
         answers.append(dialog.message)
@@ -272,15 +279,33 @@ def test_a_run_is_cancelled_only_when_that_is_confirmed(page: Page, stage: Stage
             dialog.accept()
 
     page.on("dialog", answer)
-    with playing(stage) as address:
+    with playing(stage, live=True) as address:
         page.goto(f"{address}/?token={TOKEN}#run/{stage.fleet.run}/overview")
         button = page.get_by_role("button", name="Cancel the run")
         button.click()
         expect(button).to_be_enabled()
         button.click()
-        expect(page.locator("#toast")).to_have_text(f"run {stage.fleet.run} is cancelled")
-    assert stage.results.cancelled == [stage.fleet.run]
-    assert all(f"Cancel run {stage.fleet.run}?" in question for question in answers)
+        expect(page.locator("#toast")).to_have_text(f"cancel {run}: done")
+        assert stage.results.controlled == [("cancel", run, "")]
+        page.get_by_role("button", name="Pause the run").click()
+        expect(page.locator("#toast")).to_have_text(f"pause {run}: done")
+        pause_it(stage)
+        expect(page.locator(".run .pill")).to_have_text("paused")
+        page.get_by_role("button", name="Go on with the run").click()
+        expect(page.locator("#toast")).to_have_text(f"unpause {run}: done")
+        page.get_by_role("link", name="Workers").click()
+        page.get_by_role("row", name="w2").get_by_role("button", name="Drain w2").click()
+        expect(page.locator("#toast")).to_have_text(f"drain {run}: done")
+    assert stage.results.controlled[1:] == [("pause", run, ""), ("unpause", run, ""), ("drain", run, "w2")]
+    assert len(answers) == 5
+    assert all(f"run {run}" in question for question in answers)
+    assert "worker w2" in answers[-1]
+
+
+def pause_it(stage: Stage) -> None:
+    state = stage.snapshot.runs.states[stage.fleet.run]
+    state.record = RunRecord(run=state.run, paused=True, lease_seconds=600.0)
+    state.renewed = stage.fleet.now
 
 
 def test_a_table_is_downloaded_and_logs_are_looked_at(page: Page, stage: Stage) -> None:

@@ -35,7 +35,7 @@ first steps:
 
 COMMANDS = (
     *("run", "resume", "plan", "worker", "monitor", "dashboard", "runs", "status", "results", "failed", "logs", "call"),
-    *("retry", "cancel", "demo", "cleanup", "doctor", "kube", "completion", "help"),
+    *("retry", "pause", "unpause", "drain", "cancel", "demo", "cleanup", "doctor", "kube", "completion", "help"),
 )
 """The sub-commands, each in the module of its name, in the order in which ``ttg --help`` lists them."""
 

@@ -34,6 +34,7 @@ OTHER_NAMES = {
     **dict.fromkeys(("log", "tail", "output"), "logs"),
     **dict.fromkeys(("start", "exec", "submit", "sweep"), "run"),
     **dict.fromkeys(("continue", "restart"), "resume"),
+    **dict.fromkeys(("suspend", "hold", "freeze"), "pause"),
     "estimate": "plan",
     "check": "doctor",
     "web": "dashboard",

@@ -5,9 +5,9 @@
                  claim                    end
     (nothing) ────────▶ ACTIVE ─────────────────────▶ FINISHED, FINISHED_WITH_DEAD_LETTERS, FAILED, INTERRUPTED
                         │ ▲ │                              │
-             renew, claim │ │ cancel                       │ claim (the same run: resume; another: the id is free)
-          (a newer epoch) └─┘ ▼                            ▼
-                            CANCELLED ──────────────────▶ ACTIVE
+             renew, pause │ │ cancel                       │ claim (the same run: resume; another: the id is free)
+             drain, claim └─┘ ▼                            ▼
+          (a newer epoch)   CANCELLED ──────────────────▶ ACTIVE
 
 A run is who its ``identity`` says (a nonce made with the run; the id is what people choose), and each coordinator of it
 has an ``epoch``, counted. The functions of this module are the transitions: from the record as it is to the record as
@@ -22,6 +22,8 @@ import msgspec
 
 from ttg.errors import RunConflictError
 from ttg.messages.codec import Message
+
+DRAINED_KEPT = 1_000
 
 
 class RunStatus(enum.StrEnum):
@@ -57,7 +59,9 @@ class RunRecord(Message, frozen=True, kw_only=True):
 
     ``coordinator``, ``host`` and ``pid`` say who leads it, ``renewed`` (Unix seconds) when that was last confirmed, and
     ``lease_seconds`` for how long that holds. ``results_from`` is the cursor behind which the run's results begin.
-    ``kept_bytes`` is what of its results is still in the broker at its end. ``revision`` rises with every change.
+    ``kept_bytes`` is what of its results is still in the broker at its end. ``paused``: nothing of it is begun for
+    now; ``pauses`` counts how often that was so. ``drained`` are workers that are to leave. ``revision`` rises with
+    every change.
     """
 
     run: str
@@ -78,6 +82,9 @@ class RunRecord(Message, frozen=True, kw_only=True):
     lease_seconds: float = 15.0
     results_from: str = ""
     kept_bytes: int = 0
+    paused: bool = False
+    pauses: int = 0
+    drained: tuple[str, ...] = ()
     revision: int = 0
 
     @property
@@ -148,14 +155,30 @@ def ended(current: RunRecord | None, mine: RunRecord, status: RunStatus, now: fl
     if current is not None and not current.is_led_by(mine):
         return current
     was = current or mine
-    return msgspec.structs.replace(was, status=status, renewed=now, ended=now, kept_bytes=kept_bytes)
+    return msgspec.structs.replace(
+        was, status=status, renewed=now, ended=now, kept_bytes=kept_bytes, paused=False, drained=()
+    )
 
 
 def cancelled(current: RunRecord | None, now: float) -> RunRecord | None:
     """The run, to be worked on no longer; one that is finished stays so."""
     if current is None or current.status.is_finished:
         return current
-    return msgspec.structs.replace(current, status=RunStatus.CANCELLED, ended=now)
+    return msgspec.structs.replace(current, status=RunStatus.CANCELLED, ended=now, paused=False)
+
+
+def paused(current: RunRecord | None, wanted: bool) -> RunRecord | None:
+    """The run, of which nothing is to be begun for now, or again; one that is over stays as it is."""
+    if current is None or not current.is_active or current.paused is wanted:
+        return current
+    return msgspec.structs.replace(current, paused=wanted, pauses=current.pauses + wanted)
+
+
+def drained(current: RunRecord | None, worker: str) -> RunRecord | None:
+    """The run, which ``worker`` is to leave; of very many that were, the first are forgotten."""
+    if current is None or not current.is_active or worker in current.drained:
+        return current
+    return msgspec.structs.replace(current, drained=(*current.drained, worker)[-DRAINED_KEPT:])
 
 
 def _clock(at: float) -> str:

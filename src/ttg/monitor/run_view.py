@@ -61,10 +61,11 @@ class RunState:
         """This run as seen at ``now``; the ETA counts down between two reports."""
         silent = max(0.0, now - self.heard)
         stale = self.active and silent > SILENT_AFTER_SECONDS
+        paused = self.active and self.record is not None and self.record.paused
         told = self.active and not stale
 
         def left(seconds: float | None) -> float | None:
-            return max(0.0, seconds - silent) if told and seconds is not None else None
+            return max(0.0, seconds - silent) if told and not paused and seconds is not None else None
 
         return RunView(
             run=self.run,
@@ -87,6 +88,7 @@ class RunState:
             seconds=max(0.0, now - self.started) if self.active else self.seconds,
             names=self.names,
             counted=self.counted,
+            paused=paused,
         )
 
 

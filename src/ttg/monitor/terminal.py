@@ -140,7 +140,7 @@ def _runs_in_short(runs: Sequence[RunView], now: float) -> RenderableType:
         return _runs(runs, now)
     others = [
         Text(
-            f"{run.run}  {run.status.words}  {100 * run.fraction:.1f} %  {_figures(run, now)}",
+            f"{run.run}  {run.words}  {100 * run.fraction:.1f} %  {_figures(run, now)}",
             style="dim",
             no_wrap=True,
             overflow="ellipsis",
@@ -151,11 +151,11 @@ def _runs_in_short(runs: Sequence[RunView], now: float) -> RenderableType:
 
 
 def _run(run: RunView, now: float) -> RenderableType:
-    status = "stale" if run.stale and run.status is RunStatus.ACTIVE else run.status.words
+    status = "stale" if run.stale and run.status is RunStatus.ACTIVE else run.words
     title = Text.assemble(
         (run.run, "bold"),
         f"  {run.function}  ",
-        (status, STATE_STYLES.get(run.status, "yellow") if not run.stale else "yellow"),
+        (status, STATE_STYLES.get(run.status, "yellow") if not run.stale and not run.paused else "yellow"),
     )
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(ratio=1)

@@ -36,7 +36,7 @@ class RunView(ViewPart, frozen=True):
     last seconds while running, on average when ended). ``seconds`` since the coordinator took it up. ``cause`` is the
     commonest one of what failed, in a few words, ``failures`` are failed attempts by kind, ``note`` what it waits for.
     What is left is most likely between ``eta_least_seconds`` and ``eta_most_seconds``. ``counted``: the ledger's
-    figures have been heard, and not only that there is such a run.
+    figures have been heard, and not only that there is such a run. ``paused``: nothing more is begun for now.
     """
 
     run: str
@@ -61,6 +61,12 @@ class RunView(ViewPart, frozen=True):
     note: str = ""
     failures: dict[str, int] = {}
     counted: bool = True
+    paused: bool = False
+
+    @property
+    def words(self) -> str:
+        """How it stands, as people read it."""
+        return "paused" if self.paused else self.status.words
 
     @property
     def fraction(self) -> float:

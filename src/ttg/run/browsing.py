@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from ttg.errors import InputError
 from ttg.monitor.history import RunHistory
-from ttg.monitor.web.source import Column, FailedParameter, FailureView, LogTail, Page, RunOnDisk
+from ttg.monitor.web.source import Column, FailedParameter, FailureView, LogTail, Page, Retrial, RunOnDisk
 from ttg.monitor.workers import natural
 from ttg.results import reading
 from ttg.results.dataset import part_paths
@@ -38,21 +38,21 @@ class Browser:
     """A :class:`~ttg.monitor.web.source.RunsSource` over the runs registered under ``home``, and ``opened``, which may
     lie elsewhere.
 
-    ``retry`` submits the dead letters of (run, kind, error, place) again and says how many; ``cancel`` ends a run,
-    given by its folder or its id.
+    ``retry`` submits dead letters of a run again and says how many; ``control`` is a command for a run, given by its
+    folder or its id.
     """
 
     def __init__(
         self,
         home: Path,
-        retry: Callable[[str, str, str, str], int] | None = None,
+        retry: Callable[[str, Retrial], int] | None = None,
         opened: RunFolder | None = None,
-        cancel: Callable[[str], str] | None = None,
+        control: Callable[..., str] | None = None,
     ) -> None:
         self._home = home
         self._retry = retry
         self._opened = opened
-        self._cancel = cancel
+        self._control = control
 
     # -- runs
 
@@ -134,18 +134,18 @@ class Browser:
         paths = sorted(folder.logs.glob("worker-*.log"), key=lambda path: natural(path.name)) if folder else []
         return [LogTail(path.stem, _last_lines(path)) for path in paths[:LOGS_SHOWN]]
 
-    def cancel(self, run: str) -> str:
-        """By a `ttg cancel` of its own."""
-        if self._cancel is None:
-            raise InputError(f"cancelling from here is not possible: use `ttg cancel {run}`")
+    def control(self, verb: str, run: str, worker: str = "") -> str:
+        """By a command of its own."""
+        if self._control is None:
+            raise InputError(f"this is not possible from here: use `ttg {verb} {run}`")
         folder = self._known(run)
-        return self._cancel(str(folder.path) if folder else run)
+        return self._control(verb, str(folder.path) if folder else run, *filter(None, (worker,)))
 
-    def retry(self, run: str, kind: str, error: str, place: str) -> int:
+    def retry(self, run: str, which: Retrial) -> int:
         """As told at the beginning."""
         if self._retry is None:
             raise InputError(f"retrying from here is not possible: use `ttg retry {run}`")
-        return self._retry(run, kind, error, place)
+        return self._retry(run, which)
 
     # -- inside
 

@@ -30,7 +30,6 @@ from ttg.messages import (
     AnyEvent,
     BrokerTrouble,
     RunEnded,
-    RunRecord,
     RunStarted,
     RunStatus,
     TasksResubmitted,
@@ -43,7 +42,7 @@ from ttg.run.fleet import Fleet
 from ttg.run.kept_history import KeptHistory
 from ttg.run.leadership import Leadership, Standing
 from ttg.run.local_workers import LocalWorkers, log_tail
-from ttg.run.pace import Pace
+from ttg.run.pace import Estimate, Pace
 from ttg.run.progress import Progress
 from ttg.run.refusing_workers import EXPECTED_SECONDS, HEARD_OF_SECONDS, RefusingWorkers
 from ttg.run.result_consumer import ResultConsumer
@@ -104,14 +103,9 @@ class Coordinator:
         patience = EXPECTED_SECONDS if self.workers is None else heard_of
         self.refusals = RefusingWorkers(self.spec.identity, patience)
         self.leadership = Leadership(self.broker, self.spec, epoch=self.epoch, force=self.force)
+        planner = self.options.planner(self.sink.size)
         self.submission = Submission(
-            self.spec,
-            self.source,
-            self.sink,
-            self.broker,
-            self._backoff,
-            lambda: self.fleet.slots,
-            self.options.planner(self.sink.size),
+            self.spec, self.source, self.sink, self.broker, self._backoff, lambda: self.fleet.slots, planner
         )
         self.consumer = ResultConsumer(self.sink, self.broker, self.spec, self.options.keep_result_bytes, self._backoff)
         self._started = self._rivals_due = loop_time()
@@ -298,11 +292,11 @@ class Coordinator:
             self._check_failures()
             progress = self.progress()
             self.report(progress)
+            await self._check_standing()
             self._look_after_workers()
             self.refusals.check(self.fleet.beats.keys() | (self.workers.pids if self.workers else {}), loop_time())
             await self._publish_progress(progress)
             await self._publish_news()
-            await self._check_standing()
             await self._check_lost()
             await self._look_for_rivals()
             await self.kept.save_when_due()
@@ -320,6 +314,7 @@ class Coordinator:
             if self._backoff.is_final(error):
                 raise
             return
+        self.submission.pause(self.leadership.record)
         if standing is Standing.CANCELLED:
             self.stop(RunStatus.CANCELLED)
         elif standing is Standing.SUPERSEDED:
@@ -353,17 +348,14 @@ class Coordinator:
             records = await self.broker.list_runs()
         except BrokerError:
             return
-        now = unix_time()
-        rivals = [record.priority for record in records if self._is_rival(record, now)]
+        mine, now = self.spec.identity, unix_time()
+        rivals = [one.priority for one in records if one.identity != mine and one.status_at(now) is RunStatus.ACTIVE]
         self.submission.window.weight = weight_among(self.spec.priority, rivals)
-
-    def _is_rival(self, record: RunRecord, now: float) -> bool:
-        return record.identity != self.spec.identity and record.status_at(now) is RunStatus.ACTIVE
 
     def _look_after_workers(self) -> None:
         if self.workers is None:
             return
-        for code in self.workers.look():
+        for code in self.workers.look(drained=self.leadership.record.drained):
             left = "" if self.workers.alive else "; none is left"
             log.warning("a local worker ended with exit code %d%s", code, left)
         if self.workers.hopeless and not self.fleet:
@@ -374,9 +366,10 @@ class Coordinator:
     # ------------------------------------------------------------------------------------------ telling
 
     def _look(self) -> None:
-        now, left, fleet = loop_time(), self.sink.size - self.settled, self.fleet
-        later, held = self.submission.retries.later(now), fleet.held(self.spec.run, now)
-        self.pace.look(now, self.settled, left, later, fleet.slots_up, held)
+        now = loop_time()
+        later, held = self.submission.retries.later(now), self.fleet.held(self.spec.run, now)
+        left = later + len(held) if self.submission.paused else self.sink.size - self.settled
+        self.pace.look(now, self.settled, left, later, self.fleet.slots_up, held)
 
     def progress(self) -> Progress:
         """The run at this moment."""
@@ -391,14 +384,22 @@ class Coordinator:
             seconds=loop_time() - self._started,
             state=self.status,
             note=self._waits_for(),
+            paused=self.submission.paused,
             cause=self.failing.cause,
             at=unix_time(),
-            **asdict(self.pace.estimate(retries)),
+            **asdict(Estimate() if self.submission.paused else self.pace.estimate(retries)),
         )
 
     def _waits_for(self) -> str:
         retries = self.submission.retries.note(loop_time()) if self.pace.rests else ""
-        return self.note or self.refusals.note or self.fleet.note(self.spec.run) or retries
+        known = (
+            self.note,
+            self.submission.note(self.fleet),
+            self.refusals.note,
+            self.fleet.note(self.spec.run),
+            retries,
+        )
+        return next(filter(None, known), "")
 
     async def _publish_progress(self, progress: Progress) -> None:
         submitted, chunks = self.submission.window.submitted, self.kept.history.chunks

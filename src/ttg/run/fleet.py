@@ -81,4 +81,8 @@ class Fleet:
 
     def holds(self, identity: str) -> bool:
         """Whether somebody holds a task of this run."""
-        return any(identity_of_key(key) == identity for _, beat in self.beats.values() for key in beat.holding)
+        return self.tasks_held(identity) > 0
+
+    def tasks_held(self, identity: str) -> int:
+        """How many tasks of this run somebody holds."""
+        return sum(identity_of_key(key) == identity for _, beat in self.beats.values() for key in beat.holding)

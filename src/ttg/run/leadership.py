@@ -86,7 +86,11 @@ class Leadership:
         current = await self._broker.find_run(self.record.run)
         if self._is_forgotten(current):
             current = await self._broker.find_run(self.record.run, fresh=True)
-        return self._standing(current)
+        standing, record = self._standing(current)
+        if standing is Standing.LEADS and record is not None:  # what others ask for outlives a broker that forgets it
+            asked = {"paused": record.paused, "pauses": record.pauses, "drained": record.drained}
+            self.record = msgspec.structs.replace(self.record, **asked)
+        return standing, record
 
     async def renew(self) -> Standing:
         """Confirm that we live."""

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -113,18 +113,22 @@ class LocalWorkers:
         life = f".{self.lives[number]}" if self.lives[number] > 1 else ""
         return f"w{number}{life}-{self.tag}"
 
-    def look(self) -> list[int]:
-        """Reap the dead and replace them; returns the exit codes of those that died unasked since the last look."""
+    def look(self, drained: Collection[str] = ()) -> list[int]:
+        """Reap the dead and replace them; returns the exit codes of those that died unasked since the last look. Those
+        that are to be ``drained`` were asked."""
         codes = []
         for number, process in list(self.processes.items()):
             code = process.poll()
             if code is None:
                 continue
+            del self.processes[number]
+            if self._name(number) in drained:
+                self.count -= 1
+                continue
             codes.append(code)
             self._count_death(number)
             if self.replace and self.quick_deaths < MAX_QUICK_DEATHS:
                 self._due.add(number)
-            del self.processes[number]
         if self._due:
             self._start_due()
         return codes

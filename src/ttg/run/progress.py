@@ -13,8 +13,9 @@ class Progress:
     """One moment of a run: of ``total`` parameters ``done`` have a result and ``dead`` are given up, after ``seconds``.
 
     ``rate`` is in parameters per second, ``eta_seconds`` what is left, most likely between ``eta_least_seconds`` and
-    ``eta_most_seconds`` (:mod:`ttg.run.pace`); ``None`` while there is nothing to tell it from. ``at`` is Unix time.
-    ``cause`` is the commonest one of what failed, ``note`` what the run waits for."""
+    ``eta_most_seconds`` (:mod:`ttg.run.pace`); ``None`` while there is nothing to tell it from, or nothing more is
+    begun (``paused``). ``at`` is Unix time. ``cause`` is the commonest one of what failed, ``note`` what the run waits
+    for."""
 
     run: str
     total: int
@@ -31,6 +32,7 @@ class Progress:
     eta_least_seconds: float | None = None
     eta_most_seconds: float | None = None
     at: float = 0.0
+    paused: bool = False
 
     @property
     def settled(self) -> int:

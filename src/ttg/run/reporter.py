@@ -40,11 +40,13 @@ def _figures(progress: Progress) -> dict[str, str]:
     figures = {"counts": f"{human_count(progress.settled)}/{human_count(progress.total)}"}
     if progress.settled == progress.total:
         figures["state"] = "done"
+    elif progress.paused:
+        figures["state"] = "paused"
     elif progress.rate > 0:
         figures |= {"rate": f"{human_count(progress.rate)}/s", **_time_left(progress)}
     if progress.workers:
         figures["workers"] = f"{progress.workers} worker{'' if progress.workers == 1 else 's'}"
-    elif progress.settled < progress.total:
+    elif progress.settled < progress.total and not progress.paused:
         figures["state"] = "waiting for workers"
     if progress.dead:
         figures["dead"] = f"{human_count(progress.dead)} failed"

@@ -1,4 +1,4 @@
-"""What the dashboard does to runs: by a `ttg retry` or `ttg cancel` of its own, as if a person had typed it here."""
+"""What the dashboard does to runs: by a `ttg retry`, `ttg pause` … of its own, as if a person had typed it here."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ttg.errors import InputError
-from ttg.results.dead_letters import Cause, causes
+from ttg.monitor.web.source import Retrial
+from ttg.results.dead_letters import causes
 from ttg.results.folder import RunFolder, find_run
 
 POLL_SECONDS = 0.05
-CANCEL_SECONDS = 60
+COMMAND_SECONDS = 60
 
 
 @dataclass
 class Retrier:
-    """Call it with (run, kind, error, place). The processes it starts outlive this one.
+    """Call it with a run and what of it is tried again. The processes it starts outlive this one.
 
     ``environment`` is what they get beside our own: the broker, where the run's is not their own.
     """
@@ -29,23 +30,23 @@ class Retrier:
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, run: str, kind: str, error: str, place: str) -> int:
+    def __call__(self, run: str, which: Retrial) -> int:
         """How many parameters are tried again. Returns when they are on their way; ``InputError`` when they cannot be,
         ``RunConflictError`` while the run is still going on."""
         folder = find_run(run, self.home)
         with folder.lock():
-            number, cause = _cause(folder, error, place)
+            words, count = _chosen(folder, which)
         log = folder.logs / "retry.log"
         said = log.stat().st_size if log.exists() else 0
-        process = self._start(folder, number, log)
+        process = self._start(folder, words, log)
         while not _has_begun(folder, process):
             time.sleep(POLL_SECONDS)
         if process.poll() and not _is_later(folder):
             raise InputError(_last_line(log, said) or f"`ttg retry {run}` ended with exit code {process.returncode}")
-        return cause.count
+        return count
 
-    def _start(self, folder: RunFolder, number: int, log: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "ttg", "retry", str(folder.path), "--group", str(number)]
+    def _start(self, folder: RunFolder, words: list[str], log: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "ttg", "retry", str(folder.path), *words]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
@@ -60,31 +61,39 @@ class Retrier:
 
 
 @dataclass
-class Canceller:
-    """Call it with a run's folder or id: a `ttg cancel` ends it, and what that says is returned."""
+class Commands:
+    """Call it with a verb, a run's folder or id, and what else belongs to it: `ttg VERB RUN …` is run, and what that
+    says is returned."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, run: str) -> str:
+    def __call__(self, verb: str, run: str, *words: str) -> str:
         """``InputError`` with its words when it cannot."""
-        command = [sys.executable, "-P", "-m", "ttg", "cancel", run]
+        command = [sys.executable, "-P", "-m", "ttg", verb, run, *words]
         environment = {**os.environ, **self.environment}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=CANCEL_SECONDS, env=environment)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=environment)
         except subprocess.TimeoutExpired as error:
-            raise InputError(f"`ttg cancel {run}` has not ended within {CANCEL_SECONDS} s: look at the run") from error
+            raise InputError(f"`ttg {verb} {run}` has not ended within {COMMAND_SECONDS} s: look at the run") from error
         said = (done.stderr.strip().splitlines() or [""])[-1].removeprefix("ttg: ")
         if done.returncode:
-            raise InputError(said or f"`ttg cancel {run}` ended with exit code {done.returncode}")
+            raise InputError(said or f"`ttg {verb} {run}` ended with exit code {done.returncode}")
         return said
 
 
-def _cause(folder: RunFolder, error: str, place: str) -> tuple[int, Cause]:
-    """The cause and its number as `ttg retry --group` counts."""
-    for number, cause in enumerate(causes(folder), 1):
-        if (cause.error, cause.place) == (error, place):
-            return number, cause
-    raise InputError(f"nothing to retry: no parameter of run {folder.spec.run} is dead of {error} at {place} any more")
+def _chosen(folder: RunFolder, which: Retrial) -> tuple[list[str], int]:
+    """As `ttg retry` is told it, and how many parameters that are."""
+    found, run = causes(folder), folder.spec.run
+    if which.index is not None:
+        if not any(which.index in cause.indices for cause in found):
+            raise InputError(f"nothing to retry: parameter {which.index} of run {run} is not given up any more")
+        return ["--index", str(which.index)], 1
+    if not which.error:
+        return [], sum(cause.count for cause in found)
+    for number, cause in enumerate(found, 1):
+        if (cause.error, cause.place) == (which.error, which.place):
+            return ["--group", str(number)], cause.count
+    raise InputError(f"nothing to retry: no parameter of run {run} is dead of {which.error} at {which.place} any more")
 
 
 def _has_begun(folder: RunFolder, process: subprocess.Popen[bytes]) -> bool:

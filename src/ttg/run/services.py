@@ -104,11 +104,11 @@ async def serve(
         services = Services(snapshot, None, run, folder)
         if dashboard:
             from ttg.run.browsing import Browser  # imports Arrow
-            from ttg.run.retry_command import Canceller, Retrier
+            from ttg.run.retry_command import Commands, Retrier
 
             environment = _broker_for_commands(config) if config else {}
-            retrier, canceller = Retrier(settings.home, environment), Canceller(environment)
-            source = Browser(settings.home, retrier, folder, canceller)
+            retrier, commands = Retrier(settings.home, environment), Commands(environment)
+            source = Browser(settings.home, retrier, folder, commands)
             opening = _dashboard(snapshot, source, host, port, token)
             services.site = await (lasting or stack).enter_async_context(opening)
             print(f"dashboard: {services.site.link(run)}", file=sys.stderr, flush=True)  # not logged: it has the token

@@ -14,10 +14,11 @@ from ttg.backoff import Backoff
 from ttg.brokers.base import Broker
 from ttg.clock import loop_time
 from ttg.errors import BrokerError
-from ttg.messages import Ranges, ResultHeader, Task, count_indices, split_ranges
+from ttg.messages import Ranges, ResultHeader, RunRecord, Task, count_indices, split_ranges
 from ttg.messages.rows import NO_ROWS, packed, size_of
 from ttg.planner import Planner
 from ttg.run.ends import Sink, Source
+from ttg.run.fleet import Fleet
 from ttg.run.pace import Retries
 from ttg.run.window import Window
 from ttg.spec import RunSpec
@@ -49,6 +50,8 @@ class Submission:
     ) -> None:
         self.window = Window(planner, sink.missing)
         self.retries = Retries(spec.retry.delay_ms / 1000, spec.retry.max_retries + 1)
+        self.paused = False
+        self._pauses = 0
         self._spec = spec
         self._source = source
         self._sink = sink
@@ -67,6 +70,21 @@ class Submission:
         self._epoch = epoch
         self.window.prefix = f"{epoch}-" if epoch > 1 else ""
 
+    def pause(self, record: RunRecord) -> None:
+        """Submit nothing more while the run is paused. What workers found waiting meanwhile they have dropped, so what
+        is missing after a pause is submitted again; what is still executed then is counted once."""
+        self.paused = record.paused
+        if not record.paused and record.pauses != self._pauses:
+            self._pauses = record.pauses
+            self.start_over()
+
+    def note(self, fleet: Fleet) -> str:
+        """What is to be said of a pause: the tasks that workers have, and the parameters that wait for a retry."""
+        if not self.paused:
+            return ""
+        under_way = fleet.tasks_held(self._spec.identity) + self.retries.waiting
+        return f"{under_way:,} under way: `ttg unpause {self._spec.run}` goes on"
+
     def wake(self) -> None:
         """There may be room."""
         self._wake.set()
@@ -75,7 +93,7 @@ class Submission:
         """Keep the window full, for ever."""
         while True:
             self._wake.clear()
-            chunks = self.window.cut(self._slots(), self._unassigned())
+            chunks = [] if self.paused else self.window.cut(self._slots(), self._unassigned())
             if not chunks:
                 await self._wake.wait()
             elif self._source.computable:
@@ -104,7 +122,7 @@ class Submission:
 
         While somebody is ``in_trouble`` with the broker, tasks may be with a node that is away, and counts are none; so
         the silence counts from the end of the trouble, if that does not take too long."""
-        if not self._missing:
+        if self.paused or not self._missing:
             return False
         now = loop_time()
         if in_trouble and now - self._heard_at < MOST_PATIENCE * silent_seconds:

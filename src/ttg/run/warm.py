@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +161,7 @@ class _Shared(LocalWorkers):
         super().__init__(workers.command, workers.count)
         self._all = workers
 
-    def look(self) -> list[int]:
+    def look(self, drained: Collection[str] = ()) -> list[int]:
         """Nobody's death is this run's matter."""
         return []
 

@@ -57,12 +57,19 @@ class Dispatcher:
         for lease in self.leases.in_state(PENDING):
             if lease.dispatches:
                 await self.dispatch(lease)
+        self.give_back([lease for lease in self.leases.in_state(QUEUED) if self._waits_for_nothing(lease)])
+
+    def _waits_for_nothing(self, lease: Lease) -> bool:
+        """Whether its run is paused: whoever leases it next asks the broker whether it still is."""
+        run = self.runs.known(lease.task)
+        return run is not None and run.record.paused and lease.task.attempt == 1
 
     async def dispatch(self, lease: Lease) -> None:
         """Decide about a pending task: wait for its run to be known, drop, refuse, bisect, or run it."""
         run, fault = self.runs.known(lease.task), ""
         if run is None:
             run, fault = await self._find_run(lease.task)
+        put_off = run is not None and await self._is_put_off(run, lease.task)
         if lease.state is not PENDING:
             return  # lost, or given back, while the broker was asked
         lease.dispatches += 1
@@ -71,7 +78,7 @@ class Dispatcher:
         elif run is None:
             if fault or lease.dispatches >= MAX_UNKNOWN_DISPATCHES:
                 self._quarantine(lease, fault or f"run {lease.task.run} is unknown to this broker")
-        elif not run.is_active:
+        elif not run.is_active or put_off:
             self.settler.drop(lease)
         elif run.refusal:
             self._refuse(lease, run)
@@ -90,6 +97,9 @@ class Dispatcher:
             return await self.backoff.call(lambda: self.runs.find(task)), ""
         except MessageError as error:
             return None, str(error)
+
+    async def _is_put_off(self, run: KnownRun, task: Task) -> bool:
+        return run.record.paused and await self.backoff.call(lambda: self.runs.puts_off(run, task))
 
     def _quarantine(self, lease: Lease, reason: str) -> None:
         log.error("task %s quarantined: %s", lease.task.id, reason)

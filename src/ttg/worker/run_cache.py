@@ -102,6 +102,21 @@ class RunCache:
         """The ids of the runs that this worker has had tasks of and that go on."""
         return sorted(self._runs)
 
+    async def puts_off(self, run: KnownRun, task: Task) -> bool:
+        """Whether the run is paused, as the broker has it now, and the task is one that its coordinator will submit
+        again. Retries and pieces of what took a child along have a history, and are executed."""
+        if not run.record.paused or task.attempt > 1 or task.bisect_depth or task.exclusive:
+            return False
+        record = await self._broker.find_run(run.name, fresh=True)
+        if record is not None and record.life == run.life:
+            run.record = record
+        return run.record.paused
+
+    @property
+    def drains(self) -> bool:
+        """Whether one of those runs wants this worker to leave."""
+        return any(self._broker.consumer in run.record.drained for run in self._runs.values())
+
     def is_stale(self, task: Task) -> bool:
         """Whether the task is known to be of another life: of another run with this id, or of an earlier epoch."""
         return (task.identity, task.epoch) in self._stale

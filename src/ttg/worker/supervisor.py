@@ -264,14 +264,19 @@ class Worker:
             for run in await self.backoff.call(self.runs.refresh):
                 self._dispatcher.forget(run)
             await self._dispatcher.redispatch()
+            if self.runs.drains:
+                self.request_first_stop()
             await self._check_run_done()
 
     async def _check_run_done(self) -> None:
         awaited = self._awaited
         if awaited is None:
             return
-        if awaited.is_over(await self.backoff.call(lambda: self.broker.find_run(awaited.run))):
+        record = await self.backoff.call(lambda: self.broker.find_run(awaited.run))
+        if awaited.is_over(record):
             self.request_first_stop(Reason.FINISHED)
+        elif record is not None and self.config.name in record.drained:
+            self.request_first_stop()
         elif awaited.is_abandoned:
             self.request_first_stop(Reason.ABANDONED)
 

@@ -30,7 +30,7 @@ from ttg.monitor.web.compare import compare
 from ttg.monitor.web.results import picture
 from ttg.monitor.web.runs import RunPages
 from ttg.monitor.web.sections import Farewell, Sections
-from ttg.monitor.web.source import Page, RunsSource
+from ttg.monitor.web.source import Page, Retrial, RunsSource
 
 STATIC = Path(__file__).parent / "static"
 STREAM_EVERY_SECONDS = 1.0
@@ -39,6 +39,7 @@ ROWS_AT_ONCE = 500
 COOKIE_SECONDS = 30 * 86_400
 ALIVE = "/healthz"
 PIECE_BYTES = 1 << 18
+VERBS = ("cancel", "pause", "unpause", "drain")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -69,21 +70,13 @@ def make_app(
         Route("/api/runs/{run}/download", dashboard.download),
         Route("/api/runs/{run}/logs", dashboard.logs),
         Route("/api/runs/{run}/retry", dashboard.retry, methods=["POST"]),
-        Route("/api/runs/{run}/cancel", dashboard.cancel, methods=["POST"]),
+        Route("/api/runs/{run}/{verb:str}", dashboard.control, methods=["POST"]),
         Route("/metrics", dashboard.metrics),
         Route(ALIVE, lambda request: PlainTextResponse("ok\n")),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(routes=routes, exception_handlers={TTGError: _refuse})
     return guarded(app, access)
-
-
-class RetryRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Which cause to retry; see :meth:`RunsSource.retry`."""
-
-    kind: str
-    error: str
-    place: str
 
 
 class Dashboard:
@@ -204,24 +197,26 @@ class Dashboard:
         tails = await asyncio.to_thread(self.source.logs, request.path_params["run"]) if self.source else []
         return _json(msgspec.json.encode(tails))
 
-    async def cancel(self, request: Request) -> Response:
-        """End the run."""
+    async def control(self, request: Request) -> Response:
+        """End the run, pause it, go on with it, or let a ``worker`` of it leave."""
+        run, verb = request.path_params["run"], request.path_params["verb"]
+        if verb not in VERBS:
+            return PlainTextResponse(f"expected one of {', '.join(VERBS)}, got {verb!r}", status_code=404)
         if self.source is None:
-            return PlainTextResponse("cancelling is not possible from here: use `ttg cancel`", status_code=409)
-        said = await asyncio.to_thread(self.source.cancel, request.path_params["run"])
+            return PlainTextResponse(f"this is not possible from here: use `ttg {verb}`", status_code=409)
+        worker = request.query_params.get("worker", "") if verb == "drain" else ""
+        said = await asyncio.to_thread(self.source.control, verb, run, worker)
         return _json(msgspec.json.encode({"said": said}))
 
     async def retry(self, request: Request) -> Response:
-        """Submit the dead letters of one cause again."""
+        """Submit dead letters again; see :class:`~ttg.monitor.web.source.Retrial`."""
         if self.source is None:
             return PlainTextResponse("retrying is not possible from here: use `ttg retry`", status_code=409)
         try:
-            cause = msgspec.json.decode(await request.body(), type=RetryRequest)
+            which = msgspec.json.decode(await request.body(), type=Retrial)
         except msgspec.MsgspecError as error:
-            return PlainTextResponse(f"expected kind, error and place: {error}", status_code=400)
-        count = await asyncio.to_thread(
-            self.source.retry, request.path_params["run"], cause.kind, cause.error, cause.place
-        )
+            return PlainTextResponse(f"expected index, or error and place: {error}", status_code=400)
+        count = await asyncio.to_thread(self.source.retry, request.path_params["run"], which)
         return _json(msgspec.json.encode({"retried": count}))
 
     # -- inside

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Protocol
 
+import msgspec
+
 from ttg.monitor.history import RunHistory
 from ttg.monitor.view import RunView, ViewPart
 
@@ -75,6 +77,15 @@ class LogTail(ViewPart, frozen=True):
     text: str
 
 
+class Retrial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is tried again: the parameter ``index``, else all of one cause (``error`` at ``place``), else all that are
+    given up."""
+
+    index: int | None = None
+    error: str = ""
+    place: str = ""
+
+
 class RunsSource(Protocol):
     """Reads and mends runs for the dashboard. Called on threads; raises ``TTGError`` with a line for people."""
 
@@ -111,8 +122,8 @@ class RunsSource(Protocol):
     def logs(self, run: str) -> list[LogTail]:
         """What its workers on this machine said last."""
 
-    def cancel(self, run: str) -> str:
-        """End it, as ``ttg cancel`` does; what that says."""
+    def control(self, verb: str, run: str, worker: str = "") -> str:
+        """``cancel``, ``pause`` or ``unpause`` it, or ``drain`` a worker of it, as that command does; what it says."""
 
-    def retry(self, run: str, kind: str, error: str, place: str) -> int:
-        """Submit the dead letters of this cause again; returns how many parameters."""
+    def retry(self, run: str, which: Retrial) -> int:
+        """Submit dead letters again; returns how many parameters."""

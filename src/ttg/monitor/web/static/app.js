@@ -8,7 +8,7 @@ import { drawFleet, fleetTimeline } from "./timeline.js";
 import { drawWorkers, turnWorkers, workers } from "./workers.js";
 import { drawRuns, pickNone, pickRun, runs, sortRuns } from "./runs.js";
 import { comparison, compareTitle, drawComparison, redrawComparison } from "./compare.js";
-import { cancelRun, drawRun, runPage } from "./run.js";
+import { control, drawRun, runPage } from "./run.js";
 import { retry } from "./failures.js";
 import { chooseResults, redrawPicture, sortResults, turnResults } from "./results.js";
 
@@ -153,21 +153,21 @@ document.addEventListener("click", async (event) => {
   if (long) long.classList.toggle("whole");
   const button = target.closest("button");
   if (!button) return;
-  const { sort, runs: by, rows, turn, retry: cause, cancel, copy, pickNone: none } = button.dataset;
+  const { sort, runs: by, rows, turn, retry: which, verb, copy, pickNone: none } = button.dataset;
   if (button.id === "theme") switchTheme();
   if (sort) sortResults(sort);
   if (by) sortRuns(by, state.route);
   if (none) pickNone();
   if (rows) turnResults(Number(rows));
   if (turn) turnWorkers(Number(turn));
-  if (cancel && confirm(`Cancel run ${cancel}? What is settled stays; ttg resume can go on with it.`)) {
-    button.disabled = true;
-    say(await cancelRun(cancel));
+  if (verb) {
+    const said = await control(button.dataset);
+    if (said !== null) say(said);
   }
   if (copy !== undefined) say(await copied(copy));
-  if (cause !== undefined && confirm(`${button.textContent} of run ${button.dataset.run}?`)) {
+  if (which !== undefined && confirm(`${button.getAttribute("aria-label") || button.textContent} of run ${button.dataset.run}?`)) {
     button.disabled = true;
-    say(await retry(button.dataset));
+    say(await retry(button.dataset.run, which));
   }
   show();
 });

@@ -10,7 +10,10 @@ let found = null, answered = "";
 export function failures({ page, route: { run } }) {
   if (!found || found.run !== run) return [card("Failures", "", h("p", { class: "empty" }, "Looking at the ledger …"))];
   if (!found.causes.length) return [card("Failures", "", h("p", { class: "empty" }, found.error || "No parameter has failed."))];
-  return found.causes.map((cause, place) => causeCard(cause, place, run, page.view.status === "active"));
+  const active = page.view.status === "active", dead = found.causes.reduce((sum, cause) => sum + cause.dead, 0);
+  return [found.causes.filter((cause) => cause.dead).length > 1 && h("p", { class: "controls" },
+    retryButton(run, {}, `Retry all ${plural(dead, "parameter")}`, { class: "primary", disabled: active })),
+  found.causes.map((cause, place) => causeCard(cause, place, run, active))];
 }
 
 // Looked at again when the run's figures say that something has failed, or was mended, since.
@@ -25,16 +28,17 @@ export async function drawFailures(root, { get, page, route: { run } }) {
   return true;
 }
 
+const retryButton = (run, which, text, attributes) => h("button", { type: "button", "data-run": run, "data-retry": JSON.stringify(which), ...attributes }, text);
+
 function causeCard(cause, place, run, active) {
   const key = [run, cause.kind, cause.error, cause.place].join("|");
   const advice = active ? "The run goes on" : cause.dead ? `Retry ${plural(cause.dead, "parameter")}` : "Nothing given up";
   return h("section", { class: "card cause", "data-key": key, "aria-label": `${cause.error} at ${cause.place}` },
     h("div", { class: "title" }, h("h2", {}, `${cause.error}: ${cause.message}`), h("span", { class: `pill ${WORDS[cause.state]}` }, cause.state),
-      h("button", { type: "button", class: "primary", disabled: active || !cause.dead, "data-retry": place,
-        "data-run": run, "data-kind": cause.kind, "data-error": cause.error, "data-place": cause.place }, advice)),
+      retryButton(run, { error: cause.error, place: cause.place }, advice, { class: "primary", disabled: active || !cause.dead })),
     h("p", {}, h("strong", {}, figures(cause)), " ", h("code", {}, cause.place)),
     h("p", { class: "note" }, `${cause.kind} · ${clock(cause.first)} to ${clock(cause.last)}`),
-    cause.rows.length > 0 && parameters(cause, run),
+    cause.rows.length > 0 && parameters(cause, run, active),
     cause.traceback && h("details", { open: place === 0 }, h("summary", {}, `Traceback of index ${count(cause.index)}`), h("pre", { tabindex: 0 }, cause.traceback)),
     cause.output && h("details", {}, h("summary", {}, `What index ${count(cause.index)} printed`), h("pre", { tabindex: 0 }, cause.output)));
 }
@@ -45,20 +49,21 @@ function figures({ dead, mended, attempts }) {
   return [parameters > 0 && plural(parameters, "parameter"), plural(attempts, "attempt"), mended > 0 && `${count(mended)} mended since`].filter(Boolean).join(", ");
 }
 
-function parameters({ rows, dead }, run) {
-  const head = [["index", "number"], ["values"], ["attempts", "number"], ["worker", "less"], ["last said"]];
+function parameters({ rows, dead }, run, active) {
+  const head = [["index", "number"], ["values"], ["attempts", "number"], ["worker", "less"], ["last said"], ["again"]];
   const more = dead > rows.length ? `the first ${count(rows.length)} of ${count(dead)}: ttg failed ${run} lists all` : "";
   return h("details", {}, h("summary", {}, `Which ${dead === 1 ? "parameter" : "parameters"}`),
     h("div", { class: "scroll" }, h("table", { "aria-label": "Parameters given up" },
       h("thead", {}, h("tr", {}, head.map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
       h("tbody", {}, rows.map((row) => h("tr", {}, h("td", { class: "number" }, count(row.index)), h("td", {}, longText(row.parameters)),
-        h("td", { class: "number" }, count(row.attempts)), h("td", { class: "less" }, row.worker), h("td", {}, longText(row.said))))))),
+        h("td", { class: "number" }, count(row.attempts)), h("td", { class: "less" }, row.worker), h("td", {}, longText(row.said)),
+        h("td", {}, retryButton(run, { index: row.index }, "Retry", { disabled: active, "aria-label": `Retry index ${row.index}` }))))))),
     more && h("p", { class: "note" }, more));
 }
 
-export async function retry({ run, kind, error, place }) {
+export async function retry(run, which) {
   const answer = await fetch(`/api/runs/${encodeURIComponent(run)}/retry`, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ kind, error, place }),
+    method: "POST", headers: { "Content-Type": "application/json" }, body: which,
   });
   if (!answer.ok) return await answer.text();
   const { retried } = await answer.json();

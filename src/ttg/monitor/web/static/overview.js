@@ -48,7 +48,7 @@ function runsCard(view) {
 export function runBlock(run, { linked = true } = {}) {
   const settled = run.done + run.dead, share = run.size ? settled / run.size : 1;
   const gone = run.status === "abandoned";
-  const status = run.stale && !gone ? "stale" : run.status;
+  const status = run.stale && !gone ? "stale" : run.paused ? "paused" : run.status;
   const percent = Math.floor(share * 1000) / 10;
   const part = (figure, kind) => h("span", { class: kind, "data-width": run.size ? (100 * figure) / run.size : 0 });
   return h("article", { class: "run", "data-key": run.run },
@@ -61,7 +61,7 @@ export function runBlock(run, { linked = true } = {}) {
     h("dl", { class: "figures" },
       figure("settled", `${count(settled)} of ${count(run.size)}`),
       figure("rate", `${rate(run.rate)}/s`),
-      run.status === "active" ? figure("time left", timeLeft(run))
+      run.status === "active" ? figure("time left", run.paused ? "paused" : timeLeft(run))
         : figure("took", duration(run.seconds)),
       run.status === "active" && figure("running for", duration(run.seconds)),
       figure("chunks", count(run.chunks_settled)),

@@ -37,7 +37,7 @@ function overview({ page }) {
   return h("div", { class: "grid" },
     h("div", { class: "stack" },
       h("section", { class: "card", "aria-label": "Progress" }, runBlock(page.view, { linked: false }),
-        page.view.status === "active" && h("p", { class: "note more" }, h("button", { type: "button", "data-cancel": page.view.run }, "Cancel the run"))),
+        page.view.status === "active" && controls(page.view)),
       card("Throughput", peak, h("div", { class: "chart", id: "run-throughput", "data-own": true })),
       card("What happened", "", faultLines(page.faults))),
     h("div", { class: "stack" }, settings(page), said(page)));
@@ -63,8 +63,24 @@ async function drawSaid(root, { get, page: { view, live } }) {
   return true;
 }
 
-export async function cancelRun(run) {
-  const answer = await fetch(`/api/runs/${encodeURIComponent(run)}/cancel`, { method: "POST" });
+function controls({ run, paused }) {
+  const verb = paused ? "unpause" : "pause";
+  return h("p", { class: "controls more" },
+    h("button", { type: "button", "data-verb": verb, "data-run": run, "data-key": verb }, paused ? "Go on with the run" : "Pause the run"),
+    h("button", { type: "button", "data-verb": "cancel", "data-run": run }, "Cancel the run"));
+}
+
+// What is asked before each of them; each names the run.
+const QUESTIONS = {
+  cancel: (run) => `Cancel run ${run}? What is settled stays; ttg resume can go on with it.`,
+  pause: (run) => `Pause run ${run}? Nothing more is begun; what is being executed is finished.`,
+  unpause: (run) => `Go on with run ${run}?`,
+  drain: (run, worker) => `Let worker ${worker} of run ${run} leave? It settles what it has done, and gives the rest to the others.`,
+};
+
+export async function control({ verb, run, worker = "" }) {
+  if (!confirm(QUESTIONS[verb](run, worker))) return null;
+  const answer = await fetch(`/api/runs/${encodeURIComponent(run)}/${verb}?${new URLSearchParams({ worker })}`, { method: "POST" });
   return answer.ok ? (await answer.json()).said : await answer.text();
 }
 

@@ -80,13 +80,15 @@ function table(rows, chosen) {
     h("tbody", {}, rows.map((entry) => row(entry, picked)))));
 }
 
+const stateOf = (view) => (view.stale ? "stale" : view.paused ? "paused" : view.status);
+
 function row({ view, folder, pace }, picked) {
   const percent = view.size ? (100 * (view.done + view.dead)) / view.size : 100;
   return h("tr", { "data-key": view.run },
     h("td", {}, h("input", { type: "checkbox", "data-pick": view.run, checked: picked.includes(view.run), "aria-label": `compare ${view.run}` })),
     h("td", { class: "run" }, h("a", { href: runAddress(view.run), title: folder || "known from the broker" }, view.run)),
     h("td", { class: "function less" }, longText(view.function)),
-    h("td", {}, h("span", { class: `pill ${view.stale ? "stale" : view.status}` }, view.stale ? "no news" : statusWords(view.status))),
+    h("td", {}, h("span", { class: `pill ${stateOf(view)}` }, view.stale ? "no news" : statusWords(stateOf(view)))),
     h("td", { class: "number less" }, day(view.started)), h("td", { class: "number less" }, duration(view.seconds)),
     h("td", { class: "number" }, h("span", { class: "tiny", "aria-hidden": "true" }, h("span", { "data-width": percent })), `${count(view.done)} of ${count(view.size)}`),
     h("td", { class: "number" }, view.dead ? h("a", { href: runAddress(view.run, "failures"), class: "bad" }, count(view.dead)) : "0"),

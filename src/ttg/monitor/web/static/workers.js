@@ -9,7 +9,7 @@ const choice = { match: "", offset: 0 };
 let asked = -Infinity;
 let page = { total: 0, workers: [] };
 
-export function workers() {
+export function workers({ view }) {
   const { total } = page, from = choice.offset + 1, to = Math.min(total, choice.offset + PAGE);
   return [card("Workers", total ? `${count(from)} to ${count(to)} of ${count(total)}` : "",
     h("div", { class: "controls" },
@@ -17,7 +17,7 @@ export function workers() {
       total > PAGE && h("span", { class: "controls" },
         h("button", { type: "button", "data-turn": -1, disabled: choice.offset === 0 }, "← previous"),
         h("button", { type: "button", "data-turn": 1, disabled: to >= total }, "next →"))),
-    page.workers.length ? table(page.workers) : h("p", { class: "empty" }, "No worker to show."))];
+    page.workers.length ? table(page.workers, view.runs.filter(({ status }) => status === "active").map(({ run }) => run)) : h("p", { class: "empty" }, "No worker to show."))];
 }
 
 export async function drawWorkers(root, state) {
@@ -35,20 +35,26 @@ export function turnWorkers(step) {
   choice.offset = Math.max(0, choice.offset + step * PAGE);
 }
 
-function table(rows) {
-  const names = [["worker"], ["host", "less"], ["state"], ["working on"], ["rate", "number"], ["done", "number"], ["chunks", "number less"], ["memory", "number"]];
-  return h("div", { class: "scroll" }, h("table", { "aria-label": "Workers" },
-    h("thead", {}, h("tr", {}, names.map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
-    h("tbody", {}, rows.map(row))));
+// A worker is told through a run: the one that it works on, or else the newest that goes on.
+function leave({ worker, state, slots }, goingOn) {
+  const run = slots.find((slot) => slot.run && goingOn.includes(slot.run))?.run ?? goingOn[0];
+  return h("button", { type: "button", "data-verb": "drain", "data-run": run, "data-worker": worker, "aria-label": `Drain ${worker}`, disabled: !run || state !== "alive" }, "Drain");
 }
 
-function row(worker) {
+function table(rows, goingOn) {
+  const names = [["worker"], ["host", "less"], ["state"], ["working on"], ["rate", "number"], ["done", "number"], ["chunks", "number less"], ["memory", "number"], ["leave"]];
+  return h("div", { class: "scroll" }, h("table", { "aria-label": "Workers" },
+    h("thead", {}, h("tr", {}, names.map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
+    h("tbody", {}, rows.map((worker) => row(worker, goingOn)))));
+}
+
+function row(worker, goingOn) {
   const alive = worker.state === "alive";
   return h("tr", { "data-key": worker.worker }, h("td", {}, h("strong", {}, worker.worker)), h("td", { class: "less" }, worker.host),
     h("td", {}, h("span", { class: `pill ${worker.state}` }, worker.state)),
     h("td", {}, alive || worker.state === "stopped" ? worker.slots.map(occupation) : `last heard ${duration(worker.heard_seconds)} ago`),
     h("td", { class: "number" }, alive ? `${rate(worker.rate)}/s` : "–"), h("td", { class: "number" }, count(worker.done)),
-    h("td", { class: "number less" }, count(worker.tasks)), h("td", { class: "number" }, bytes(worker.memory_bytes)));
+    h("td", { class: "number less" }, count(worker.tasks)), h("td", { class: "number" }, bytes(worker.memory_bytes)), h("td", {}, leave(worker, goingOn)));
 }
 
 function occupation(slot) {
