@@ -121,14 +121,14 @@ class LocalWorkers:
             code = process.poll()
             if code is None:
                 continue
-            del self.processes[number]
             if self._name(number) in drained:
                 self.count -= 1
-                continue
-            codes.append(code)
-            self._count_death(number)
-            if self.replace and self.quick_deaths < MAX_QUICK_DEATHS:
-                self._due.add(number)
+            else:
+                codes.append(code)
+                self._count_death(number)
+                if self.replace and self.quick_deaths < MAX_QUICK_DEATHS:
+                    self._due.add(number)
+            del self.processes[number]
         if self._due:
             self._start_due()
         return codes
