@@ -28,6 +28,7 @@ class EntryPoint(Enum):
     KUBE_RUN = "ttg kube run"
     KUBE_UP = "ttg kube up"
     KUBE_FETCH = "ttg kube fetch"
+    KUBE_DASHBOARD = "ttg kube dashboard"
     KUBE = "ttg kube status, logs, scale, down"
     RESUME = "ttg resume"
     RETRY = "ttg retry"
@@ -57,8 +58,9 @@ SHARED = {*LOCAL, EntryPoint.PLAN, EntryPoint.WORKER}
 CONNECTED = {*LOCAL, EntryPoint.WORKER, EntryPoint.LOOK, EntryPoint.DOCTOR, EntryPoint.CLEANUP}
 DRIVEN = {*CLUSTER, EntryPoint.KUBE_UP}
 FETCHED = {*CLUSTER, EntryPoint.KUBE_FETCH}
-LOCATED = {*DRIVEN, EntryPoint.KUBE_FETCH, EntryPoint.KUBE, EntryPoint.CLEANUP}
-KUBE_COMMANDS = {EntryPoint.KUBE_RUN, EntryPoint.KUBE_UP, EntryPoint.KUBE_FETCH, EntryPoint.KUBE}
+OF_BROKER = {*DRIVEN, EntryPoint.KUBE_DASHBOARD}
+LOCATED = {*OF_BROKER, EntryPoint.KUBE_FETCH, EntryPoint.KUBE, EntryPoint.CLEANUP}
+KUBE_COMMANDS = {entry for entry in EntryPoint if entry.value.startswith("ttg kube ")}
 COMMANDS = {EntryPoint.RUN, EntryPoint.RESUME, EntryPoint.RETRY}
 SERVING = {*COMMANDS, EntryPoint.WORKER}
 
@@ -158,7 +160,7 @@ IMAGE = f"ttg-worker:v{__version__}"
 SENT = "a file or folder that goes along, and lies beside the function's file under its own name; may be repeated"
 ON_CLUSTER_ONLY = "it goes with --on kubernetes"
 PORT_IN_CLUSTER = "workers of a cluster serve metrics on port 9464"
-FORWARDED = "forward the port of the cluster's broker, and look with `ttg dashboard --broker`"
+FORWARDED = "`ttg kube dashboard` shows it"
 
 
 class Option:
@@ -309,7 +311,7 @@ class Options:
     metrics_host: str = _output(SERVING, ADDRESS, "where metrics are served", "127.0.0.1", instead=PORT_IN_CLUSTER)
 
     on: str = _kubernetes({EntryPoint.ON_CLUSTER}, one_of("here", "kubernetes"), "where it runs", "here", instead="")
-    backend: str = _kubernetes(DRIVEN, one_of("redis", "rabbitmq"), "the cluster's broker", "redis")
+    backend: str = _kubernetes(OF_BROKER, one_of("redis", "rabbitmq"), "the cluster's broker", "redis")
     image: str = _kubernetes(FETCHED, NAME, "the workers' image", IMAGE)
     send: tuple[Path, ...] = _kubernetes(CLUSTER, PATHS, SENT, ())
     cpu: str | None = _kubernetes(CLUSTER, CPUS, "CPUs that a pod asks for, like 2 or 250m (default: one per slot)")

@@ -44,7 +44,8 @@ class Fake:
         """From now on, a call with all ``words`` gets this; later rules go first."""
         text = stdout if isinstance(stdout, str) else json.dumps(stdout)
         self.rules.insert(0, {"words": words, "stdout": text, **rule})
-        (self.folder / "rules.json").write_text(json.dumps(self.rules))
+        (self.folder / "rules.new").write_text(json.dumps(self.rules))
+        (self.folder / "rules.new").replace(self.folder / "rules.json")
 
     def recorded(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / "calls.jsonl").read_text().splitlines()]
@@ -226,6 +227,8 @@ def test_a_quota_is_told(fake: Fake, said: list[str]) -> None:
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1")]}, times=2)
     cluster.follow(Kubectl("ttg"), "r1", said.append)
     assert len(said) == 1
+    fake.answer(["get", "jobs,statefulsets,pods"], stdout={"items": [job("ttg-worker-r1")]})
+    assert f"trouble: {message}" in "\n".join(cluster.status(Kubectl("ttg"))), "and later, too"
     assert said[0].endswith("ask for fewer workers or less memory, or raise the namespace's quota")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
@@ -11,6 +12,7 @@ from ttg.cli.arguments import Subparsers
 from ttg.options import PORT, EntryPoint
 
 if TYPE_CHECKING:
+    from ttg.monitor.snapshot import Snapshot
     from ttg.settings import Settings
 
 DESCRIPTION = """\
@@ -25,6 +27,11 @@ def add(subparsers: Subparsers) -> None:
         subparsers, "dashboard", dashboard, "watch runs, workers and results in the browser", DESCRIPTION
     )
     arguments.add_watched(parser)
+    add_serving(parser)
+
+
+def add_serving(parser: argparse.ArgumentParser) -> None:
+    """Where it is served, and for whom."""
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     parser.add_argument("--port", type=arguments.typed(PORT), metavar="N", help="(default: 8080 or any free one)")
     parser.add_argument("--token", help="asked of whoever opens it (default: one that is made up and printed)")
@@ -37,11 +44,17 @@ def dashboard(args: argparse.Namespace) -> int:
     chosen = arguments.chosen(args, EntryPoint.LOOK)
     settings = arguments.read_settings(chosen)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_dashboard(settings, arguments.watched(args.run, chosen, settings), args))
+        asyncio.run(show(settings, arguments.watched(args.run, chosen, settings), args))
     return 0
 
 
-async def _dashboard(settings: Settings, watched: arguments.Watched, args: argparse.Namespace) -> None:
+async def show(
+    settings: Settings,
+    watched: arguments.Watched,
+    args: argparse.Namespace,
+    beside: Callable[[Snapshot], Awaitable[object]] | None = None,
+) -> None:
+    """Serve until cancelled; ``beside`` goes on as long, if there is a broker to hear of, and folds what it knows."""
     import asyncio
 
     from ttg.run.services import serve
@@ -52,5 +65,5 @@ async def _dashboard(settings: Settings, watched: arguments.Watched, args: argpa
             if watched.is_private:
                 await services.until_over()  # its broker ends with it; from then on its folder tells
             elif watched.broker is not None:
-                await asyncio.Event().wait()
+                await (beside(services.snapshot) if beside else asyncio.Event().wait())
         await asyncio.Event().wait()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ttg.cli import arguments
 from ttg.cli.arguments import Subparsers, say
+from ttg.cli.dashboard import add_serving
 from ttg.errors import InputError, SettingsError, StorageError
 from ttg.options import EntryPoint, Options
 
 if TYPE_CHECKING:
     from ttg.kube.kubectl import Kubectl
     from ttg.kube.layout import Cluster, Sweep
+    from ttg.monitor.snapshot import Snapshot
 
+LOOK_SECONDS = 5.0
 RUN_DESCRIPTION = """\
 Run FUNCTION, or the program behind --, on the cluster and bring its dataset back: `ttg run --on kubernetes`.
 
@@ -30,6 +35,10 @@ The same --run-id again follows a run that is under way.
 """
 
 
+DASHBOARD_DESCRIPTION = """\
+Serve the dashboard on this machine, over a forwarded port of the cluster's broker, and tell there what the cluster
+warns of: no pod may ask the cluster, so that is seen where kubectl is.
+"""
 FETCH_DESCRIPTION = """\
 Follow a run that `ttg kube run` has started, however that ended, and bring its dataset here. That of a run that is over
 is still on the cluster's claim, until `ttg kube down --data`.
@@ -45,6 +54,9 @@ def add(subparsers: Subparsers) -> None:
     run = arguments.add_command(verbs, "run", call_run, text, RUN_DESCRIPTION)
     status = arguments.add_command(verbs, "status", call_status, "jobs, pods and what is wrong with them")
     logs = arguments.add_command(verbs, "logs", call_logs, "what workers and coordinator say")
+    dashboard = arguments.add_command(
+        verbs, "dashboard", call_dashboard, "watch the cluster's runs", DASHBOARD_DESCRIPTION
+    )
     fetch = arguments.add_command(verbs, "fetch", call_fetch, "wait for a run and fetch its dataset", FETCH_DESCRIPTION)
     scale = arguments.add_command(verbs, "scale", call_scale, "another number of workers for a run")
     down = arguments.add_command(verbs, "down", call_down, "remove what carries TTG's label, and nothing else")
@@ -52,6 +64,9 @@ def add(subparsers: Subparsers) -> None:
     arguments.add_options(up, EntryPoint.KUBE_UP)
     arguments.add_sweep(run)
     arguments.add_options(run, EntryPoint.KUBE_RUN)
+    dashboard.add_argument("run", nargs="?", metavar="RUN", help="open it with this run")
+    arguments.add_options(dashboard, EntryPoint.KUBE_DASHBOARD)
+    add_serving(dashboard)
     fetch.add_argument("run", metavar="RUN", help="the id of the run")
     arguments.add_options(fetch, EntryPoint.KUBE_FETCH)
     for verb in (status, logs, scale, down):
@@ -106,6 +121,43 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
     return _carry_out(
         sweep.run, chosen, lambda out, tell: cluster.run(kubectl, place, sweep, out, tell, keep=chosen.keep)
     )
+
+
+def call_dashboard(args: argparse.Namespace) -> int:
+    """``ttg kube dashboard``"""
+    import asyncio
+    import signal
+
+    from ttg.cli.dashboard import show
+    from ttg.kube.cluster import secret_of
+    from ttg.kube.forward import forwarded
+
+    chosen = arguments.chosen(args, EntryPoint.KUBE_DASHBOARD)
+    kubectl, settings = _kubectl(chosen), arguments.read_settings()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: what forwards the port ends, too
+    password = secret_of(kubectl, _cluster(chosen), "password").decode()
+    with suppress(KeyboardInterrupt), forwarded(kubectl, chosen.backend, password) as url:
+        watched = arguments.Watched(settings.broker_config(url), args.run or "")
+        asyncio.run(show(settings, watched, args, partial(_tell_troubles, kubectl)))
+    return 0
+
+
+async def _tell_troubles(kubectl: Kubectl, snapshot: Snapshot) -> None:
+    """Look at the cluster again and again, and fold what is wrong there."""
+    import asyncio
+
+    from ttg.clock import unix_time
+    from ttg.kube.cluster import Troubles, troubles
+    from ttg.kube.kubectl import ClusterError
+
+    told = Troubles(lambda line: snapshot.fold_trouble(line.removeprefix("trouble: "), unix_time()))
+    while True:
+        try:
+            told.tell(await asyncio.to_thread(troubles, kubectl))
+        except ClusterError as error:
+            told.tell([str(error)])
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def call_fetch(args: argparse.Namespace) -> int:

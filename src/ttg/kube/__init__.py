@@ -13,6 +13,7 @@
 ``kubectl``      the one place that starts ``kubectl``
 ``problems``     what is wrong with a cluster, in one line each
 ``fetch``        a dataset from the cluster's claim
+``forward``      the cluster's broker at a port of this machine
 ``cluster``      up, run, status, logs, down: the verbs of ``ttg kube``
 ================ ====================================================================================
 """

@@ -103,7 +103,7 @@ def start(kubectl: Kubectl, cluster: Cluster, sweep: Sweep) -> None:
     sweep = with_files(sweep)
     if is_under_way(kubectl, sweep):
         return
-    secret = _signing_secret(kubectl, cluster) if sweep.archive else b""
+    secret = secret_of(kubectl, cluster, "signing-secret") if sweep.archive else b""
     kubectl.delete("removing what an earlier start left", "jobs,configmaps", run_selector(sweep.run))
     for part in code_configs(sweep, secret) if sweep.archive else ():
         # Client-side, kubectl would write all of it into an annotation as well, which holds 256 KiB.
@@ -111,14 +111,14 @@ def start(kubectl: Kubectl, cluster: Cluster, sweep: Sweep) -> None:
     kubectl.apply(f"starting run {sweep.run}", render.sweep_objects(cluster, sweep))
 
 
-def _signing_secret(kubectl: Kubectl, cluster: Cluster) -> bytes:
-    """What the pods' ``TTG_SECRET`` is."""
+def secret_of(kubectl: Kubectl, cluster: Cluster, key: str) -> bytes:
+    """What the broker's Secret has as ``key``: ``password``, or ``signing-secret``, the pods' ``TTG_SECRET``."""
     name = brokers.secret_name(cluster.backend, cluster.account)
-    key = ("--ignore-not-found", "--output", "jsonpath={.data.signing-secret}")
-    text = kubectl.call("asking for the secret that signs what is sent", "get", f"secret/{name}", *key)
+    wanted = ("--ignore-not-found", "--output", f"jsonpath={{.data.{key}}}")
+    text = kubectl.call(f"asking for the {key} of the broker", "get", f"secret/{name}", *wanted)
     if not text.strip():
         raise ClusterError(
-            f"expected a secret {name} with a signing-secret in namespace {kubectl.namespace}, found none: "
+            f"expected a secret {name} with a {key} in namespace {kubectl.namespace}, found none: "
             f"`ttg kube up --backend {cluster.backend}` makes it"
         )
     return base64.b64decode(text)
@@ -281,9 +281,21 @@ def _end_part(kubectl: Kubectl, run: str, component: str) -> None:
 
 def status(kubectl: Kubectl) -> list[str]:
     """Jobs, pods and troubles of everything TTG has in the namespace."""
-    listed = kubectl.find("jobs,pods", EVERYTHING)
+    listed = kubectl.find("jobs,statefulsets,pods", EVERYTHING)
     found = {kind: [item for item in listed if item["kind"] == kind] for kind in ("Job", "Pod")}
-    return problems.status_lines(found["Job"], found["Pod"]) or [f"nothing of TTG in namespace {kubectl.namespace}"]
+    lines = problems.status_lines(found["Job"], found["Pod"]) or [f"nothing of TTG in namespace {kubectl.namespace}"]
+    return [*lines, *(f"trouble: {text}" for text in _troubles(kubectl, listed))]
+
+
+def troubles(kubectl: Kubectl) -> list[str]:
+    """What is wrong with what TTG has in the namespace, a line each: pods as they are, and the cluster's warnings."""
+    return _troubles(kubectl, kubectl.find("jobs,statefulsets,pods", EVERYTHING))
+
+
+def _troubles(kubectl: Kubectl, listed: list[Any]) -> list[str]:
+    names = [item["metadata"]["name"] for item in listed]
+    warnings = problems.event_troubles(kubectl.events(), names) if names else []
+    return [*problems.pod_troubles(item for item in listed if item["kind"] == "Pod"), *warnings]
 
 
 def logs(kubectl: Kubectl, selector: str, options: Sequence[str]) -> int:

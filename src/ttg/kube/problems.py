@@ -107,11 +107,11 @@ def exit_code(pods: Iterable[Any]) -> int | None:
 
 
 def status_lines(jobs: Iterable[Any], pods: Iterable[Any]) -> list[str]:
-    """Jobs with their pods by phase, then troubles: what ``ttg kube status`` prints."""
+    """Jobs with their pods by phase, then other pods: what ``ttg kube status`` prints."""
     pods = list(pods)
     lines = [_job_line(job, [pod for pod in pods if _owner(pod) == job["metadata"]["name"]]) for job in jobs]
     standing = [pod for pod in pods if _owner_kind(pod) != "Job"]
-    return [*lines, *(_pod_line(pod) for pod in standing), *(f"trouble: {text}" for text in pod_troubles(pods))]
+    return [*lines, *map(_pod_line, standing)]
 
 
 def _job_line(job: Object, pods: list[Any]) -> str:

@@ -120,8 +120,11 @@ class Faults:
     def on_event(self, event: AnyEvent) -> None:
         """Tell of ``event`` if it is worth telling."""
         fault = describe(event)
-        if fault is None:
-            return
+        if fault is not None:
+            self.add(fault)
+
+    def add(self, fault: FaultEntry) -> None:
+        """Tell of ``fault``."""
         self.totals[fault.kind] += 1
         if fault.tasks:
             self.totals["tasks_taken_over"] += fault.tasks

@@ -25,7 +25,7 @@ from ttg.messages import (
     WorkerStopped,
 )
 from ttg.messages.events import RunEvent
-from ttg.monitor.failure_groups import Causes, Faults
+from ttg.monitor.failure_groups import Causes, FaultEntry, Faults
 from ttg.monitor.history import RunHistory
 from ttg.monitor.run_view import Runs
 from ttg.monitor.series import History
@@ -110,6 +110,15 @@ class Snapshot:
     def fold_outage(self, text: str) -> None:
         """The broker did not answer, because of ``text``; the figures stay, and grow old."""
         self.outage = text
+
+    def fold_trouble(self, text: str, at: float) -> None:
+        """Something beside the broker is wrong while runs go on, such as what a cluster warns of."""
+        fault = FaultEntry(at, "trouble_around", "warning", text)
+        for faults in (
+            self.faults,
+            *(self.histories[run].faults for run in self.histories if self.runs.is_active(run)),
+        ):
+            faults.add(fault)
 
     def has_ended(self, run: str) -> bool:
         """Whether ``run`` is known to have ended, and not only once before."""

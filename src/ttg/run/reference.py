@@ -20,7 +20,14 @@ COLUMNS = {
     "kubernetes": {EntryPoint.ON_CLUSTER, EntryPoint.KUBE_RUN},
     "kube up": {EntryPoint.KUBE_UP},
     "worker": {EntryPoint.WORKER},
-    "others": {EntryPoint.LOOK, EntryPoint.DOCTOR, EntryPoint.CLEANUP, EntryPoint.KUBE, EntryPoint.KUBE_FETCH},
+    "others": {
+        EntryPoint.LOOK,
+        EntryPoint.DOCTOR,
+        EntryPoint.CLEANUP,
+        EntryPoint.KUBE,
+        EntryPoint.KUBE_FETCH,
+        EntryPoint.KUBE_DASHBOARD,
+    },
     "ttg.run": {EntryPoint.API_RUN},
     "ttg.resume": {EntryPoint.API_RESUME},
 }
@@ -33,7 +40,7 @@ them equal. An option that is given where it does not apply is refused with exit
 - *kubernetes*: `ttg run --on kubernetes` and `ttg kube run`; ✓ is used on this machine, → goes to the coordinator in
   the cluster. `ttg kube` says `--namespace` and `--context` for `--kube-namespace` and `--kube-context`.
 - *others*: `ttg monitor`, `dashboard`, `cancel`, `doctor` and `cleanup`; of the options for a cluster, `ttg kube
-  fetch`, `status`, `logs`, `scale`, `down` and `ttg cleanup`.
+  fetch`, `dashboard`, `status`, `logs`, `scale`, `down` and `ttg cleanup`.
 - `ttg plan` takes what `ttg run` takes, and says what has no influence on a forecast.
 - In Python an option is a keyword with `_` for `-`: `ttg.run(price, space, chunk_size=100, timeout="30s")`. A time may
   be text or a number of seconds, a size text or a number of bytes.
