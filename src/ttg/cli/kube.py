@@ -126,7 +126,6 @@ def run_on_cluster(args: argparse.Namespace, chosen: Options) -> int:
 def call_dashboard(args: argparse.Namespace) -> int:
     """``ttg kube dashboard``"""
     import asyncio
-    import signal
 
     from ttg.cli.dashboard import show
     from ttg.kube.cluster import secret_of
@@ -134,10 +133,8 @@ def call_dashboard(args: argparse.Namespace) -> int:
 
     chosen = arguments.chosen(args, EntryPoint.KUBE_DASHBOARD)
     kubectl, settings = _kubectl(chosen), arguments.read_settings()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: what forwards the port ends, too
     password = secret_of(kubectl, _cluster(chosen), "password").decode()
-    with suppress(KeyboardInterrupt), forwarded(kubectl, chosen.backend, password) as url:
+    with suppress(KeyboardInterrupt, asyncio.CancelledError), forwarded(kubectl, chosen.backend, password) as url:
         watched = arguments.Watched(settings.broker_config(url), args.run or "")
         asyncio.run(show(settings, watched, args, partial(_tell_troubles, kubectl)))
     return 0
@@ -146,11 +143,16 @@ def call_dashboard(args: argparse.Namespace) -> int:
 async def _tell_troubles(kubectl: Kubectl, snapshot: Snapshot) -> None:
     """Look at the cluster again and again, and fold what is wrong there."""
     import asyncio
+    import signal
 
     from ttg.clock import unix_time
     from ttg.kube.cluster import Troubles, troubles
     from ttg.kube.kubectl import ClusterError
 
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: what forwards the port ends, too
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     told = Troubles(lambda line: snapshot.fold_trouble(line.removeprefix("trouble: "), unix_time()))
     while True:
         try:
