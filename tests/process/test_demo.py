@@ -17,6 +17,7 @@ from rabbitmq_server import RabbitMQServer
 from runs import TtgRun, descendants_of, eventually, is_running
 from servers import RedisServer, valkey_program
 from tools import need_broker
+from ttg import __version__
 from ttg.brokers import connect
 from ttg.demo.measure import DataCheck, check_rows
 from ttg.demo.own_function import OwnFunction
@@ -52,10 +53,11 @@ def show(config: DemoConfig) -> tuple[DemoResult, str]:
 def test_without_a_fault(config: DemoConfig) -> None:
     result, said = show(config)
     assert result.check == DataCheck(60, 60, 0, 0, 0, 0)
-    observed = {metric: observed for metric, _, observed in metric_rows(result)}
+    observed = {metric: observed for metric, _, observed, _ in metric_rows(result)}
     assert observed["chunks"] == "20/20"
     assert observed["workers started"] == "2"
     assert observed["data loss"].startswith("0 (60 of 60 present once, values verified)")
+    assert {row[-1] for row in metric_rows(result) if row[0] not in ("runtime", "throughput")} == {"✔"}
     assert "ttg.results" in said
     assert not (config.out / "redis").exists(), "without --skip-cleanup a run leaves only its report"
 
@@ -140,11 +142,14 @@ def test_a_function_that_is_not_repeatable_is_found_out(config: DemoConfig, tmp_
 
 def test_the_report(config: DemoConfig) -> None:
     result, _ = show(replace(config, fault="worker"))
-    markdown, data, page = write_report([result, result], config.out)
+    markdown, data, page = write_report([result, result], config.out, "ttg demo --fault-demo")
     assert "| data loss | 0 |" in markdown.read_text()
     assert json.loads(data.read_text())["runs"][0]["passed"] is True
     html = page.read_text()
     assert html.count("<svg") == 4
+    assert f"ttg {__version__}, " in html
+    assert "ttg demo --fault-demo" in html
+    assert {row[-1] for row in metric_rows(result)} <= {"✔", "✘"}
     assert "http" not in html.replace("http://www.w3.org", ""), "a page that needs nothing but itself"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -174,7 +175,7 @@ def _conclude(results: list[DemoResult], config: DemoConfig) -> None:
 
     if len(results) > 1:
         _say("\n" + as_text(COMPARISON_HEADER, comparison_rows(results)))
-    files = write_report(results, config.out)
+    files = write_report(results, config.out, shlex.join(["ttg", *sys.argv[1:]]))
     _say("\nReport: " + ", ".join(str(file) for file in files))
     if config.keep:
         _say(f"Kept for you to look at: {', '.join(result.folder or '' for result in results)} (`ttg cleanup --runs`)")

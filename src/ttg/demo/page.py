@@ -7,7 +7,16 @@ from math import ceil, log10
 from pathlib import Path
 
 from ttg.demo.measure import TAKEOVERS, Observation, TaskBar
-from ttg.demo.tables import COMPARISON_HEADER, METRIC_HEADER, DemoResult, Row, comparison_rows, metric_rows
+from ttg.demo.tables import (
+    COMPARISON_HEADER,
+    METRIC_HEADER,
+    PROTOTYPE_EXPLAINED,
+    DemoResult,
+    Row,
+    comparison_rows,
+    metric_rows,
+    needs_explanation,
+)
 
 WIDTH, LEFT, RIGHT = 960, 74, 16
 PLOT_HEIGHT, LANE_HEIGHT = 200, 28
@@ -19,13 +28,14 @@ SHORTEST_SLICE_SECONDS = 0.25
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
-def page(results: list[DemoResult], machine: str, title: str = "TTG demonstration") -> str:
-    """The whole page."""
+def page(results: list[DemoResult], machine: str, made: str, title: str = "TTG demonstration") -> str:
+    """The whole page. ``made``: by what, and when."""
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(_lead(results))}</p>']
     if len(results) > 1:
         parts += ["<h2>Comparison</h2>", _table(COMPARISON_HEADER, comparison_rows(results))]
     parts += [_section(result) for result in results]
-    parts.append(f"<footer>Measured on {escape(machine)}.</footer>")
+    explained = f"{escape(PROTOTYPE_EXPLAINED)} " if any(map(needs_explanation, results)) else ""
+    parts.append(f"<footer>{explained}Measured on {escape(machine)}.<br>{escape(made)}</footer>")
     body = "\n".join(parts)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -52,7 +62,7 @@ def _section(result: DemoResult) -> str:
             f"<section><h2>{escape(title)}</h2>",
             f"<p>Data check {verdict}: {escape(str(result.check))}. {escape(_story(result))}</p>",
             _table(METRIC_HEADER, metric_rows(result)),
-            "<h3>Throughput</h3>",
+            "<h3>Throughput: calls made per second, those included that were lost with a worker</h3>",
             throughput_svg(result),
             "<h3>Workers, one bar per chunk</h3>",
             timeline_svg(result.seen),
@@ -75,15 +85,21 @@ def _story(result: DemoResult) -> str:
 
 def _table(header: Row, rows: list[Row]) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _cell(text: str) -> str:
+    words = {"✔": '<span class="ok" role="img" aria-label="met">✔</span>'}
+    words["✘"] = '<span class="bad" role="img" aria-label="not met">✘</span>'
+    return f"<td>{words.get(text, escape(text))}</td>"
 
 
 # -- throughput
 
 
 def throughput_svg(result: DemoResult) -> str:
-    """Parameters per second over time, the fault and the ideal marked."""
+    """Calls per second over time, the fault and the ideal marked."""
     seen = result.seen
     points, end = _rates(seen), _end(seen)
     ideal = 1000 * result.workers / result.scale.work_ms if result.scale.work_ms else 0.0
@@ -96,17 +112,44 @@ def throughput_svg(result: DemoResult) -> str:
 
 
 def _rates(seen: Observation) -> list[tuple[float, float]]:
-    """The middle of each slice of time, and the rate in it: a chunk's parameters are spread over its bar."""
-    end = _end(seen)
+    """The middle of each slice of time, and the rate in it: a chunk's parameters are spread over its bar. The fault is
+    the edge of two slices, so that what it changed changes there."""
+    end, bars = _end(seen), [*seen.bars, *_lost(seen)]
     width = max(end / SLICES, SHORTEST_SLICE_SECONDS)
-    done = [0.0] * ceil(end / width)
-    for bar in seen.bars:
-        for number in range(int(max(0.0, bar.started) / width), len(done)):
-            share = _overlap(bar, number * width, (number + 1) * width)
+    first = (seen.fault_at or 0.0) % width
+    done = [0.0] * int((end - first) / width)
+    for bar in bars:
+        for number in range(max(0, int((bar.started - first) / width)), len(done)):
+            share = _overlap(bar, first + number * width, first + (number + 1) * width)
             if not share:
                 break
             done[number] += share * bar.done
-    return [((number + 0.5) * width, count / width) for number, count in enumerate(done[:-1])]
+    points = [(first + (number + 0.5) * width, count / width) for number, count in enumerate(done)]
+    return points if seen.fault_at is None else _with_step(points, seen.fault_at)
+
+
+def _with_step(points: list[tuple[float, float]], at: float) -> list[tuple[float, float]]:
+    """The rates before and after ``at`` go on until there."""
+    before, after = [point for point in points if point[0] < at], [point for point in points if point[0] > at]
+    return [*before, *((at, rate) for _, rate in (*before[-1:], *after[:1])), *after]
+
+
+def _lost(seen: Observation) -> list[TaskBar]:
+    """What the victim was at when it was hit, as much as it usually does in such a time: nobody has settled that."""
+    if seen.fault not in TAKEOVERS or seen.fault_at is None:
+        return []
+    own = [bar for bar in seen.bars if bar.worker == seen.victim and bar.started < seen.fault_at]
+    slots = {bar.slot: [other for other in own if other.slot == bar.slot] for bar in own}
+    lost = (_lost_by(bars, seen.fault_at) for bars in slots.values() if sum(bar.seconds for bar in bars))
+    return [bar for bar in lost if bar.seconds > 0]
+
+
+def _lost_by(bars: list[TaskBar], fault_at: float) -> TaskBar:
+    """What a slot that has done ``bars`` was at when the fault came."""
+    began = max(bar.started + bar.seconds for bar in bars)
+    pace = sum(bar.done for bar in bars) / sum(bar.seconds for bar in bars)
+    seconds = fault_at - began
+    return TaskBar(bars[0].worker, bars[0].slot, began, seconds, round(seconds * pace), 0)
 
 
 def _overlap(bar: TaskBar, start: float, stop: float) -> float:
@@ -156,6 +199,7 @@ def timeline_svg(seen: Observation) -> str:
     rows = {lane: number for number, lane in enumerate(lanes)}
     labels = "".join(_label(worker, number, worker == seen.victim) for number, (worker, _) in enumerate(lanes))
     bars = "".join(_bar(bar, rows[bar.worker, bar.slot], end) for bar in seen.bars[:MAX_BARS])
+    bars += "".join(_bar(bar, rows[bar.worker, bar.slot], end, lost=True) for bar in _lost(seen))
     return _svg(height, labels + bars + _fault(seen, end, height) + _axis(end, height))
 
 
@@ -165,12 +209,13 @@ def _label(worker: str, lane: int, is_victim: bool) -> str:
     return f'<text class="{style}" x="{LEFT - 8}" y="{y:.0f}">{escape(worker.partition("-")[0][:9])}</text>'
 
 
-def _bar(bar: TaskBar, lane: int, end: float) -> str:
+def _bar(bar: TaskBar, lane: int, end: float, *, lost: bool = False) -> str:
     x = _x(bar.started, end)
     width = max(1.0, _x(bar.started + bar.seconds, end) - x - 1.0)
-    style = "bar failed" if bar.failed else "bar taken" if bar.taken_over else "bar"
+    style = "bar lost" if lost else "bar failed" if bar.failed else "bar taken" if bar.taken_over else "bar"
     y, height = TOP + LANE_HEIGHT * lane + 3, LANE_HEIGHT - 6
     title = f"{bar.done} parameters in {bar.seconds:.2f} s" + (", taken over" if bar.taken_over else "")
+    title = f"about {bar.done} calls, lost with the worker and made again" if lost else title
     return (
         f'<rect class="{style}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}" rx="2">'
         f"<title>{title}</title></rect>"
@@ -179,6 +224,7 @@ def _bar(bar: TaskBar, lane: int, end: float) -> str:
 
 def _legend(seen: Observation) -> str:
     kinds = [("bar", "settled", True)]
+    kinds.append(("lost", "at work when its worker was hit", bool(_lost(seen))))
     kinds.append(("taken", "taken over from the lost worker", any(bar.taken_over for bar in seen.bars)))
     kinds.append(("failed", "with failures", any(bar.failed for bar in seen.bars)))
     shown = (f'<span><i class="{style}"></i>{text}</span>' for style, text, occurs in kinds if occurs)

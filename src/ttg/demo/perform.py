@@ -15,7 +15,7 @@ from ttg.demo.faults import FAULTS
 from ttg.demo.measure import DataCheck, check_folder
 from ttg.demo.own_function import OwnFunction, check_own
 from ttg.demo.show import Show
-from ttg.demo.tables import METRIC_HEADER, DemoResult, as_text, metric_rows
+from ttg.demo.tables import METRIC_HEADER, PROTOTYPE_EXPLAINED, DemoResult, as_text, metric_rows, needs_explanation
 from ttg.demo.workload import WORK_VARIABLE, Scale, value_of
 from ttg.errors import RunStopped, SettingsError
 from ttg.options import Options
@@ -164,6 +164,8 @@ def _result(config: DemoConfig, finished: Finished, show: Show, check: DataCheck
 def _present(result: DemoResult, say: Say) -> None:
     say("\n[4/4] The result\n")
     say(as_text(METRIC_HEADER, list(metric_rows(result))))
+    if needs_explanation(result):
+        say(PROTOTYPE_EXPLAINED)
     say(f"\nThe broker's queues after completion:\n{result.queues}")
 
 
