@@ -64,8 +64,8 @@ ALLOWED_SECONDS = 3.0
 """How much longer than ideal a run may take where the prototype has no figure: a share, and the start."""
 
 PROTOTYPE_EXPLAINED = (
-    "Prototype: what the prototype of TTG took for the same work on three workers, as its own report says; not measured "
-    "here."
+    "Prototype: what the prototype of TTG took for the same work on three workers, as its own report says; "
+    "not measured here."
 )
 
 
