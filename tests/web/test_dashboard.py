@@ -221,7 +221,7 @@ def test_a_run_is_found_in_the_list_and_opened_and_back_and_reload_keep_the_choi
 def test_runs_that_are_checked_in_the_list_are_compared(page: Page, stage: Stage) -> None:
     stage.lie_on_disk()
     facts = [("seed", "0"), ("length", "linspace(0.1, 2.5, 25)")]
-    one = replace(stage.results.on_disk[0], facts=[*facts, ("retries", "3")], pace=(10, 100, 40))
+    one = replace(stage.results.on_disk[0], facts=[*facts, ("retries", "3")], pace=(10, 100, 40, 70))
     other = replace(one, view=replace(one.view, run="a,b/c"), facts=[*facts, ("retries", "5")])
     stage.results.on_disk = [one, other]
     with playing(stage) as address:

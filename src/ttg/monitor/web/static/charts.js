@@ -145,7 +145,7 @@ function nearest({ points, shape }, X, at) {
 
 // A line of a few steps in percent, for a cell of a table.
 export function sparkline(values, label) {
-  if (values.length < 2) return null;
+  if (values.length < 4) return null;
   const d = values.map((value, place) => `${place ? "L" : "M"}${((place / (values.length - 1)) * 78 + 1).toFixed(1)},${(21 - value * 0.2).toFixed(1)}`).join("");
   return s("svg", { class: "spark", viewBox: "0 0 80 22", width: 80, height: 22, role: "img", "aria-label": label }, s("path", { class: "trace c0", d }));
 }
