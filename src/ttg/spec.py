@@ -24,12 +24,12 @@ _READABLE_VERSIONS = (2, SPEC_VERSION)
 class FunctionRef(Message, frozen=True):
     """Where the function is. ``kind`` says how ``location`` is read.
 
-    ``file``: a path to a Python file; ``module``: a dotted module name; ``pickled``: cloudpickle bytes in ``blob``
-    (base64), for functions that exist only in a notebook or a script; ``beside``: in the pickle of the run's function,
-    by its name; ``program``: a path, or a name that PATH knows, with the command line as JSON in ``blob``. A pickle has
-    as ``signature`` an HMAC-SHA256 by the shared secret (``TTG_SECRET``) or by one that only this user has, and
-    ``python`` the version that made it. A large one is the input of the run that is called ``packed``, and ``blob`` is
-    empty. ``code`` is a fingerprint of the source; ``helpers`` are those of the user's own modules that it imports, by
+    ``file``: a path to a Python file; ``module``: a dotted module name; ``pickled``: the input of the run that is
+    called ``packed``, for functions that exist only in a notebook or a script; ``beside``: in the pickle of the run's
+    function, by its name; ``program``: a path, or a name that PATH knows, with the command line as JSON in ``blob``. A
+    pickle has as ``signature`` an HMAC-SHA256 by the shared secret (``TTG_SECRET``) or by one that only this user has,
+    and ``python`` the version that made it; on its way to workers ``blob`` is the input itself (base64), if that is
+    small. ``code`` is a fingerprint of the source; ``helpers`` are those of the user's own modules that it imports, by
     name: a hash of the bytes and one of the code (empty for a compiled module, and for what a program is made of).
     """
 

@@ -6,6 +6,7 @@ import base64
 import functools
 import math
 import operator
+import os
 import pickle
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from pickles import travelling
 from ttg.errors import FunctionError
-from ttg.function import allowed, bind, function_from_callable, function_from_text, load, refreshed
+from ttg.function import Packed, allowed, bind, function_from_callable, function_from_text, load, refreshed
 from ttg.spec import FunctionRef
 
 SIM = '''
@@ -230,22 +232,28 @@ def test_functions_of_a_script_folder_travel_by_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: lambda x: x + 1, lambda: functools.partial(operator.add, 1)])
-def test_functions_without_a_module_travel_signed(make: Callable[[], Any]) -> None:
-    target = function_from_callable(make(), secret="s3cret")
+def test_functions_without_a_module_travel_signed(make: Callable[[], Any], tmp_path: Path) -> None:
+    target = travelling(make(), tmp_path, "s3cret")
     assert target.kind == "pickled"
     assert load(target, secret=b"s3cret")(1) == 2
-    assert refreshed(target) == target
+    kept = msgspec.structs.replace(target, blob="")
+    assert load(kept, secret=b"s3cret", find_input=tmp_path.joinpath)(1) == 2
+    assert refreshed(kept) == kept
 
 
-def test_a_pickle_is_unpacked_only_with_the_right_signature() -> None:
-    target = function_from_callable(lambda x: x, secret="right")
-    bomb = base64.b64encode(pickle.dumps(Bomb())).decode()
+def test_a_pickle_is_unpacked_only_with_the_right_signature(tmp_path: Path) -> None:
+    target = travelling(lambda x: x, tmp_path, "right")
+    bomb = Packed(Bomb())
+    bomb.write(tmp_path / bomb.name)
+    blob = base64.b64encode((tmp_path / bomb.name).read_bytes()).decode()
+    with pytest.raises(FunctionError, match="it is damaged"):
+        load(msgspec.structs.replace(target, blob=blob), secret="right")
     forged = [
-        msgspec.structs.replace(target, blob=bomb),
+        msgspec.structs.replace(target, blob=blob, packed=bomb.name),
         msgspec.structs.replace(target, name="other"),
         msgspec.structs.replace(target, signature=""),
         msgspec.structs.replace(target, signature="é"),
-        function_from_callable(lambda x: x, secret="wrong"),
+        travelling(lambda x: x, tmp_path, "wrong"),
     ]
     for one in forged:
         with pytest.raises(FunctionError, match="its signature is not by this worker's TTG_SECRET"):
@@ -274,10 +282,13 @@ def test_the_fingerprint_of_a_function_without_a_module() -> None:
 def test_a_script_s_own_functions_are_pickled(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from ttg.function import function_from_callable\nimport msgspec\n"
-        "def f(x): return x * 3\nprint(msgspec.json.encode(function_from_callable(f, ['x'], secret='s')).decode())\n"
+        "from pickles import travelling\nimport msgspec, pathlib, sys\n"
+        "def f(x): return x * 3\nprint(msgspec.json.encode(travelling(f, pathlib.Path(sys.argv[1]))).decode())\n"
     )
-    output = subprocess.run([sys.executable, str(script)], capture_output=True, check=True).stdout
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    output = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, check=True, env=environment
+    ).stdout
     target = msgspec.json.decode(output, type=FunctionRef)
     assert (target.kind, str(target)) == ("pickled", "__main__:f")
     assert load(target, secret="s")(2) == 6

@@ -15,12 +15,18 @@ from results_fakes import spec_of
 
 import ttg
 from disks import full_disk
-from ttg.errors import InputError, RunConflictError, StorageError
+from pickles import travelling
+from ttg.errors import FunctionError, InputError, RunConflictError, StorageError
+from ttg.function import function_from_text, with_pickles
 from ttg.messages import StoreRef
+from ttg.options import EntryPoint, choose
 from ttg.results.folder import RunFolder, RunLock, find_run, forget_run, list_runs, list_runs_of
 from ttg.run.cleanup import carry_out, run_removal
+from ttg.run.launch import _folder
 from ttg.run.report import counts
-from ttg.spec import FunctionRef, RunSpec
+from ttg.run.request import new_request
+from ttg.settings import read_settings
+from ttg.space import rows
 
 
 def test_what_is_written_can_be_read(tmp_path: Path) -> None:
@@ -31,23 +37,6 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     assert again.spec == spec_of(5)
     assert again.info.versions["python"]
     assert not list(tmp_path.rglob("*.tmp"))
-
-
-def pickled(blob: str) -> RunSpec:
-    return replace(spec_of(5), function=FunctionRef("pickled", "notebook", "f", blob=blob))
-
-
-def test_run_json_stays_small_whatever_a_function_closes_over(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "r", pickled("large" * 100_000))
-    assert folder.whole_spec() == pickled("large" * 100_000)
-    assert folder.spec == pickled("")
-    folder.update(spec=pickled("another" * 100_000), epoch=2)
-    folder.update(state="finished")
-    again = RunFolder.open(tmp_path / "r")
-    assert again.info == folder.info
-    assert again.whole_spec() == pickled("another" * 100_000)
-    assert [file.stat().st_size for file in (tmp_path / "r" / "function").iterdir()] == [700_000]
-    assert (tmp_path / "r" / "run.json").stat().st_size < 2_000
 
 
 def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -208,3 +197,24 @@ def test_a_run_is_held_on_a_full_disk_as_well(tmp_path: Path) -> None:
     with full_disk(), RunLock(tmp_path):
         assert RunLock.is_held(tmp_path)
     assert not RunLock.is_held(tmp_path)
+
+
+def test_a_run_that_is_interrupted_while_its_rows_are_kept_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ttg.results.rows.save_rows", interrupted)
+    chosen = choose(EntryPoint.API_RUN, {"out": tmp_path / "r"})
+    request = new_request(function_from_text("math:sqrt"), rows([{"x": 4}]), read_settings({}), chosen)
+    with pytest.raises(KeyboardInterrupt):
+        _folder(request)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_function_whose_pickle_is_gone_is_named(tmp_path: Path) -> None:
+    spec = replace(spec_of(5), function=travelling(lambda x: x, tmp_path))
+    (tmp_path / spec.function.packed).unlink()
+    with pytest.raises(FunctionError, match=r"<lambda>: its pickle cannot be read: .* No such file"):
+        with_pickles(spec, tmp_path.joinpath)

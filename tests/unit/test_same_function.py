@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from pickles import travelling
 
 from tools import need_program
 from ttg.errors import FunctionError, RunConflictError
@@ -136,14 +137,14 @@ def test_a_process_that_loaded_an_earlier_version_loads_the_present_one(folder: 
     assert (old(*arguments), new(*arguments)) == (2, 7)
 
 
-def test_a_pickled_function_s_modules_count_as_well(folder: Path) -> None:
+def test_a_pickled_function_s_modules_count_as_well(folder: Path, tmp_path: Path) -> None:
     sys.path.insert(0, str(folder))
     import ttg_t_one  # type: ignore[import-not-found]
 
-    by_global = function_from_callable(lambda x: ttg_t_one.scale() * x, secret="s")
+    by_global = travelling(lambda x: ttg_t_one.scale() * x, tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     exec("def g(x):\n    from ttg_t_package.inner import k\n    return k * x", namespace)  # noqa: S102
-    by_import = function_from_callable(namespace["g"], secret="s")  # type: ignore[arg-type]
+    by_import = travelling(namespace["g"], tmp_path)  # type: ignore[arg-type]
     assert list(by_global.helpers) == ["ttg_t_one", "ttg_t_two"]
     assert list(by_import.helpers) == ["ttg_t_package", "ttg_t_package.below", "ttg_t_package.inner"]
     assert load(by_global, secret="s")(5) == 10

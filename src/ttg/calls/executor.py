@@ -259,7 +259,7 @@ def _request(
     identity = new_identity()
     inputs: Inputs = {}
     function = pickled_reference(
-        runner(identity, retries=chosen.retries or 0), "ttg", "Executor", settings.secret, inputs=inputs
+        runner(identity, retries=chosen.retries or 0), "ttg", "Executor", settings.secret, inputs
     )
     spec = RunSpec(
         run=made_up_id("executor"),

@@ -21,7 +21,7 @@ from msgspec import structs
 from ttg.calls.errors import Resolution
 from ttg.calls.queue import Call, CallQueue, begins
 from ttg.errors import TTGError
-from ttg.function import signed_store
+from ttg.function import signed_store, with_pickles
 from ttg.function.packing import Packed
 from ttg.messages import RunStatus
 from ttg.run.events import Event
@@ -80,6 +80,8 @@ class Session:
         try:
             for packed in self._request.inputs.values():
                 self.keep(packed)
+            spec = with_pickles(self._request.spec, self.queue.inputs.joinpath)
+            self._request = replace(self._request, spec=spec)
         except BaseException:
             self._clear()
             os.close(self._echo)

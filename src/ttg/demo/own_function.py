@@ -40,7 +40,7 @@ def check_own(folder: Path) -> DataCheck:
     counted = check_rows(run.info.size, ((index, None) for index in indices), dead, lambda index: None)
     drawn = random.Random(0).sample(indices, min(len(indices), MOST_CHECKED))
     rows = reading.table(run, indices=drawn).to_pylist()
-    verified, wrong = _verify(load_run(run.whole_spec(), None, find_input=run.input), rows)
+    verified, wrong = _verify(load_run(run.spec, None, find_input=run.input), rows)
     return DataCheck(
         counted.size, counted.present, counted.dead, counted.duplicates, counted.missing, wrong, verified=verified
     )

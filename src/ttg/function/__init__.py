@@ -7,7 +7,7 @@ from ttg.function.naming import function_from_callable, function_from_text, is_i
 from ttg.function.packing import FindInput, Inputs, Packed, no_input
 from ttg.function.programs import Program, command_of, files_of_program, program
 from ttg.function.signature import INJECTED, SETUP, Binding, bind, signature_of
-from ttg.function.signing import check_store, shared_reference, shared_value, signed_store
+from ttg.function.signing import check_store, shared_reference, shared_value, signed_store, with_pickles
 
 __all__ = [
     "INJECTED",
@@ -39,4 +39,5 @@ __all__ = [
     "signed_store",
     "texts_of",
     "vectorized",
+    "with_pickles",
 ]

@@ -7,7 +7,6 @@ the code makes up is not seen.
 from __future__ import annotations
 
 import ast
-import base64
 import hashlib
 import os
 import sys
@@ -39,8 +38,8 @@ def helpers_of(
     ref: FunctionRef, cwd: Path, path: Sequence[str] = (), stream: bytes | None = None
 ) -> dict[str, Fingerprint]:
     """Fingerprints by module name, found from where a child would import (:func:`ttg.function.source.search_path`).
-    ``stream`` is the pickle of a function that is too large for its reference, if it is at hand; otherwise its helpers
-    are those that it had."""
+    ``stream`` is the pickle of a function without a module, if it was made just now; otherwise its helpers are those
+    that it had."""
     found: dict[str, Fingerprint] = {}
     where = search_path(ref.kind, ref.location, cwd, path)
     pending = deque(_first_names(ref, cwd, path, stream))
@@ -112,11 +111,10 @@ def module_name(ref: FunctionRef) -> str:
 
 
 def _first_names(ref: FunctionRef, cwd: Path, path: Sequence[str], stream: bytes | None) -> Iterator[str]:
-    if ref.kind == "pickled" and not ref.blob and stream is None:
+    if ref.kind == "pickled" and stream is None:
         yield from ref.helpers
-    elif ref.kind == "pickled":
-        pickled = base64.b64decode(ref.blob) if stream is None else stream
-        yield from _names_in_pickle(pickled, search_path(ref.kind, ref.location, cwd, path))
+    elif ref.kind == "pickled" and stream is not None:
+        yield from _names_in_pickle(stream, search_path(ref.kind, ref.location, cwd, path))
     elif source := _own_source(ref, cwd, path):
         package = ref.location if ref.kind == "module" else ""
         yield from _parents(package)

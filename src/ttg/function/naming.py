@@ -140,8 +140,8 @@ def function_from_callable(
 ) -> FunctionRef:
     """The reference of a function object: its module or file if a worker can import it from there, otherwise
     (``__main__``, a notebook, a lambda, nested, partial) the function itself, pickled and signed with ``secret``,
-    together with what it needs ``beside`` from there: classes of its parameters, its setup. With ``inputs``
-    it may be large: then it is put there.
+    together with what it needs ``beside`` from there: classes of its parameters, its setup. The pickle is put into
+    ``inputs``.
     """
     if not callable(function):
         raise FunctionError(f"expected a function, got {function!r} ({type(function).__name__})")
@@ -151,7 +151,8 @@ def function_from_callable(
     module, name = _place(function)
     _check(function, names, f"{module}:{name}", offered)
     if not is_importable(function):
-        ref = pickled_reference(function, module, name, secret, beside, inputs)
+        inputs = {} if inputs is None else inputs
+        ref = pickled_reference(function, module, name, secret, inputs, beside)
         return with_helpers(ref, folder, sys.path, inputs)
     file = _script(module)
     kind, location = ("file", relative_location(file, folder)) if file else ("module", module)
@@ -209,6 +210,7 @@ def refreshed(
     secret: Secret = None,
     enums: Sequence[str] = (),
     setup: FunctionRef | None = None,
+    inputs: Inputs | None = None,
 ) -> FunctionRef:
     """The same reference with the fingerprints that its source and what it imports have now.
 
@@ -222,8 +224,9 @@ def refreshed(
         present = _imported(ref.location, ref.name)
         if isinstance(present, FunctionType) and code_of(present) != ref.code:
             beside = [*map(loaded_enum, enums), *([_imported(setup.location, setup.name)] if setup else [])]
-            ref = pickled_reference(present, ref.location, ref.name, secret, beside)
+            inputs = {} if inputs is None else inputs
+            ref = pickled_reference(present, ref.location, ref.name, secret, inputs, beside)
     elif ref.kind != "beside":
         source = source_of(ref.kind, ref.location, folder, path)
         ref = msgspec.structs.replace(ref, code=source.code if source else "")
-    return with_helpers(ref, folder, path)
+    return with_helpers(ref, folder, path, inputs)

@@ -18,8 +18,6 @@ from typing import Any
 
 from ttg.errors import FunctionError
 
-INLINE_BYTES = 4 << 20
-"""Pickles up to this size travel with the run's specification."""
 ASIDE_BYTES = 64 << 10
 """Smaller buffers stay in the stream."""
 ALIGNMENT = 64
@@ -42,12 +40,6 @@ class Packed:
         entries = b"".join(_ENTRY.pack(len(buffer), _digest(buffer)) for buffer in self._buffers)
         self._head = _HEAD.pack(_MAGIC, len(self.stream), len(self._buffers)) + entries
         self.name = _name_of(self._head, self.stream)
-
-    @classmethod
-    def if_large(cls, value: Any) -> Packed | None:
-        """``value``, unless it is small enough to travel with the run's specification."""
-        packed = cls(value)
-        return packed if packed.size > INLINE_BYTES else None
 
     @property
     def has_buffers(self) -> bool:
@@ -110,10 +102,18 @@ def unpacked(name: str, find_input: FindInput) -> Any:
     path = find_input(name)
     try:
         with path.open("rb") as file:
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
-        stream, buffers = _contents(data, name)
-    except (OSError, ValueError, struct.error) as error:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError) as error:
         raise FunctionError(f"an input of the run cannot be read ({path}): {error}") from error
+    return unpacked_from(data, name, str(path))
+
+
+def unpacked_from(data: Any, name: str, place: str) -> Any:
+    """The same of what such a file holds, which lies at ``place``."""
+    try:
+        stream, buffers = _contents(memoryview(data), name)
+    except (ValueError, struct.error) as error:
+        raise FunctionError(f"an input of the run cannot be read ({place}): {error}") from error
     return pickle.loads(stream, buffers=buffers)  # noqa: S301 - see above
 
 

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FunctionType
@@ -15,12 +14,14 @@ from typing import Any
 import msgspec
 
 from ttg.errors import FunctionError, StoreError
-from ttg.function.packing import FindInput, Inputs, Packed, unpacked
+from ttg.function.packing import FindInput, Inputs, Packed, unpacked, unpacked_from
 from ttg.messages import StoreRef
-from ttg.spec import FunctionRef, SharedRef
+from ttg.spec import FunctionRef, RunSpec, SharedRef
 
 Secret = str | bytes | None
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+PICKLE_BYTES = 4 << 20
+"""Pickles of functions up to this size travel with the run's specification, whoever shares its store."""
 
 
 carried: dict[str, Any] = {}
@@ -32,36 +33,46 @@ def pickled_reference(
     location: str,
     name: str,
     secret: Secret,
+    inputs: Inputs,
     beside: Sequence[Any] = (),
-    inputs: Inputs | None = None,
 ) -> FunctionRef:
-    """A reference that carries its function, and what it needs ``beside``; signed with ``secret``. What is too
-    large for that becomes one of ``inputs``."""
-    from ttg.function.pickling import dumps
-
+    """A reference to a function, and what it needs ``beside``, as one of ``inputs``; signed with ``secret``."""
     key = _key(secret, f"{location}:{name}")
-    carried = (function, *beside) if beside else function
     try:
-        large = None if inputs is None else Packed.if_large(carried)
-        blob = "" if large else base64.b64encode(dumps(carried)).decode()
+        packed = Packed((function, *beside) if beside else function)
     except Exception as error:  # whatever a user's object raises when it is pickled
         reason = f"{type(error).__name__}: {error}"
         raise FunctionError(f"{location}:{name} cannot be sent to a worker ({reason}): move it into a file") from error
-    ref = FunctionRef("pickled", location, name, code_of(function), blob, python=PYTHON)
-    if large and inputs is not None:
-        inputs[large.name] = large
-        ref = msgspec.structs.replace(ref, packed=large.name)
+    inputs[packed.name] = packed
+    ref = FunctionRef("pickled", location, name, code_of(function), python=PYTHON, packed=packed.name)
     return msgspec.structs.replace(ref, signature=_signature(key, ref))
+
+
+def with_pickles(spec: RunSpec, find_input: FindInput) -> RunSpec:
+    """The specification as workers get it: pickles of its function and setup that are small travel with it."""
+    setup = _with_pickle(spec.setup, find_input) if spec.setup else None
+    return msgspec.structs.replace(spec, function=_with_pickle(spec.function, find_input), setup=setup)
+
+
+def _with_pickle(ref: FunctionRef, find_input: FindInput) -> FunctionRef:
+    if not ref.packed:
+        return ref
+    try:
+        path = find_input(ref.packed)
+        small = path.read_bytes() if path.stat().st_size <= PICKLE_BYTES else b""
+    except OSError as error:
+        raise FunctionError(f"{ref}: its pickle cannot be read: {error}") from error
+    return msgspec.structs.replace(ref, blob=base64.b64encode(small).decode())
 
 
 def unpickled(ref: FunctionRef, secret: Secret, find_input: FindInput) -> Any:
     """The function that :func:`pickled_reference` packed, if whoever packed it knew ``secret``."""
     _check(str(ref), ref.signature, _signature(_key(secret, str(ref)), ref), ref.python)
     try:
-        if ref.packed:
-            found = unpacked(ref.packed, find_input)
+        if ref.blob:
+            found = unpacked_from(bytearray(base64.b64decode(ref.blob, validate=True)), ref.packed, str(ref))
         else:
-            found = pickle.loads(base64.b64decode(ref.blob, validate=True))  # noqa: S301 - its signature was checked
+            found = unpacked(ref.packed, find_input)
     except FunctionError:
         raise
     except binascii.Error as error:
@@ -140,8 +151,8 @@ def _key(secret: Secret, label: str) -> bytes:
 
 
 def _signature(key: bytes, ref: FunctionRef) -> str:
-    parts = (ref.location, ref.name, ref.code, ref.blob, ref.python, *([ref.packed] if ref.packed else []))
-    return _signed(key, b"ttg-ref:", *parts)
+    """Of the pickle by its name, which is a digest."""
+    return _signed(key, b"ttg-ref:", ref.location, ref.name, ref.code, ref.python, ref.packed)
 
 
 def _signed(key: bytes, label: bytes, *parts: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import platform
 import shutil
@@ -27,7 +26,6 @@ from ttg.spec import RunSpec
 FILES = "files"
 RUN_FILE = "run.json"
 LOCK_FILE = "lock"
-PICKLES = "function"
 LOGS = "logs"
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 5, 0.01
 _LIBRARIES = ("ttg", "pyarrow", "numpy", "pyroaring", "msgspec", "hiredis", "pika")
@@ -39,12 +37,10 @@ class RunInfo(Message, frozen=True, kw_only=True, omit_defaults=False):
     ``state`` is what its coordinator said last, ``epoch`` which one that was, counted. ``statistics`` maps a column to
     its count, nulls, sum, min, max and mean (once the run is finalised). ``started_in`` is the folder in which somebody
     started it, ``python_path`` the ``sys.path`` of the script or notebook that did, and ``git`` the commit of the
-    function, if known. A function that travels as a pickle is not in ``spec``, but in the file ``pickle``, for its
-    closure may be large; see :meth:`RunFolder.whole_spec`.
+    function, if known. The pickle of a function without a file is not in ``spec``, but among the inputs.
     """
 
     spec: RunSpec
-    pickle: str = ""
     state: RunStatus = RunStatus.ACTIVE
     epoch: int = 0
     created: float
@@ -110,16 +106,8 @@ class RunFolder:
 
     @property
     def spec(self) -> RunSpec:
-        """The run's frozen specification, without the pickle of its function."""
+        """The run's frozen specification."""
         return self.info.spec
-
-    def whole_spec(self) -> RunSpec:
-        """The run's frozen specification. ``StorageError`` when the pickle of its function cannot be read."""
-        if not self.info.pickle:
-            return self.spec
-        file = self.path / PICKLES / self.info.pickle
-        with disk_errors(file):
-            return _with_blob(self.spec, file.read_text(encoding="ascii"))
 
     @property
     def status(self) -> RunStatus:
@@ -197,22 +185,8 @@ class RunFolder:
             self._write()
 
     def _write(self) -> None:
-        before = self.info.pickle
-        if blob := self.spec.function.blob:
-            self.info = msgspec.structs.replace(self.info, spec=_with_blob(self.spec, ""), pickle=self._keep(blob))
         text = msgspec.json.format(msgspec.json.encode(self.info), indent=2)
         write_atomically(self.path / RUN_FILE, text)
-        if before not in ("", self.info.pickle):
-            (self.path / PICKLES / before).unlink(missing_ok=True)
-
-    def _keep(self, blob: str) -> str:
-        """Write the pickle, in a file of its own so that ``run.json`` never speaks of another; returns its name."""
-        data = blob.encode("ascii")
-        name = hashlib.sha256(data).hexdigest()[:16]
-        if name != self.info.pickle:
-            (self.path / PICKLES).mkdir(exist_ok=True)
-            write_atomically(self.path / PICKLES / name, data)
-        return name
 
     def lock(self) -> RunLock:
         """The right to write to this run; a second holder gets a ``RunConflictError`` that names the first.
@@ -277,10 +251,6 @@ class RunLock:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _with_blob(spec: RunSpec, blob: str) -> RunSpec:
-    return msgspec.structs.replace(spec, function=msgspec.structs.replace(spec.function, blob=blob))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -25,7 +25,7 @@ from ttg.settings import Settings
 from ttg.stores import open_store
 
 RUN_ENTRIES = (
-    *("results", "dead", "logs", "code", "broker", "rows", "function", "inputs", "store", "files"),
+    *("results", "dead", "logs", "code", "broker", "rows", "inputs", "store", "files"),
     *("history.json.gz", "lock", "run.json"),
 )
 """Everything a run writes into its folder; ``run.json`` last, since it makes it one."""

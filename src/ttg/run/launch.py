@@ -23,7 +23,7 @@ from msgspec import structs
 
 from ttg.allocation import keep_freed_memory
 from ttg.errors import RunConflictError, RunStopped, TTGError
-from ttg.function import signed_store
+from ttg.function import signed_store, with_pickles
 from ttg.messages import RunStatus
 from ttg.results.folder import RunFolder, RunLock, disk_errors, forget_run, link_run
 from ttg.run.local_workers import LocalWorkers
@@ -116,7 +116,9 @@ async def execute(request: RunRequest, reporter: Any, hooks: Hooks = Hooks()) ->
 
 def _folder(request: RunRequest) -> RunFolder:
     if request.resume:
-        return RunFolder.open(request.out)
+        folder = RunFolder.open(request.out)
+        _save_packed(folder, request)
+        return folder
     folder = RunFolder.create(request.out, request.spec, python_path=request.python_path)
     try:
         _save_inputs(folder, request)
@@ -132,6 +134,10 @@ def _save_inputs(folder: RunFolder, request: RunRequest) -> None:
         from ttg.results.rows import save_rows
 
         save_rows(folder, request.space)
+    _save_packed(folder, request)
+
+
+def _save_packed(folder: RunFolder, request: RunRequest) -> None:
     if request.inputs:
         with disk_errors(folder.inputs):
             folder.inputs.mkdir(exist_ok=True)
@@ -226,7 +232,7 @@ def _coordinator(
     if request.retry_dead:
         collector.retry_dead(request.retry_dead)
     return Coordinator(
-        spec=request.spec,
+        spec=with_pickles(request.spec, folder.input),
         source=request.space,
         sink=collector,
         broker=broker,

@@ -144,10 +144,11 @@ def resume_request(
     path = tuple(dict.fromkeys([*folder.info.python_path, *python_path]))
     if folder.spec.function.kind == "pickled" or folder.spec.shared:
         settings = with_secret(settings)
-    spec, change = _same_function(folder, path, settings, force=chosen.force)
+    inputs: Inputs = {}
+    spec, change = _same_function(folder, path, settings, inputs, force=chosen.force)
     request = _request(spec, space_of(folder), settings, chosen, folder.path, resume=True)
     sources = _sources(spec, path) if chosen.force else {}
-    return replace(request, python_path=path, sources=sources, change=change)
+    return replace(request, python_path=path, sources=sources, change=change, inputs=inputs)
 
 
 def _request(
@@ -216,13 +217,15 @@ def place_of_store(spec: RunSpec, named: str | None, usual: str | None) -> str |
     return within(place, f"{spec.run}-{spec.identity}") if (place := named or usual) else None
 
 
-def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings, *, force: bool) -> tuple[RunSpec, str]:
+def _same_function(
+    folder: RunFolder, path: tuple[str, ...], settings: Settings, inputs: Inputs, *, force: bool
+) -> tuple[RunSpec, str]:
     """The run's specification with its function as it is now, and how that differs from the one of then."""
     from ttg.run.provenance import change_since
 
-    spec = folder.whole_spec()
+    spec = folder.spec
     try:
-        now = _at_present(spec, path, settings)
+        now = _at_present(spec, path, settings, inputs)
         change, lines = change_since(folder, now, _sources(now, path))
     except FunctionError as error:
         raise FunctionError(f"{error}; go on with run {spec.run} in the folder where it was started") from error
@@ -241,14 +244,15 @@ def _same_function(folder: RunFolder, path: tuple[str, ...], settings: Settings,
     return now, f"{change}{lines}"
 
 
-def _at_present(spec: RunSpec, path: tuple[str, ...], settings: Settings) -> RunSpec:
+def _at_present(spec: RunSpec, path: tuple[str, ...], settings: Settings, inputs: Inputs) -> RunSpec:
     """The run with its function and setup as they are now."""
     from ttg.function import refreshed
 
     setup, beside = spec.setup, spec.setup if spec.setup and spec.setup.kind == "beside" else None
     if setup and not beside:
-        setup = refreshed(setup, path=path, secret=settings.secret)
-    function = refreshed(spec.function, path=path, secret=settings.secret, enums=_own_enums(spec.space), setup=beside)
+        setup = refreshed(setup, path=path, secret=settings.secret, inputs=inputs)
+    enums = _own_enums(spec.space)
+    function = refreshed(spec.function, path=path, secret=settings.secret, enums=enums, setup=beside, inputs=inputs)
     return msgspec.structs.replace(spec, function=function, setup=setup)
 
 
