@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from pickles import travelling
 
+from pickles import travelling
 from tools import need_program
 from ttg.errors import FunctionError, RunConflictError
 from ttg.function import allowed, function_from_callable, function_from_text, load, refreshed
