@@ -40,6 +40,7 @@ class TTGBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._executor: Executor | None = None
+        self._wanted: tuple[int, Mapping[str, str], Mapping[str, Any]] = (1, {}, {})
         self._sharing: Sharing | None = None
         self._futures: set[Future[Any]] = set()
         _backends.add(self)
@@ -68,19 +69,24 @@ class TTGBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1 and not options.get("broker"):
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
-        with _choosing:
-            self._executor = _executor(n_jobs, self._prepare_worker_env(n_jobs), options)
+        self._wanted = n_jobs, self._prepare_worker_env(n_jobs), options
+        self._executor = None
+        self._workers()
         return n_jobs
+
+    def _workers(self) -> Executor:
+        """Also when another ``Parallel`` of the same context, inside of this one, has ended or aborted meanwhile."""
+        with _choosing:
+            self._executor = self._executor or _executor(*self._wanted)
+            return self._executor
 
     def start_call(self) -> None:
         """A call of ``Parallel`` begins: arrays that it has in common are sent once."""
-        if self._executor is not None:
-            self._sharing = Sharing(self._executor)
+        self._sharing = Sharing(self._workers())
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None) -> Future[Any]:
         """A batch of calls."""
-        assert self._executor is not None
-        sharing = self._sharing or Sharing(self._executor)
+        sharing = self._sharing or Sharing(self._workers())
         future = sharing.submit(func)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
@@ -112,7 +118,6 @@ class TTGBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
             self._executor.kill_workers()
             self._executor = None
             if ensure_ready:
-                self.configure(n_jobs=self.parallel.n_jobs, parallel=self.parallel)
                 self.start_call()
 
 

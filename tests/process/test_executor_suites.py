@@ -82,3 +82,14 @@ def test_who_wants_other_workers_leaves_those_that_are_used_alone() -> None:
     with parallel_config("ttg", n_jobs=4):
         Parallel()(delayed(square)(x) for x in range(3))
     assert len(ttg.joblib._kept) == 1
+
+
+def test_another_parallel_inside_of_one_takes_nothing_from_it() -> None:
+    """They have the backend of their context in common; scikit-learn's searches nest like this."""
+    with parallel_config("ttg", n_jobs=2), Parallel() as outer:
+        assert outer(delayed(square)(x) for x in range(4)) == [0, 1, 4, 9]
+        assert Parallel()(delayed(square)(x) for x in range(3)) == [0, 1, 4]
+        assert outer(delayed(square)(x) for x in range(4)) == [0, 1, 4, 9]
+        with pytest.raises(TypeError):
+            Parallel()(delayed(square)(None) for _ in range(3))
+        assert outer(delayed(square)(x) for x in range(4)) == [0, 1, 4, 9]
