@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +132,34 @@ def test_one_run_goes_from_the_broker_and_its_neighbours_stay(redis: RedisServer
     assert "no run 'over'" in capsys.readouterr().err
 
 
+def test_a_coordinator_that_died_here_a_moment_ago_leads_nothing(
+    redis: RedisServer, run_folder: Path, capsys: Capture
+) -> None:
+    """Its lease would be believed for another 15 seconds, while ``ttg status`` says that the run is abandoned."""
+    from ttg.results.folder import RunFolder
+
+    spec = RunFolder.open(run_folder).spec
+    dead = subprocess.Popen(["/bin/true"])
+    dead.wait()
+
+    async def publish(pid: int) -> None:
+        broker = connect(read_settings().broker_config(redis.url), "test")
+        record = RunRecord(
+            run=spec.run, identity=spec.identity, host=socket.gethostname(), pid=pid, renewed=unix_time()
+        )
+        await broker.change_run(spec.run, lambda _: record)
+        await broker.close()
+
+    command = ["cleanup", str(run_folder), "--broker", redis.url, "--force"]
+    asyncio.run(publish(os.getpid()))
+    assert main(command) == 2
+    assert f"run {spec.run} goes on, led by process {os.getpid()}" in capsys.readouterr().err
+    asyncio.run(publish(dead.pid))
+    assert main(command) == 0
+    assert not ask(redis.url, "HKEYS", "ttg.runs")
+    assert not run_folder.exists()
+
+
 def queue_names(server: RabbitMQServer) -> dict[str, str]:
     rows = json.loads(asyncio.run(server.control("list_queues", "name", "messages", "--formatter", "json", "--quiet")))
     return {row["name"]: row["messages"] for row in rows}
@@ -238,6 +269,19 @@ def test_a_cluster_that_does_not_answer_is_left_alone(
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     assert main(["cleanup", "--all", "--force"]) == 3
     assert "is the cluster up?" in capsys.readouterr().err
+
+
+def test_a_kubectl_that_knows_no_cluster_is_no_cluster(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "kubectl").write_text("#!/bin/sh\necho 'error: current-context is not set' >&2\nexit 1\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    submit(redis.url)
+    assert main(["cleanup", "--all", "--force", "--broker", redis.url]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["cleanup", "--pods", "--force"]) == 3
+    assert "`kubectl config get-contexts` lists yours" in capsys.readouterr().err
 
 
 @pytest.fixture

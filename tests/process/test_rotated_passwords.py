@@ -130,6 +130,7 @@ def test_a_login_that_stays_refused_ends_a_worker(valkey: tuple[Any, str], vault
     assert fleet.workers[0].wait() == 3, fleet.story()
     assert fleet.coordinator.wait() == 3, fleet.story()
     assert "refused the user or password" in fleet.coordinator.said()
+    assert "are settled, and kept: `ttg resume " in fleet.coordinator.said()
 
 
 def test_a_command_that_fails_is_waited_for_by_who_was_connected(

@@ -218,3 +218,17 @@ def test_trouble_that_no_broker_could_be_told_of_is_told_when_it_is_over(tmp_pat
     events = [decode_event(entry.body) for entry in world.server.namespace(world.config.namespace).events.entries]
     coordinators = [event for event in events if isinstance(event, BrokerTrouble) and "coordinator" in event.source]
     assert [event.recovered for event in coordinators] == [False, True]
+
+
+def test_a_run_whose_last_results_come_in_the_drain_is_finished(tmp_path: Path) -> None:
+    """It said "interrupted: 60 of 60", and asked to be resumed."""
+
+    async def story(loop: VirtualLoop) -> World:
+        stopped = Fault(Kind.STOP_COORDINATOR, at=0.2)
+        world = Interrupted(replace(PLAIN, faults=(stopped,)), tmp_path / "run", loop)
+        await world.run()
+        return world
+
+    world = run_virtually(story)
+    assert isinstance(world, Interrupted)
+    assert world.status == RunStatus.FINISHED

@@ -67,6 +67,17 @@ def test_a_value_that_no_cell_holds_is_refused_with_what_to_do() -> None:
         assert "return it as several fields, or write it to a file" in text
 
 
+def test_a_list_for_which_parquet_needs_many_times_its_size_is_refused_with_what_to_do() -> None:
+    """1.5 GB of bytes took a coordinator 21 GB: 18 bytes an item."""
+    long = np.zeros((1 << 27) + 1, np.uint8)
+    for values in ([np.zeros(3), long], [{"a": [1]}, {"a": long}]):
+        with pytest.raises(Unencodable) as caught:
+            encode_rows(values)
+        [(place, text)] = caught.value.failures
+        assert place == 1
+        assert "at most 134,217,728 items, got 134,217,729: return array[None, :]" in text
+
+
 UTC = datetime.UTC
 MOMENT = datetime.datetime(2024, 5, 17, 12, 30, tzinfo=UTC)
 EAST = datetime.timezone(datetime.timedelta(hours=3))

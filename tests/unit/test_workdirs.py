@@ -116,8 +116,13 @@ def test_a_call_that_fails_or_leaves_nothing_leaves_no_folder(dirs: Workdirs, tm
 @pytest.mark.parametrize(
     ("shared", "unshared", "words", "final"),
     [
-        (False, "", "got 2 of 0.6 MiB: give the run a --store", True),
-        (False, "/nfs is not here", "got 2 of 0.6 MiB: /nfs is not here", False),
+        (
+            False,
+            "",
+            "at most 10,000 files with 192 KiB together in workdir, got 2 with 578 KiB: give the run a --store",
+            True,
+        ),
+        (False, "/nfs is not here", "got 2 with 578 KiB: /nfs is not here", False),
         (True, "", "", False),
     ],
 )
@@ -136,7 +141,7 @@ def test_what_fits_no_message_needs_a_store(
 
 def test_too_much_is_refused_with_what_to_do(dirs: Workdirs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workdirs, "MAX_FILES", 1)
-    with pytest.raises(TooManyFiles, match=r"at most 1 files .* got 2 of .*: remove what need not be kept") as caught:
+    with pytest.raises(TooManyFiles, match=r"at most 1 files .* got 2 with .*: remove what need not be kept") as caught:
         dirs.giving(leaving(), 1)(1, 1)
     assert caught.value.final
 

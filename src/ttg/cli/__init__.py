@@ -72,7 +72,7 @@ def main(words: Sequence[str] | None = None) -> int:
             _expect_folder()
         code: int = args.call(args)
     except TTGError as error:
-        print(f"ttg: {error}", file=sys.stderr)
+        print("\n     ".join([f"ttg: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader has what it wanted
         return 0

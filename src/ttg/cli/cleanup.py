@@ -131,7 +131,7 @@ async def _find(args: argparse.Namespace, chosen: Options, settings: Settings) -
             removals += [found] if found else []
         except BrokerError as error:
             refusals.append(error)
-    if args.pods or _has_kubectl(args):
+    if args.pods or (args.all and _has_cluster(chosen)):
         try:
             removals += [found for kubectl in _namespaces(args, chosen) for found in _pods(kubectl)]
         except TTGError as error:
@@ -142,11 +142,19 @@ async def _find(args: argparse.Namespace, chosen: Options, settings: Settings) -
     return removals, refusals
 
 
-def _has_kubectl(args: argparse.Namespace) -> bool:
-    """With ``--all``, a machine without kubectl has no pods of ours."""
+def _has_cluster(chosen: Options) -> bool:
+    """Whether there is a kubectl here, and it knows a cluster: otherwise there are no pods of ours."""
     import shutil
 
-    return bool(args.all and shutil.which("kubectl"))
+    from ttg.kube.kubectl import ClusterError, Kubectl
+
+    if not shutil.which("kubectl"):
+        return False
+    try:
+        Kubectl("default").call("asking for the context", "config", "current-context")
+    except ClusterError as error:
+        return bool(chosen.kube_context) or "current-context is not set" not in str(error)
+    return True
 
 
 def _urls(args: argparse.Namespace, broker: str | None) -> list[str]:

@@ -32,6 +32,8 @@ PARAMETER_PREFIX = "__param_"
 
 LARGEST_VALUE_BYTES = 2_000_000_000
 """A little less than what a page of Parquet and a block of LZ4 hold."""
+MOST_ITEMS = 1 << 27
+"""In a list of one cell. Parquet's writer needs 18 bytes for each item besides the item itself, all at once."""
 FEW_ROWS = 16
 """More of such a size are not in one payload."""
 
@@ -221,10 +223,25 @@ def _too_large(values: Sequence[Any]) -> list[tuple[int, str]]:
     sizes = (
         value.nbytes if isinstance(value, np.ndarray) else len(value) if type(value) in _FLAT else 0 for value in values
     )
-    return [(place, too_large(size)) for place, size in enumerate(sizes) if size > LARGEST_VALUE_BYTES]
+    bad = {place: too_large(size) for place, size in enumerate(sizes) if size > LARGEST_VALUE_BYTES}
+    long = {place: len(value) for place, value in enumerate(values) if _is_list(value) and len(value) > MOST_ITEMS}
+    return sorted(({place: _too_long(length) for place, length in long.items()} | bad).items())
 
 
 _FLAT = (str, bytes, bytearray)
+
+
+def _is_list(value: Any) -> bool:
+    """Whether it becomes a list of a cell, and not bytes."""
+    return value.ndim == 1 if isinstance(value, np.ndarray) else isinstance(value, list | tuple)
+
+
+def _too_long(length: int) -> str:
+    return (
+        f"expected lists and arrays of one dimension with at most {MOST_ITEMS:,} items, got {length:,}: return "
+        "array[None, :], for arrays of more dimensions are stored as bytes, or several fields, or write it to a file "
+        "and return its name"
+    )
 
 
 def too_large(size: int) -> str:

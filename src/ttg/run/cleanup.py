@@ -7,7 +7,9 @@ that were registered when they were created. When it cannot be told whether some
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig
 from ttg.clock import unix_time
 from ttg.errors import RunConflictError, StoreError, TTGError
-from ttg.messages import RunStatus
+from ttg.messages import RunRecord, RunStatus
 from ttg.monitor.words import as_bytes, plural
 from ttg.results.folder import RunFolder, forget_run, list_runs
 from ttg.run.report import counts
@@ -75,15 +77,16 @@ async def _purge(config: BrokerConfig) -> None:
 
 
 async def find_run_in_broker(settings: Settings, url: str, run: str, identity: str | None) -> Removal | None:
-    """Messages and record of one run (of this ``identity``, if that is known) in the broker at ``url``; ``None`` when
-    it has none. Changes nothing. Raises ``BrokerError``, and ``RunConflictError`` for one that goes on."""
+    """Messages and record of one run in the broker at ``url``; ``None`` when it has none. Changes nothing. Raises
+    ``BrokerError``, and ``RunConflictError`` for one that goes on. ``identity`` is that of a run whose folder is here,
+    and nobody's at the moment: then a leader of this machine whose process is gone is dead, whatever its lease says."""
     config = settings.broker_config(url)
     broker = connect(config, "cleanup")
     try:
         record = await broker.find_run(run, fresh=True)
         if record is None or identity not in (None, record.identity):
             return None
-        if record.status_at(unix_time()) is RunStatus.ACTIVE:
+        if record.status_at(unix_time()) is RunStatus.ACTIVE and not (identity and _is_dead(record)):
             raise RunConflictError(f"run {run} goes on, led by {record.leader}: `ttg cancel {run}` ends it")
         counts = await broker.purge(record, dry_run=True)
     finally:
@@ -98,6 +101,18 @@ async def find_run_in_broker(settings: Settings, url: str, run: str, identity: s
 
     details = tuple(f"{name}: {count:,}" for name, count in counts.items() if count)
     return Removal(f"run {run} in {broker.backend} at {config.masked_url}", details, remove)
+
+
+def _is_dead(leader: RunRecord) -> bool:
+    if leader.host != socket.gethostname():
+        return False
+    try:
+        os.kill(leader.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is somebody else's
+        pass
+    return False
 
 
 def find_runs(home: Path, *, force: bool = False) -> tuple[list[Removal], list[TTGError]]:

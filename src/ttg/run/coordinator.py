@@ -122,9 +122,9 @@ class Coordinator:
         """
         try:
             await self._until_told_to_stop()
-            if self.status is RunStatus.ACTIVE:
-                dead = self.sink.dead_count
-                self.status = RunStatus.FINISHED_WITH_DEAD_LETTERS if dead else RunStatus.FINISHED
+            if self.status is RunStatus.ACTIVE or (self.status is RunStatus.INTERRUPTED and self.sink.complete):
+                await self.consumer.flush()  # what came in a drain
+                self.status = RunStatus.FINISHED_WITH_DEAD_LETTERS if self.sink.dead_count else RunStatus.FINISHED
         except asyncio.CancelledError:
             self.status = RunStatus.INTERRUPTED
             raise

@@ -179,6 +179,10 @@ async def _execute(
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
             if request.spec.store:
                 clear_store(request.spec.store)
+        elif folder.info.epoch and not isinstance(error, RunStopped | RunConflictError):
+            settled = folder.info.done + folder.info.dead
+            kept = f"{settled:,} of {folder.info.size:,} parameters are settled, and kept"
+            error.add_note(f"{kept}: `ttg resume {request.spec.run}` goes on")
         raise
     return services
 

@@ -373,8 +373,8 @@ class Execution:
             return
         size = f"{payload_bytes / (1 << 20):.1f} MiB"
         limit = f"expected a result of at most {MAX_PAYLOAD_BYTES >> 20} MiB without a store, got {size}"
-        advice = self.unshared or "give the run a --store"
-        text = f"{limit}: {advice}, or write large results to files and return their names"
+        advice = f"{self.unshared};" if self.unshared else "give the run a --store, or"
+        text = f"{limit}: {advice} write large results to files and return their names"
         self._reject(0, text, final=not self.unshared)
 
     def _keep(self, rows: int) -> None:

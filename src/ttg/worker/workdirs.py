@@ -85,7 +85,8 @@ class Workdirs:
             remove(folder)
 
     def _refuse(self, files: int, size: int, most: int) -> None:
-        text = f"expected at most {MAX_FILES:,} files of {_size(most)} in workdir, got {files:,} of {_size(size)}"
+        expected = f"expected at most {MAX_FILES:,} files with {_size(most)} together in workdir"
+        text = f"{expected}, got {files:,} with {_size(size)}"
         if self.shared:
             raise TooManyFiles(f"{text}: remove what need not be kept, or write it elsewhere", final=True)
         raise TooManyFiles(f"{text}: {self.unshared or 'give the run a --store'}", final=not self.unshared)
@@ -137,7 +138,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _size(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"
+    number, unit = (size >> 10, "KiB") if size < 1 << 20 else (size >> 20, "MiB")
+    return f"{number:,} {unit}" if size < 1 << 30 else f"{size / (1 << 30):.3g} GiB"
 
 
 # ---------------------------------------------------------------------------------------------- the folder of a child
