@@ -19,6 +19,7 @@ from ttg.errors import InputError
 from ttg.kube import cluster
 from ttg.kube import fetch as fetching
 from ttg.kube.archive import opened
+from ttg.kube.brokers import broker_objects
 from ttg.kube.code import with_files
 from ttg.kube.fetch import unpack
 from ttg.kube.kubectl import ClusterError, Kubectl
@@ -76,7 +77,8 @@ def said() -> list[str]:
 
 def job(name: str, *conditions: str, identity: str = "") -> dict[str, Any]:
     status = {"conditions": [{"type": kind, "status": "True"} for kind in conditions]}
-    metadata = {"name": name, "labels": {"ttg.io/run": name.rpartition("-")[2]}}
+    labels = {"ttg.io/run": name.rpartition("-")[2]}
+    metadata = {"name": name, "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"}
     container = {"env": [{"name": "TTG_RUN_IDENTITY", "value": identity}]}
     spec = {"template": {"spec": {"containers": [container]}}}
     return {"kind": "Job", "metadata": metadata, "spec": spec, "status": status}
@@ -123,6 +125,30 @@ def test_up_never_replaces_credentials(fake: Fake, said: list[str]) -> None:
     fake.answer(["get", "namespace/ttg"], stdout="namespace/ttg\n")
     cluster.up(Kubectl("ttg"), REDIS, said.append)
     assert fake.calls("create") == []
+
+
+def test_up_leaves_a_disk_as_it_is(fake: Fake, said: list[str]) -> None:
+    """Kubernetes takes no other: `ttg kube up` again, without the options of the first time, was refused."""
+    before = broker_objects(Cluster(broker_storage="50Gi", storage_class="fast"))
+    fake.answer(["get", "statefulsets"], stdout={"items": [item for item in before if item["kind"] == "StatefulSet"]})
+    cluster.up(Kubectl("ttg"), REDIS, said.append)
+    assert [item for item in fake.applied() if item["kind"] == "StatefulSet"] == [
+        item for item in before if item["kind"] == "StatefulSet"
+    ]
+    assert "the broker's disk stays as it is: 50Gi of class fast" in said
+
+
+def test_a_claim_for_datasets_stays_as_it_is(fake: Fake) -> None:
+    def applied() -> set[str]:
+        return {item["kind"] for item in fake.applied()}
+
+    fake.answer(["get", "persistentvolumeclaim/ttg-data"], stdout="persistentvolumeclaim/ttg-data\n")
+    cluster.start(Kubectl("ttg"), REDIS, Sweep("r1", "models.sim:f", ("x=1,2",)))
+    assert "PersistentVolumeClaim" not in applied()
+    assert not fake.calls("create")
+    larger = Cluster(data_storage="50Gi")
+    cluster.start(Kubectl("ttg"), larger, Sweep("r1", "models.sim:f", ("x=1,2",)))
+    assert "PersistentVolumeClaim" in applied(), "it may grow"
 
 
 def test_up_says_why_the_broker_is_not_ready(fake: Fake, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,15 +245,16 @@ def test_a_quota_is_told(fake: Fake, said: list[str]) -> None:
         'pods "ttg-worker-r1-0" is forbidden: exceeded quota: team, requested: pods=1, used: pods=10, limited: pods=10'
     )
     again = message.replace("r1-0", "r1-0-x7k").replace("used: pods=10", "used: pods=9")
-    events = [{"message": text, "involvedObject": {"name": "ttg-worker-r1"}} for text in (message, again)]
-    others = ("other", "ttg-worker-r10", "ttg-worker-r10-0-abcde")
+    events = [{"message": text, "involvedObject": {"name": "ttg-coordinator-r1"}} for text in (message, again)]
+    others = ("other", "ttg-coordinator-r10", "ttg-coordinator-r10-0-abcde")
     foreign = [{"message": f"{message} of {name}", "involvedObject": {"name": name}} for name in others]
+    foreign.append({**events[0], "message": f"{message} before", "lastTimestamp": "2025-12-31T23:59:59Z"})
     fake.answer(["get", "events"], stdout={"items": [*foreign, *events]})
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1")]}, times=2)
     cluster.follow(Kubectl("ttg"), "r1", said.append)
     assert len(said) == 1
-    fake.answer(["get", "jobs,statefulsets,pods"], stdout={"items": [job("ttg-worker-r1")]})
+    fake.answer(["get", "jobs,statefulsets,pods"], stdout={"items": [job("ttg-coordinator-r1")]})
     assert f"trouble: {message}" in "\n".join(cluster.status(Kubectl("ttg"))), "and later, too"
     assert said[0].endswith("ask for fewer workers or less memory, or raise the namespace's quota")
 
@@ -443,6 +470,12 @@ ERRORS: dict[str, tuple[str, str]] = {
         "kubectl get nodes",
     ),
     "no context": ('error: context "nope" does not exist\n', "get-contexts"),
+    "no answer": ("Unable to connect to the server: context deadline exceeded\n", "did not answer in time"),
+    "no login": ("error: You must be logged in to the server (Unauthorized)\n", "log in to the cluster again"),
+    "other settings": (
+        'The PersistentVolumeClaim "ttg-data" is invalid: spec: Forbidden: spec is immutable after creation\n',
+        "made with other options",
+    ),
     "forbidden": ('Error from server (Forbidden): jobs is forbidden: User "eve" cannot list\n', "role `edit`"),
 }
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ttg.kube.fetch import fetch
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster, Sweep
 from ttg.kube.objects import PROJECT
+from ttg.options import DEFAULTS
 
 Say = Callable[[str], None]
 
@@ -52,9 +53,20 @@ def up(kubectl: Kubectl, cluster: Cluster, say: Say) -> None:
     password, signing = secrets.token_urlsafe(24), secrets.token_urlsafe(32)
     if kubectl.create_once("creating the credentials", brokers.broker_secret(cluster.backend, password, signing)):
         say(f"secret {brokers.secret_name(cluster.backend)} created with a random password")
-    kubectl.apply("starting the broker", render.broker_with_policies(cluster))
+    kubectl.apply("starting the broker", render.broker_with_policies(_with_its_disk(kubectl, cluster, say)))
     await_broker(kubectl, cluster, say)
     say(f"{brokers.broker_name(cluster.backend)} is ready")
+
+
+def _with_its_disk(kubectl: Kubectl, cluster: Cluster, say: Say) -> Cluster:
+    """The disk of a broker that is there stays as it is: Kubernetes takes no other."""
+    for found in kubectl.find("statefulsets", f"{EVERYTHING},ttg.io/queue-backend={cluster.backend}"):
+        (claim,) = (template["spec"] for template in found["spec"]["volumeClaimTemplates"])
+        size, kind = claim["resources"]["requests"]["storage"], claim.get("storageClassName")
+        if (size, kind) != (cluster.broker_storage, cluster.storage_class):
+            say(f"the broker's disk stays as it is: {size}{f' of class {kind}' if kind else ''}")
+        return replace(cluster, broker_storage=size, storage_class=kind)
+    return cluster
 
 
 @dataclass
@@ -108,7 +120,12 @@ def start(kubectl: Kubectl, cluster: Cluster, sweep: Sweep) -> None:
     for part in code_configs(sweep, secret) if sweep.archive else ():
         # Client-side, kubectl would write all of it into an annotation as well, which holds 256 KiB.
         kubectl.apply(f"sending the files of run {sweep.run}", [part], "--server-side", "--force-conflicts")
-    kubectl.apply(f"starting run {sweep.run}", render.sweep_objects(cluster, sweep))
+    claim, *others = render.sweep_objects(cluster, sweep)
+    if cluster.data_storage == DEFAULTS.data_storage:  # nobody asked for another size than the claim may have
+        kubectl.create_once("making the claim for datasets", claim)
+        kubectl.apply(f"starting run {sweep.run}", others)
+    else:
+        kubectl.apply(f"starting run {sweep.run}", [claim, *others])
 
 
 def secret_of(kubectl: Kubectl, cluster: Cluster, key: str) -> bytes:
@@ -180,10 +197,13 @@ class Watch:
         listed = self.kubectl.find("jobs,pods", run_selector(self.run))
         states = {item["metadata"]["name"]: problems.job_state(item) for item in listed if item["kind"] == "Job"}
         pods = [item for item in listed if item["kind"] == "Pod"]
-        self._tell(pods)
+        self._tell(listed, pods)
         coordinator = jobs.coordinator_name(self.run)
         if coordinator not in states:
-            raise ClusterError(f"run {self.run} is gone from the cluster: somebody removed its coordinator")
+            raise ClusterError(
+                f"run {self.run} is gone from the cluster: somebody removed its coordinator; "
+                f"`ttg kube fetch {self.run}` brings what is on the claim"
+            )
         if states[coordinator] in ("complete", "failed"):
             return self._end(pods, states[coordinator])
         if states.get(jobs.worker_name(self.run)) == "failed":
@@ -191,9 +211,8 @@ class Watch:
             raise WorkersGaveUp(f"the workers gave up: {words}")
         return None
 
-    def _tell(self, pods: list[Any]) -> None:
-        names = [jobs.coordinator_name(self.run), jobs.worker_name(self.run)]
-        self.troubles.tell([*problems.pod_troubles(pods), *problems.event_troubles(self.kubectl.events(), names)])
+    def _tell(self, listed: list[Any], pods: list[Any]) -> None:
+        self.troubles.tell([*problems.pod_troubles(pods), *problems.event_troubles(self.kubectl.events(), listed)])
         line = last_line(self.kubectl, f"job/{jobs.coordinator_name(self.run)}")
         if line and line != self.progress:
             self.progress = line
@@ -293,8 +312,7 @@ def troubles(kubectl: Kubectl) -> list[str]:
 
 
 def _troubles(kubectl: Kubectl, listed: list[Any]) -> list[str]:
-    names = [item["metadata"]["name"] for item in listed]
-    warnings = problems.event_troubles(kubectl.events(), names) if names else []
+    warnings = problems.event_troubles(kubectl.events(), listed) if listed else []
     return [*problems.pod_troubles(item for item in listed if item["kind"] == "Pod"), *warnings]
 
 

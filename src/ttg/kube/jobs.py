@@ -82,7 +82,19 @@ def worker_labels(cluster: Cluster, run: str | None) -> dict[str, str]:
 
 def coordinator_labels(cluster: Cluster, run: str) -> dict[str, str]:
     """Labels of a run's coordinator."""
-    return labels("ttg-coordinator", "coordinator", queue_backend=cluster.backend, broker_client="true", run=run)
+    own = {"queue_backend": cluster.backend, "broker_client": "true", "run": run}
+    return labels("ttg-coordinator", "coordinator", **own, data_claim=DATA_CLAIM)
+
+
+def _where_the_claim_is() -> Object:
+    """A disk is with one node at a time: who needs it goes to the node of those who have it."""
+    terms = [
+        {
+            "topologyKey": "kubernetes.io/hostname",
+            "labelSelector": {"matchLabels": {"ttg.io/data-claim": DATA_CLAIM}},
+        }
+    ]
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
 def worker_job(cluster: Cluster, sweep: Sweep) -> Object:
@@ -158,7 +170,7 @@ def coordinator_job(cluster: Cluster, sweep: Sweep) -> Object:
 
 def reader_pod(cluster: Cluster, name: str = READER) -> Object:
     """A pod that only holds the data claim, so that a dataset can be copied out; it ends by itself after an hour."""
-    marks = labels(READER, "reader")
+    marks = labels(READER, "reader", data_claim=DATA_CLAIM)
     reader = container(
         "reader",
         cluster.image,
@@ -168,7 +180,8 @@ def reader_pod(cluster: Cluster, name: str = READER) -> Object:
     )
     security = pod_security(NON_ROOT_ID, NON_ROOT_ID)
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": DATA_CLAIM}}]
-    spec = pod_spec(security, [reader], volumes=volumes, restartPolicy="Never", terminationGracePeriodSeconds=1)
+    ending = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1}
+    spec = pod_spec(security, [reader], volumes=volumes, affinity=_where_the_claim_is(), **ending)
     return resource("v1", "Pod", name, marks, spec=spec)
 
 
@@ -216,6 +229,7 @@ def _coordinator_pod(cluster: Cluster, sweep: Sweep) -> Object:
         pod_security(NON_ROOT_ID, NON_ROOT_ID),
         [coordinator],
         terminationGracePeriodSeconds=60,
+        affinity=_where_the_claim_is(),
         volumes=[data, scratch("temporary", "1Gi"), *_code_volumes(sweep)],
     )
 

@@ -123,12 +123,19 @@ def explain(stderr: str) -> str:
     return text
 
 
+OTHER_SETTINGS = "what is there was made with other options: give the same ones, or remove it first (`ttg kube down`)"
 ADVICE = {
     "Cannot stat": "there is no such run on the claim",
-    "context": "`kubectl config get-contexts` lists yours",
+    'context "': "`kubectl config get-contexts` lists yours",
+    "deadline exceeded": "the cluster did not answer in time: `kubectl get nodes` must work",
+    "Unauthorized": "log in to the cluster again: `kubectl get nodes` must work",
+    'namespaces "': "`ttg kube up` makes the namespace",
     "connection refused": "is the cluster up? `kubectl get nodes` must work",
     "Unable to connect": "is the cluster up? `kubectl get nodes` must work",
     "exceeded quota": "ask for fewer workers or less memory, or raise the namespace's quota",
+    "updates to statefulset spec": OTHER_SETTINGS,
+    "immutable": OTHER_SETTINGS,
+    "can not be less than": OTHER_SETTINGS,
     "Forbidden": "your account may not do this: ask for the role `edit` in this namespace",
     "violates PodSecurity": "the image or a patch asks for more than the restricted profile allows",
 }

@@ -26,6 +26,9 @@ UNBOUND = "unbound immediate PersistentVolumeClaims"
 EVENTS = {
     "exceeded quota": "ask for fewer workers or less memory, or raise the namespace's quota",
     "violates PodSecurity": "the namespace's Pod Security level forbids it",
+    "is forbidden": "the namespace's rules do not admit it: `kubectl describe limitranges` shows some of them",
+    "Multi-Attach error": "the claim's disk is still with another node: it follows when that lets go of it",
+    "MountVolume.SetUp failed": "a Secret or ConfigMap is missing: `ttg kube up` makes the broker's, `ttg kube run` its own",
     UNBOUND: "the cluster has no storage for the claim: name a --storage-class",
     "Insufficient": "the nodes are full: fewer --workers, less --pod-memory, or more nodes",
 }
@@ -53,14 +56,22 @@ def _troubles(pod: Object) -> Iterable[str]:
             yield f"not scheduled: {_advise(condition.get('message', ''))}"
 
 
-def event_troubles(events: Iterable[Any], names: Iterable[str]) -> list[str]:
-    """Warnings about the objects called ``names`` (or pods of theirs) that a person must act upon."""
-    own = re.compile(rf"({'|'.join(map(re.escape, names))})(-(\d+-)?[a-z0-9]{{5}})?")
-    messages = Counter(
-        event.get("message", "") for event in events if own.fullmatch(event.get("involvedObject", {}).get("name", ""))
+def event_troubles(events: Iterable[Any], objects: Iterable[Any]) -> list[str]:
+    """Warnings about ``objects``, or pods of theirs, that a person must act upon; not those about earlier ones that had
+    the same names."""
+    owners = list(objects)
+    messages = dict.fromkeys(
+        event.get("message", "") for event in events if any(_is_about(event, owner) for owner in owners)
     )
     acute = [sign for sign in EVENTS if sign != UNBOUND]  # a claim that is bound by now keeps its old warnings
     return [_advise(text) for text in messages if any(sign in text for sign in acute)]
+
+
+def _is_about(event: Object, owner: Object) -> bool:
+    name, created = owner["metadata"]["name"], owner["metadata"].get("creationTimestamp", "")
+    at = event.get("lastTimestamp") or event.get("eventTime") or created
+    involved = event.get("involvedObject", {}).get("name", "")
+    return bool(at >= created and re.fullmatch(rf"{re.escape(name)}(-(\d+-)?[a-z0-9]{{5}})?", involved))
 
 
 def kind_of(trouble: str) -> str:
