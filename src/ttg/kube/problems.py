@@ -28,7 +28,7 @@ EVENTS = {
     "violates PodSecurity": "the namespace's Pod Security level forbids it",
     "is forbidden": "the namespace's rules do not admit it: `kubectl describe limitranges` shows some of them",
     "Multi-Attach error": "the claim's disk is still with another node: it follows when that lets go of it",
-    "MountVolume.SetUp failed": "a Secret or ConfigMap is missing: `ttg kube up` makes the broker's, `ttg kube run` its own",
+    "MountVolume.SetUp failed": "a Secret or ConfigMap is missing: `ttg kube up` makes the broker's",
     UNBOUND: "the cluster has no storage for the claim: name a --storage-class",
     "Insufficient": "the nodes are full: fewer --workers, less --pod-memory, or more nodes",
 }
