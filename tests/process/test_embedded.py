@@ -181,3 +181,18 @@ async def test_who_waits_in_vain_for_an_earlier_server_leaves_nothing_and_its_ad
     assert not [name for name in os.listdir(tmp_path) if name.startswith("ttg-")]
     assert set(os.listdir("/proc/self/fd")) == descriptors
     assert embedded.url_of(tmp_path) == server.url
+
+
+async def test_several_who_miss_a_server_start_one(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "PREDECESSOR_SECONDS", 3.0)
+    assert server._supervisor is not None
+    server._supervisor.kill()
+    server._supervisor.wait()
+    ended(server.pid)
+    lock = os.open(server.folder / "lock", os.O_RDWR)  # as the server holds it that is just ending
+    assert embedded.try_lock(lock)
+    ensuring = asyncio.gather(server.ensure(), server.ensure())
+    await asyncio.sleep(0)
+    os.close(lock)
+    await ensuring
+    await submit(server, 1)

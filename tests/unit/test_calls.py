@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,25 @@ def test_an_executor_that_cannot_begin_leaves_nothing(temporary: Path, monkeypat
         ttg.Executor(1, initializer=len, initargs=(b"x" * (5 << 20),), store=store)
     assert not list(store.iterdir())
     assert not list(temporary.glob("ttg-calls-*"))
+
+
+def test_what_is_written_for_long_holds_up_nobody_else(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no future would be resolved meanwhile."""
+    small, large = Packed(b"small"), Packed(b"large")
+    session.keep(small)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    monkeypatch.setattr(FolderStore, "add_file", slow)
+    with ThreadPoolExecutor(2) as threads:
+        keeping = threads.submit(session.keep, large)
+        assert begun.wait(60)
+        releasing = threads.submit(session.release, small.name)
+        try:
+            releasing.result(5)
+        finally:
+            go_on.set()
+        keeping.result(60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 
 from ttg.brokers.base import ResultMessage
-from ttg.errors import FunctionError
-from ttg.messages import Files, Ranges, ResultHeader
+from ttg.errors import FunctionError, StoreError
+from ttg.messages import Files, Ranges, ResultHeader, Stored
 from ttg.run.collected_files import save_files
 from ttg.run.stored_results import StoredResults
 from ttg.stores import INLINE_BYTES, ObjectLost, Store, open_store
@@ -173,3 +174,13 @@ def test_files_of_a_row_are_of_the_message_that_brought_it(tmp_path: Path) -> No
         message("4", ((7, 8),), None),
     ]
     assert results._wanted_files(messages) == {"1": {0, 1}, "2": {2}}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that cannot be read")
+def test_a_store_that_stops_answering_while_files_are_read_is_in_trouble(tmp_path: Path) -> None:
+    """Which is waited for; any other error would end the run."""
+    store = open_store(Store.create(str(tmp_path / "store")))
+    stored = Stored("a" * 32, 10, 0)
+    (tmp_path / "store" / stored.name).symlink_to("/proc/self/mem")  # whose first page nobody has
+    with pytest.raises(StoreError, match=r"cannot use the store .*: Input/output error"):
+        save_files(Files(stored=stored), {1}, store, tmp_path / "files")

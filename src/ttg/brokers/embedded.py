@@ -48,6 +48,7 @@ class EmbeddedServer:
         self._parent_pipe_end = -1
         self._socket = Path()
         self._supervisor: subprocess.Popen[bytes] | None = None
+        self._ensuring = asyncio.Lock()
 
     @property
     def url(self) -> str:
@@ -83,10 +84,12 @@ class EmbeddedServer:
         await self._wait_until_ready(self._supervisor)
 
     async def ensure(self) -> None:
-        """Start supervisor and server again if they are gone. (The supervisor restarts a dead server.)"""
-        if self._supervisor is not None and self._supervisor.poll() is not None:
-            await self._start_supervisor(find_server())
-            await self.ready()
+        """Start supervisor and server again if they are gone. (The supervisor restarts a dead server.) Those who miss
+        them at once start one."""
+        async with self._ensuring:
+            if self._supervisor is not None and self._supervisor.poll() is not None:
+                await self._start_supervisor(find_server())
+                await self.ready()
 
     async def stop(self, *, discard: bool = False) -> None:
         """Let go of the server, and see that it ends; ``discard``: remove its files too. Idempotent, never raises."""

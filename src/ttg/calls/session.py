@@ -72,7 +72,7 @@ class Session:
         self._woken = threading.Lock()
         self._futures = threading.Thread(target=self._resolve_all, name="ttg-futures", daemon=True)
         self._output = threading.Thread(target=self._show_output, name="ttg-output", daemon=True)
-        self._keeping = threading.Lock()
+        self._writing, self._counting = threading.Lock(), threading.Lock()
         self._users: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -129,15 +129,22 @@ class Session:
     def keep(self, packed: Packed) -> None:
         """Have an object where the workers find it."""
         path = self.queue.inputs / packed.name
-        with self._keeping:
-            if packed.name not in self._users:
+        with self._writing:
+            if not self._is_used_again(packed.name):
                 packed.write(path)
                 self._store.add_file(packed.name, path)
-            self._users[packed.name] += 1
+                with self._counting:  # not while it is written: futures are not resolved while this is held
+                    self._users[packed.name] = 1
+
+    def _is_used_again(self, name: str) -> bool:
+        with self._counting:
+            if known := name in self._users:
+                self._users[name] += 1
+        return known
 
     def release(self, name: str) -> None:
         """One user less of what was kept; without any it goes."""
-        with self._keeping:
+        with self._counting:
             self._users[name] -= 1
             if self._users[name]:
                 return

@@ -36,7 +36,7 @@ def save_files(files: Files, wanted: Set[int], store: Store | None, folder: Path
         raise ObjectLost("the run has no store")
     else:
         with store.open(files.stored.name) as file:
-            checked = _Checked(file)
+            checked = _Checked(file, store)
             _unpack(checked, wanted, part)
             checked.compare(files.stored.size, files.stored.checksum)
     with disk_errors(folder):
@@ -50,15 +50,16 @@ def save_files(files: Files, wanted: Set[int], store: Store | None, folder: Path
 class _Checked(io.RawIOBase):
     """Reads, and knows what was read: no object is ever whole in memory."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], store: Store) -> None:
+        self._file, self._store = file, store
         self._size = self._checksum = 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
+        with self._store.errors():
+            data = self._file.read(size)
         self._size += len(data)
         self._checksum = zlib.crc32(data, self._checksum)
         return data

@@ -161,7 +161,11 @@ class Store(ABC):
 
     @abstractmethod
     def open(self, name: str) -> AbstractContextManager[IO[bytes]]:
-        """An object, to be read from its beginning. Raises :class:`ObjectLost`, too."""
+        """An object, to be read from its beginning, within :meth:`errors`. Raises :class:`ObjectLost`, too."""
+
+    @abstractmethod
+    def errors(self) -> AbstractContextManager[None]:
+        """While this is open, errors of reading from the store are :class:`StoreError`, with what to do."""
 
     @abstractmethod
     def write(self, name: str, data: Any) -> None:

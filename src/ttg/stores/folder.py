@@ -39,11 +39,11 @@ class FolderStore(Store):
         """In a folder that is there: nothing of ours is made where a disk is not mounted."""
         if not self._folder.parent.is_dir():
             raise StoreError(f"expected a folder {self._folder.parent} for the store, found none: make it, or mount it")
-        with self._errors():
+        with self.errors():
             self._folder.mkdir(exist_ok=True)
 
     def size(self, name: str) -> int | None:
-        with self._errors():
+        with self.errors():
             try:
                 return (self._folder / name).stat().st_size
             except FileNotFoundError:
@@ -58,7 +58,7 @@ class FolderStore(Store):
         return super().local_copy(name) if self.ref.named else self._folder / name
 
     def find(self, name: str) -> bytes | None:
-        with self._errors():
+        with self.errors():
             try:
                 return (self._folder / name).read_bytes()
             except FileNotFoundError:
@@ -67,7 +67,7 @@ class FolderStore(Store):
     def read(self, name: str) -> Any:
         """Large files of the run's own folder are mapped, not copied. Those of a network are not: a mapped page that
         the server does not give any more would kill this process."""
-        with self._errors():
+        with self.errors():
             try:
                 with open(self._folder / name, "rb", buffering=0) as file:
                     size = os.fstat(file.fileno()).st_size
@@ -81,7 +81,7 @@ class FolderStore(Store):
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        with self._errors():
+        with self.errors():
             try:
                 file = (self._folder / name).open("rb")
             except FileNotFoundError:
@@ -91,7 +91,7 @@ class FolderStore(Store):
 
     def write(self, name: str, data: Any) -> None:
         path = self._folder / f"{name}.part"
-        with self._errors():
+        with self.errors():
             try:
                 with open(path, "wb", buffering=0) as file:
                     for piece in self.pieces(data):
@@ -104,23 +104,23 @@ class FolderStore(Store):
                 raise
 
     def remove(self, names: Iterable[str]) -> None:
-        with self._errors():
+        with self.errors():
             for name in names:
                 (self._folder / name).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
-        with self._errors():
+        with self.errors():
             return os.listdir(self._folder) if self._folder.exists() else []
 
     def _clear(self) -> None:
         import shutil
 
-        with self._errors():
+        with self.errors():
             if self._folder.exists():
                 shutil.rmtree(self._folder)
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -41,7 +41,7 @@ class ObjectStore(Store):
 
     def __init__(self, ref: StoreRef) -> None:
         super().__init__(ref)
-        with self._errors():
+        with self.errors():
             self._files, self._path = fs.FileSystem.from_uri(self.place)
 
     def make(self) -> None:
@@ -53,7 +53,7 @@ class ObjectStore(Store):
                 raise self._error(tried.stderr[-LONGEST_REASON:])
 
     def size(self, name: str) -> int | None:
-        with self._errors():
+        with self.errors():
             found = self._files.get_file_info(f"{self._path}/{name}")
         return found.size if found.type is fs.FileType.File else None
 
@@ -64,7 +64,7 @@ class ObjectStore(Store):
             return None
 
     def read(self, name: str) -> Any:
-        with self._errors():
+        with self.errors():
             try:
                 with self._files.open_input_file(f"{self._path}/{name}") as file:
                     return memoryview(file.read_buffer())
@@ -73,7 +73,7 @@ class ObjectStore(Store):
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        with self._errors():
+        with self.errors():
             try:
                 file = self._files.open_input_stream(f"{self._path}/{name}")
             except FileNotFoundError:
@@ -82,27 +82,27 @@ class ObjectStore(Store):
             yield file
 
     def write(self, name: str, data: Any) -> None:
-        with self._errors(), self._files.open_output_stream(f"{self._path}/{name}") as file:
+        with self.errors(), self._files.open_output_stream(f"{self._path}/{name}") as file:
             for piece in self.pieces(data):
                 file.write(piece)
 
     def remove(self, names: Iterable[str]) -> None:
-        with self._errors():
+        with self.errors():
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
                     self._files.delete_file(f"{self._path}/{name}")
 
     def names(self) -> list[str]:
-        with self._errors():
+        with self.errors():
             found = self._files.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
         return [info.base_name for info in found]
 
     def _clear(self) -> None:
-        with self._errors(), contextlib.suppress(FileNotFoundError):
+        with self.errors(), contextlib.suppress(FileNotFoundError):
             self._files.delete_dir(self._path)
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
         try:
             yield
         except (OSError, pa.ArrowException) as error:
