@@ -22,9 +22,10 @@ EPILOG = """\
 exit codes:
   0   every parameter has a result
   2   bad input: nothing was started
-  3   infrastructure: broker not reachable, disk full, output that cannot be written, …
-  4   stopped before every parameter was settled (Ctrl-C, cancelled, too many failures): `ttg resume` goes on
-  5   finished, but some parameters are dead letters: `ttg failed --group` shows why
+  3   infrastructure: broker not reachable, disk full, output not writable, …
+  4   stopped before every parameter was settled (Ctrl-C, cancelled, too many
+      failures): `ttg resume` goes on
+  5   finished, but some parameters are dead letters: `ttg failed --group`
   75  a worker was told to leave and gave its work back (`ttg worker` only)
 
 first steps:

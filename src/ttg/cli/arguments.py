@@ -111,7 +111,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
         paragraphs = text.strip("\n").split("\n\n")
         return "\n\n".join(
-            paragraph if "\n  " in f"\n{paragraph}" else textwrap.fill(paragraph, width) for paragraph in paragraphs
+            paragraph if "\n  " in f"\n{paragraph}" else textwrap.fill(paragraph, width, break_on_hyphens=False)
+            for paragraph in paragraphs
         )
 
 

@@ -23,8 +23,8 @@ three local workers, optionally break something on purpose at about 30 %, and ch
 
   ttg demo --scale small --fault-demo
   ttg demo --backend rabbitmq --fault broker --monitor both
-  ttg demo --compare              both backends, with and without a killed worker
-  ttg demo --fault child --target-function sim.py:price spot='linspace(80,120,1000)' vol=0.1,0.2
+  ttg demo --compare
+  ttg demo --fault child --target-function sim.py:price spot='range(80,120)'
 
 The broker is the one that REDIS_HOST or RABBITMQ_HOST names (see `ttg run --help`), else a private one.
 """

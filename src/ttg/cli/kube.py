@@ -24,7 +24,7 @@ LOOK_SECONDS = 5.0
 RUN_DESCRIPTION = """\
 Run FUNCTION, or the program behind --, on the cluster and bring its dataset back: `ttg run --on kubernetes`.
 
-  ttg kube run --workers 50 --out prices sim.py:price spot='linspace(80,120,1000)' vol=0.1,0.2 --seed 7
+  ttg kube run --workers 50 --out prices sim.py:price spot='range(80,120)'
   ttg kube run --workers 50 alpha='linspace(0,1,100)' -- ./model --alpha {alpha}
 
 A function in a local file is sent along with the modules and packages that it imports from beside it, and so is a file

@@ -25,9 +25,9 @@ TOLD_EVERY_SECONDS = 0.5
 EPILOG = """\
 examples:
   ttg results last --index 5,100-199 --columns index,result
-  ttg results last --where 'value > 3 and kind == "call"' --sort value,-vol --limit 10
+  ttg results last --where 'value > 3 and kind == "call"' --sort value,-vol
   ttg results last --out table.csv
-  ttg results last --sql 'select worker, count(*), avg(seconds) from results group by worker'
+  ttg results last --sql 'select vol, avg(value) from results group by vol'
 
 --where takes columns, numbers, "text", true, false, none; == != < <= > >= in; and or not; + - * / %; is none; abs(x),
 isnan(x), isinf(x), startswith(x, "a"), endswith(x, "a"); column("any name"). Missing values meet no condition.

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Run FUNCTION over every combination of the given axes. An axis is NAME=EXPRESSION:
 
-  spot='linspace(80,120,1000)'   vol=0.1,0.2,0.3   n='range(0,50)'   tol='logspace(-6,-2,5)'
-  model=heston,sabr              fast=true,false   rate=0.01   shape='(2,3),(4,5)'
-  path='glob(data/*.csv)'
+  spot='linspace(80,120,1000)'   n='range(0,50)'   tol='logspace(-6,-2,5)'
+  model=heston,sabr              fast=true,false   vol=0.1,0.2,0.3   rate=0.01
+  path='glob(data/*.csv)'        shape='(2,3),(4,5)'
 
 With --sample, axes may be distributions: uniform(a,b), normal(m,s), loguniform(a,b), choice(x,y,…).
 Instead of FUNCTION, a program may follow after --, with the parameters as {NAME} in its arguments:
 
-  ttg run alpha='linspace(0,1,100)' seed='range(20)' -- ./model --alpha {alpha} --seed {seed}
+  ttg run alpha='linspace(0,1,100)' -- ./model --alpha {alpha} --fast
   ttg run x='range(9)' --shell -- 'grep -c {x} data.txt | sort'
 
 The last line that it writes is the result: a JSON object gives columns (--output says otherwise).
