@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -27,3 +28,16 @@ def hopeless(i: int) -> int:
 def slow(i: int) -> int:
     time.sleep(0.02)
     return i * 2
+
+
+def troubled(i: int) -> int:
+    """Some raise, one ends its process; ``GATES`` is ``{index: file}``: from that index on they wait for the file."""
+    time.sleep(0.1)
+    if i % 40 == 7:
+        raise ValueError("no")
+    if i == 31:
+        os._exit(3)
+    for first, gate in json.loads(os.environ["GATES"]).items():
+        while i >= int(first) and not Path(gate).exists():
+            time.sleep(0.05)
+    return i

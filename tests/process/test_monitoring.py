@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +22,6 @@ from ttg.brokers import connect
 from ttg.brokers.base import Broker, BrokerConfig, Settlement
 from ttg.clock import unix_time
 from ttg.messages import DeadLetter, Failure, Outcome, ResultHeader, Task
-from ttg.metrics import serve_metrics
 from ttg.monitor.feed import Feed, feeding
 from ttg.monitor.prometheus import render
 from ttg.monitor.snapshot import Snapshot
@@ -194,52 +191,3 @@ async def test_a_feed_survives_a_restart_of_the_broker(redis_server: RedisServer
 async def published(worker: Broker, fleet: Fleet) -> bool:
     await worker.publish_events([fleet.progress()])
     return True
-
-
-# ---------------------------------------------------------------------------------------------- a real Prometheus
-
-
-@asynccontextmanager
-async def prometheus(folder: Path, target: int) -> AsyncIterator[str]:
-    """A Prometheus that scrapes port ``target`` every second; yields its address."""
-    program = need_program("prometheus", install="prometheus")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    rules = Path(__file__).parents[2] / "monitoring" / "rules.yml"
-    (folder / "prometheus.yml").write_text(
-        f"global: {{scrape_interval: 1s}}\nrule_files: [{rules}]\n"
-        f"scrape_configs: [{{job_name: ttg, static_configs: [{{targets: ['127.0.0.1:{target}']}}]}}]\n"
-    )
-    flags = {
-        "config.file": folder / "prometheus.yml",
-        "storage.tsdb.path": folder / "data",
-        "web.listen-address": address,
-    }
-    with (folder / "log").open("w") as log:
-        arguments = [f"--{name}={value}" for name, value in flags.items()]
-        process = await asyncio.create_subprocess_exec(program, *arguments, stdout=log, stderr=log)
-    try:
-        yield f"http://{address}"
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def test_a_real_prometheus_reads_the_figures_of_a_real_broker(redis_server: RedisServer, tmp_path: Path) -> None:
-    config, snapshot = BrokerConfig(redis_server.url, lease_seconds=60.0), Snapshot()
-    watcher = connect(config, "monitor")
-    await watcher.open()
-    async with feeding(watcher, snapshot), opened(config, "w1") as worker:
-        await work_a_little(worker)
-        async with (
-            serve_metrics(0, lambda: render(snapshot.at(unix_time()))) as port,
-            prometheus(tmp_path, port) as address,
-        ):
-            query = urllib.parse.quote('ttg_queue_messages{queue="ttg.tasks"}')
-
-            async def asked() -> Any:
-                answer = await asyncio.to_thread(fetched, f"{address}/api/v1/query?query={query}")
-                return [float(sample["value"][1]) for sample in answer["data"]["result"]] if answer else []
-
-            await eventually(asked, lambda values: values == [6.0], within_seconds=60)

@@ -35,6 +35,7 @@ class Feed:
         self.snapshot = snapshot
         self.listener = listener
         self.caught_up = asyncio.Event()
+        self._began = unix_time()
         self._cursor: str | None = None
         self._told = False
 
@@ -51,7 +52,9 @@ class Feed:
         await self.read_stats()
 
     async def read_events(self, wait_seconds: float = WAIT_SECONDS) -> None:
-        """Fold the next events. Until the log is read up, they are from the past and their own time counts."""
+        """Fold the next events. Until the log is read up, they are from the past and their own time counts. It is when
+        there is nothing left to read, or, while a run is under way and something is written all the time, nothing of
+        before the reading began. A short page is no end: a broker may give less than it has."""
         entries = await self.broker.read_events(self._cursor, EVENTS_AT_ONCE, wait_seconds)
         heard = unix_time() if self.caught_up.is_set() else None
         for cursor, event in entries:
@@ -59,7 +62,7 @@ class Feed:
             if heard is not None:
                 self.listener(event)
             self._cursor = cursor
-        if not entries:  # a short page is no end: a broker may give less than it has
+        if not entries or all(event.at >= self._began for _, event in entries):
             self.caught_up.set()
             self.snapshot.caught_up = True
 
