@@ -315,6 +315,17 @@ def test_under_a_full_quota_the_table_is_fetched_when_there_is_room(
     assert len(readers) == 2, "two who fetch at once do not take each other's"
 
 
+def test_what_is_in_the_way_of_the_reader_is_said(fake: Fake, said: list[str], tmp_path: Path) -> None:
+    fake.answer(["wait"], stderr="error: timed out waiting for the condition on pods/ttg-reader-x\n", code=1)
+    stays = "it stays on the claim: `ttg kube fetch r1`"
+    with pytest.raises(ClusterError, match=f"timed out [^;]*; {stays}"):
+        fetching.fetch(Kubectl("ttg"), REDIS, "r1", tmp_path / "out", said.append)
+    full = pod("", {}, conditions=[{"reason": "Unschedulable", "message": FULL}])
+    fake.answer(["get", "--output", "json"], stdout=full)
+    with pytest.raises(ClusterError, match=f"1 pod: not scheduled: {FULL[:-1]}: the nodes are full[^;]*; {stays}"):
+        fetching.fetch(Kubectl("ttg"), REDIS, "r1", tmp_path / "out", said.append)
+
+
 def test_the_workers_room_is_the_readers(fake: Fake, said: list[str], tmp_path: Path) -> None:
     fake.answer(LISTING, stdout={"items": [job("ttg-coordinator-r1", "Complete")]})
     fake.answer(["exec"], file=str(dataset(tmp_path, "r1", {"run.json": b"{}"})))
@@ -522,13 +533,16 @@ def test_without_the_clusters_secret_nothing_is_sent(fake: Fake, tmp_path: Path)
     assert not fake.calls("apply")
 
 
+NOT_SENT = (".git/config", "__pycache__/sim.pyc", "ttg-runs/r1/run.json", "env/pyvenv.cfg", "env/bin/python")
+
+
 def sent(folder: Path) -> dict[str, Path]:
     """What goes along of a folder that is sent."""
     return dict(with_files(Sweep("r1", "models.sim:f", (), Options(send=(folder,)))).files)
 
 
 def test_a_folder_that_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("models/sim.py", "models/data/ä b.csv", "models/.git/config", "models/__pycache__/sim.pyc"):
+    for name in ("models/sim.py", "models/data/ä b.csv", *(f"models/{name}" for name in NOT_SENT)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "models" / "same.csv").symlink_to("data/ä b.csv")

@@ -249,6 +249,8 @@ def run(kubectl: Kubectl, cluster: Cluster, sweep: Sweep, out: Path, say: Say, *
     _expect_free(out)
     start(kubectl, cluster, sweep)
     say(f"run {sweep.run} started with {sweep.workers} workers; Ctrl-C leaves it going")
+    if not sweep.workers:
+        say("workers that an autoscaler starts execute what their image has: what is sent reaches the coordinator only")
     code = _end_of(kubectl, sweep.run, say)
     if code == jobs.INCOMPLETE:
         say(f"it has stopped; `ttg kube fetch {sweep.run}` brings what there is, the same command goes on with it")

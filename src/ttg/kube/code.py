@@ -14,6 +14,7 @@ from ttg.kube.layout import Sweep
 from ttg.kube.objects import Object, labels, resource
 from ttg.options import FILE, every_option
 
+NOT_SENT = ("__pycache__", "ttg-runs")
 MOST_PARTS = 10
 """Every object is in the cluster's own database, which is made for small ones."""
 
@@ -69,8 +70,8 @@ def with_packages(modules: Mapping[str, Path]) -> dict[str, Path]:
 
 def gathered(path: Path) -> dict[str, Path]:
     """A file, or the files of a folder, by their places in the pods: below its own name, or, of ``.``, below none. What
-    is hidden (``.git``) or made by Python (``__pycache__``) stays. ``InputError`` for what is neither file nor folder,
-    and for a link that leads out of the folder."""
+    is hidden (``.git``), made by Python (``__pycache__``, virtual environments) or by us (``ttg-runs``) stays.
+    ``InputError`` for what is neither file nor folder, and for a link that leads out of the folder."""
     if path.is_file():
         return {path.name: path}
     if not path.is_dir():
@@ -84,7 +85,7 @@ def gathered(path: Path) -> dict[str, Path]:
 
 def _files_in(folder: Path, root: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == "__pycache__":
+        if path.name.startswith(".") or path.name in NOT_SENT or (path / "pyvenv.cfg").exists():
             continue
         if not path.resolve().is_relative_to(root):
             raise InputError(f"{path} is a link out of {root}, to {path.resolve()}: put a copy in its place")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -16,6 +17,7 @@ from ttg.kube.jobs import READER, reader_pod
 from ttg.kube.kubectl import ClusterError, Kubectl
 from ttg.kube.layout import Cluster
 from ttg.kube.objects import Object
+from ttg.kube.problems import pod_troubles
 
 ROOM_TRIES, ROOM_SECONDS = 60, 10.0
 FULL = "exceeded quota"
@@ -37,7 +39,7 @@ def fetch(
     shutil.rmtree(partial, ignore_errors=True)
     _start(kubectl, run, purpose, reader_pod(cluster, reader), say, pause)
     try:
-        kubectl.call(purpose, "wait", "--for=condition=Ready", f"pod/{reader}", "--timeout=120s", seconds=150.0)
+        _await(kubectl, run, purpose, reader)
         archive = ("exec", reader, "--", "tar", "--create", "--file", "-", "--directory", "/data", run)
         with kubectl.stream(purpose, *archive) as stream:
             unpack(stream, run, partial)
@@ -49,10 +51,23 @@ def fetch(
         kubectl.call(purpose, "delete", f"pod/{reader}", "--ignore-not-found", "--wait=false")
 
 
+def _await(kubectl: Kubectl, run: str, purpose: str, reader: str) -> None:
+    """Return when the pod that reads the dataset runs; what is in its way is in the error."""
+    try:
+        kubectl.call(purpose, "wait", "--for=condition=Ready", f"pod/{reader}", "--timeout=120s", seconds=150.0)
+    except ClusterError as error:
+        pod = json.loads(kubectl.call(purpose, "get", f"pod/{reader}", "--output", "json"))
+        reasons = pod_troubles([pod]) or [str(error).removeprefix(f"{purpose}: ")]
+        raise ClusterError(f"{purpose}: {'; '.join(reasons)}; it stays on the claim: {_later(run)}") from error
+
+
+def _later(run: str) -> str:
+    return f"`ttg kube fetch {run}` fetches it at any time"
+
+
 def _start(
     kubectl: Kubectl, run: str, purpose: str, reader: Object, say: Callable[[str], None], pause: Callable[[float], None]
 ) -> None:
-    later = f"`ttg kube fetch {run}` fetches it at any time"
     for attempt in range(ROOM_TRIES):
         try:
             kubectl.apply(purpose, [reader])
@@ -62,9 +77,11 @@ def _start(
                 raise
             if not attempt:
                 minutes = ROOM_TRIES * ROOM_SECONDS / 60
-                say(f"trouble: {error}; waiting for room, {minutes:.0f} min at most ({later})")
+                say(f"trouble: {error}; waiting for room, {minutes:.0f} min at most ({_later(run)})")
             pause(ROOM_SECONDS)
-    raise ClusterError(f"{purpose}: the quota left no room for a pod that reads it; it stays on the claim: {later}")
+    raise ClusterError(
+        f"{purpose}: the quota left no room for a pod that reads it; it stays on the claim: {_later(run)}"
+    )
 
 
 def unpack(stream: IO[bytes], run: str, folder: Path) -> None:
