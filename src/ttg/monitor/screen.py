@@ -22,7 +22,7 @@ from ttg.brokers.base import Broker
 from ttg.clock import loop_time, unix_time
 from ttg.monitor.feed import Feed, feeding
 from ttg.monitor.snapshot import Snapshot
-from ttg.monitor.terminal import WORKERS_IN_SHORT, render, render_short
+from ttg.monitor.terminal import NEWS_IN_SHORT, WORKERS_IN_SHORT, render, render_short
 from ttg.monitor.view import View, to_json
 from ttg.streams import allow_escapes
 
@@ -171,10 +171,11 @@ class Screen:
     def _fitting(self, view: View) -> list[list[Segment]]:
         lines = self._lines_of(render(view))
         if len(lines) > self._room:
-            lines = self._lines_of(render_short(view))
-            spare = self._room - len(lines)
-            if spare > 0 and len(view.workers) > WORKERS_IN_SHORT:
-                lines = self._lines_of(render_short(view, WORKERS_IN_SHORT + spare))
+            spare = self._room - len(self._lines_of(render_short(view)))
+            workers = max(1, WORKERS_IN_SHORT + spare)
+            spare = self._room - len(lines := self._lines_of(render_short(view, workers)))
+            if spare > 1:
+                lines = self._lines_of(render_short(view, workers, NEWS_IN_SHORT + spare // 2))
         return lines
 
     def _lines_of(self, picture: RenderableType) -> list[list[Segment]]:

@@ -33,8 +33,9 @@ FAULTS_SHOWN = 6
 CAUSES_SHOWN = 4
 RUNS_SHOWN = 5
 WORKERS_IN_SHORT = 5
-FAULTS_IN_SHORT = 2
-CAUSES_IN_SHORT = 2
+NEWS_IN_SHORT = 2
+"""Causes of failure, and faults."""
+
 RUNS_IN_SHORT = 3
 SPARKS = "▁▂▃▄▅▆▇█"
 
@@ -57,10 +58,10 @@ def render(view: View) -> RenderableType:
     return Group(_headline(view), *_in_full(view))
 
 
-def render_short(view: View, workers: int = WORKERS_IN_SHORT) -> RenderableType:
-    """What matters most of it, in two dozen lines; the more, the more ``workers``."""
+def render_short(view: View, workers: int = WORKERS_IN_SHORT, news: int = NEWS_IN_SHORT) -> RenderableType:
+    """What matters most of it, in two dozen lines: so many ``workers``, and so many causes and faults as ``news``."""
     view = convert(_printable(to_plain(view)), View)
-    return Group(_headline(view), *_in_short(view, workers))
+    return Group(_headline(view), *_in_short(view, workers, news))
 
 
 def _in_full(view: View) -> Iterator[RenderableType]:
@@ -77,15 +78,15 @@ def _in_full(view: View) -> Iterator[RenderableType]:
         yield _section("What happened", _faults(view.faults[:FAULTS_SHOWN]))
 
 
-def _in_short(view: View, workers: int) -> Iterator[RenderableType]:
+def _in_short(view: View, workers: int, news: int) -> Iterator[RenderableType]:
     yield _runs_in_short(view.runs, view.at)
     if any(view.throughput.rates):
         yield _throughput(view.throughput)
     if view.causes:
-        causes = Group(*(_what(cause) for cause in view.causes[:CAUSES_IN_SHORT]))
-        yield _headed("Failures by cause", causes, *_more(len(view.causes) - CAUSES_IN_SHORT, "cause"))
+        causes = Group(*(_what(cause) for cause in view.causes[:news]))
+        yield _headed("Failures by cause", causes, *_more(len(view.causes) - news, "cause"))
     if faults := [fault for fault in view.faults if fault.severity != "info"]:
-        yield _headed("Faults", _faults(faults[:FAULTS_IN_SHORT]))
+        yield _headed("Faults", _faults(faults[:news]))
     if view.workers:
         yield _headed(_workers_title(view), _workers(view.workers, workers))
     if view.queues:
