@@ -46,6 +46,19 @@ def test_runs_of_this_folder_with_start_duration_and_folder(runs: dict[str, RunF
     assert facts[1]["started_in"] == str(runs["other"].path.parents[1])
 
 
+def test_a_damaged_part_hides_no_run_and_keeps_none(runs: dict[str, RunFolder], capsys: Said) -> None:
+    """One in the folder of a killed coordinator made ``ttg runs`` fail for all, and ``ttg cleanup`` for this one."""
+    damaged = runs["here-1"]
+    damaged.update(state="active")
+    (damaged.results / "part-000001.parquet").write_bytes(b"PAR1")
+    assert main(["runs"]) == main(["status", "here-1"]) == 0
+    assert "here-1  abandoned    0/1,000" in capsys.readouterr().out
+    assert main(["results", "here-1"]) == 3
+    assert "part-000001.parquet" in capsys.readouterr().err
+    assert main(["cleanup", "here-1", "--force"]) == 0
+    assert not damaged.path.exists()
+
+
 def test_a_narrow_terminal_has_a_line_for_each_run_with_start_and_duration() -> None:
     row = {
         "RUN": "calibration-1127-200914-369e",

@@ -146,6 +146,8 @@ def test_quoted_line_breaks_do_not_confuse_the_blocks(tmp_path: Path) -> None:
 def test_jsonl_numbers_of_a_column_have_one_type(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"x": 1, "y": null}\n\n{"y": [1], "x": 2.5}\n')
     assert list(map(str, from_file(path))) == ["{'x': 1.0, 'y': None}", "{'x': 2.5, 'y': [1]}"]
+    path = write(tmp_path / "b.jsonl", '{"x": 9007199254740993}\n{"x": 0.5}\n')
+    assert list(map(str, from_file(path))) == ["{'x': 9007199254740993}", "{'x': 0.5}"], "no float equals the first"
 
 
 @pytest.mark.parametrize(
@@ -165,6 +167,8 @@ def test_jsonl_numbers_of_a_column_have_one_type(tmp_path: Path) -> None:
         ("a.jsonl", "[1]\n", "expected a JSON object"),
         ("a.jsonl", "{x}\n", "line 1: expected one JSON object per line"),
         ("a.jsonl", '{"x": 18446744073709551615}', "64 bits"),
+        ("a.jsonl", '{"x": [1]}\n{"x": [-1e400]}', "line 2: -1e400 is beyond what a float can be"),
+        ("a.csv", "x\r1\r", "expected lines that end with LF or CRLF"),
         ("a.parquet", "not parquet", "cannot be read as Parquet"),
     ],
 )

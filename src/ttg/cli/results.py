@@ -80,11 +80,12 @@ def results(args: argparse.Namespace) -> int:
 
 def _has_none(folder: RunFolder) -> bool:
     """Whether there are no rows to print, and then says why: an empty table tells nothing."""
+    from ttg.results.dataset import part_paths
     from ttg.run.report import counts
 
     done, dead = counts(folder)
     run, size = folder.spec.run, folder.info.size
-    if done:
+    if done or part_paths(folder.results):
         return False
     if dead == size:
         arguments.say(f"run {run} has no results: every parameter failed, `ttg failed {run} --group` shows why")

@@ -164,9 +164,11 @@ def read_parts(directory: Path) -> list[Part]:
     return [read_part(path) for path in part_paths(directory)]
 
 
-def load_ledger(folder: RunFolder) -> Ledger:
-    """What is settled on disk. Reads footers only, changes nothing: for anybody, also while the run goes on."""
-    return Ledger(folder.spec.size, done=_settled(folder.results), dead=_settled(folder.dead))
+def load_ledger(folder: RunFolder, *, forgiving: bool = False) -> Ledger:
+    """What is settled on disk. Reads footers only, changes nothing: for anybody, also while the run goes on. A damaged
+    part is a ``StorageError``, or if ``forgiving`` settles nothing."""
+    settled = _settled_as_far_as_readable if forgiving else _settled
+    return Ledger(folder.spec.size, done=settled(folder.results), dead=settled(folder.dead))
 
 
 def open_ledger(folder: RunFolder) -> Ledger:
@@ -181,4 +183,12 @@ def _settled(directory: Path) -> BitMap64:
     settled = BitMap64()
     for part in read_parts(directory):
         settled |= part.indices
+    return settled
+
+
+def _settled_as_far_as_readable(directory: Path) -> BitMap64:
+    settled = BitMap64()
+    for path in part_paths(directory):
+        with suppress(StorageError):
+            settled |= read_part(path).indices
     return settled

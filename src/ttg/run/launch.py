@@ -156,6 +156,7 @@ async def _execute(
 ) -> Services | None:
     """The run to its end, with its broker; what is served of it beside, in ``lasting``, goes on."""
     save_sources(folder, request.sources)
+    before = folder.info.epoch
     try:
         request = replace(request, spec=await _with_store(request, folder))
         discard = partial(_is_finished, folder)
@@ -179,7 +180,7 @@ async def _execute(
             forget_run(folder, request.settings.home, delete=True)  # it never began: its folder is free again
             if request.spec.store:
                 clear_store(request.spec.store)
-        elif folder.info.epoch and not isinstance(error, RunStopped | RunConflictError):
+        elif folder.info.epoch > before and not isinstance(error, RunStopped | RunConflictError):
             settled = folder.info.done + folder.info.dead
             kept = f"{settled:,} of {folder.info.size:,} parameters are settled, and kept"
             error.add_note(f"{kept}: `ttg resume {request.spec.run}` goes on")

@@ -140,12 +140,15 @@ class Finished:
 
 
 def counts(folder: RunFolder) -> tuple[int, int]:
-    """Results and dead letters on disk. Of a run that is not over its parts tell, since its coordinator cannot."""
+    """Results and dead letters on disk. Of a run that is not over its parts tell, since its coordinator cannot; who
+    needs the rows of a damaged one is told so then, and not whoever lists runs, or removes one."""
     if folder.info.state is not RunStatus.ACTIVE:
         return folder.info.done, folder.info.dead
     from ttg.results.dataset import load_ledger
 
-    ledger = load_ledger(folder)  # only looks: what a coordinator is writing just now is not ours to tidy
+    ledger = load_ledger(
+        folder, forgiving=True
+    )  # only looks: what a coordinator is writing just now is not ours to tidy
     return ledger.done_count, ledger.dead_count
 
 

@@ -111,7 +111,8 @@ class CsvReader:
         try:
             yield from filter(None, csv.reader(lines, delimiter=self._delimiter, strict=True))
         except csv.Error as error:
-            raise SpaceError(f"{self._path}, line {lines.number}: {error}") from error
+            why = "expected lines that end with LF or CRLF, got CR" if "universal-newline" in str(error) else error
+            raise SpaceError(f"{self._path}, line {lines.number}: {why}") from error
 
     def _scan(self, position: int, number: int) -> list[str]:
         seen: list[set[str]] = [set() for _ in self.names]
@@ -242,11 +243,18 @@ class JsonlReader:
         return {name: [self._value(name, row[name]) for row in rows] for name in self.names}
 
     def _value(self, name: str, value: Any) -> Any:
-        return float(value) if type(value) is int and name in self._floats else value
+        if type(value) is int and name in self._floats and value == (near := float(value)):
+            return near
+        return value
+
+
+_LARGE = re.compile(r"\d[eE]\+?[1-9]\d\d|\d{309}", re.ASCII)
 
 
 def _json_value(line: str, where: str) -> Any:
     try:
+        if _LARGE.search(line):
+            _expect_finite(line, where)
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         import json
@@ -254,6 +262,19 @@ def _json_value(line: str, where: str) -> Any:
         with contextlib.suppress(ValueError):  # Python's own writes NaN, Infinity and halves of surrogate pairs, too
             return json.loads(line)
         raise SpaceError(f"{where}: expected one JSON object per line: {error}") from error
+
+
+def _expect_finite(line: str, where: str) -> None:
+    """Decoders take a number beyond what a float can be for infinity."""
+    import json
+
+    def finite(digits: str) -> float:
+        if math.isinf(value := float(digits)):
+            raise SpaceError(f"{where}: {digits[:40]} is beyond what a float can be: write Infinity, or text")
+        return value
+
+    with contextlib.suppress(ValueError):
+        json.loads(line, parse_float=finite)
 
 
 # ---------------------------------------------------------------------------------------------- lines
