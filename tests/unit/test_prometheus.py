@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from synthetic import BEGAN, Fleet
 from tools import need_program
@@ -54,6 +55,12 @@ def test_the_metrics_are_the_views_figures() -> None:
     assert found['ttg_queue_messages_unacknowledged{queue="ttg.tasks"}'] == tasks.unacknowledged
     assert found['ttg_workers{state="lost"}'] == 1
     assert found["ttg_tasks_taken_over_total"] == 1
+
+
+def test_a_paused_run_is_not_at_work_so_that_nobody_is_called_for_its_standing_still() -> None:
+    view = played(Fleet(), until=0.5)
+    paused = replace(view, runs=[replace(view.runs[0], paused=True)])
+    assert [samples(render(one))[f'ttg_run_active{{run="{view.runs[0].run}"}}'] for one in (view, paused)] == [1, 0]
 
 
 def test_figures_of_an_absent_broker_are_left_out() -> None:

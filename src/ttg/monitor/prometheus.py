@@ -77,8 +77,8 @@ def _queues(queues: list[QueueView]) -> Iterator[Family]:
 
 
 def _active(runs: list[RunView]) -> Family:
-    text = "1 while the run's coordinator is at work, 0 when it ended or is silent."
-    at_work = ((run.run, float(run.status is RunStatus.ACTIVE and not run.stale)) for run in runs)
+    text = "1 while the run's coordinator is at work, 0 when it ended, is silent, or is told to pause."
+    at_work = ((run.run, float(run.status is RunStatus.ACTIVE and not run.stale and not run.paused)) for run in runs)
     return _labelled(gauge("ttg_run_active", text, labels=["run"]), at_work)
 
 
