@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 
 from ttg import descendants
 
@@ -119,9 +118,16 @@ class _Execution:
             self._pipes[ours] = tail
             self._ends.append(end)
             os.set_blocking(ours, False)
-        ends = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((_nothing(), *self._ends))]
+        nothing = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+        ends = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(self._ends, 1)]
         return os.posix_spawn(
-            file, arguments, environment, file_actions=ends, setpgroup=0, setsigdef=_INHERITED, setsigmask=()
+            file,
+            arguments,
+            environment,
+            file_actions=[nothing, *ends],
+            setpgroup=0,
+            setsigdef=_INHERITED,
+            setsigmask=(),
         )
 
     def __enter__(self) -> _Execution:
@@ -197,9 +203,3 @@ class _Execution:
         """What became of it."""
         assert self._code is not None
         return Ended(self._code, self._output, self._errors)
-
-
-@cache
-def _nothing() -> int:
-    """Standard input: opened once."""
-    return os.open(os.devnull, os.O_RDONLY)
