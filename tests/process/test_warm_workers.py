@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from live_workloads import slow
 
 import ttg
 from runs import children_of, command_of, descendants_of, eventually
-from ttg.errors import SettingsError
+from ttg.errors import RunStopped, SettingsError
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -186,3 +187,15 @@ def test_a_forked_process_need_not_wait_for_workers_of_another() -> None:
             workers.close()
             os._exit(42)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
+
+
+def test_who_uses_workers_that_are_closed_is_told_so() -> None:
+    with ttg.workers(1) as workers, ttg.Executor() as executor:
+        run = ttg.start(slow, {"x": range(10_000)}, progress=False)
+        eventually(lambda: run.progress.done, "the run has begun")
+        future = executor.submit(signal.pause)
+        workers._session.close()
+        with pytest.raises(BrokenExecutor, match=r"the ttg.workers that this used were closed"):
+            future.result(60)
+    with pytest.raises(RunStopped, match=r"the ttg.workers that this used were closed"):
+        run.wait(60)

@@ -218,3 +218,13 @@ def test_a_function_whose_pickle_is_gone_is_named(tmp_path: Path) -> None:
     (tmp_path / spec.function.packed).unlink()
     with pytest.raises(FunctionError, match=r"<lambda>: its pickle cannot be read: .* No such file"):
         with_pickles(spec, tmp_path.joinpath)
+
+
+def test_a_folder_that_somebody_has_removed_is_empty_and_can_be_forgotten(tmp_path: Path) -> None:
+    """Why its run has ended is told, not that there is nothing to remove."""
+    folder = RunFolder.create(tmp_path / "r", spec_of(5), tmp_path / "home")
+    assert folder.is_empty
+    shutil.rmtree(folder.path)
+    assert folder.is_empty
+    forget_run(folder, tmp_path / "home", delete=True)
+    assert not list_runs(tmp_path / "home")

@@ -125,8 +125,8 @@ class RunFolder:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of the run is on disk, neither results nor dead letters."""
-        return not any(self.results.iterdir()) and not any(self.dead.iterdir())
+        """Whether nothing of the run is on disk, neither results nor dead letters; somebody may have removed all."""
+        return not any(self.results.glob("*")) and not any(self.dead.glob("*"))
 
     @property
     def results(self) -> Path:
@@ -394,5 +394,5 @@ def forget_run(folder: RunFolder, home: Path, *, delete: bool = False) -> None:
     link = home / "runs" / folder.spec.run
     if link.is_symlink() and link.readlink() == folder.path:
         link.unlink()
-    if delete:
+    if delete and folder.path.exists():
         shutil.rmtree(folder.path)

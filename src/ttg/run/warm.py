@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ttg.errors import TTGError
+from ttg.errors import RunStopped, TTGError
 from ttg.results.folder import LOGS
 from ttg.run.at_exit import Turn, at_exit
 from ttg.run.events import Event
@@ -82,6 +82,12 @@ class Session:
 
     async def ensure(self) -> None:
         """What of the broker is gone is started again, but not by those who use it."""
+        self.check_open()
+
+    def check_open(self) -> None:
+        """Raise ``RunStopped`` once nobody starts anything any more."""
+        if self.closed:
+            raise RunStopped("the ttg.workers that this used were closed; `ttg.resume` goes on with a run")
 
     @asynccontextmanager
     async def joined(self, run: str, folder: Path, retry_delay_ms: int) -> AsyncIterator[tuple[Broker, LocalWorkers]]:
@@ -95,7 +101,7 @@ class Session:
         try:
             place.mkdir(exist_ok=True)
             (place / URL_FILE).write_text(self.url, encoding="utf-8")
-            yield broker, _Shared(self._workers)
+            yield broker, _Shared(self, self._workers)
         finally:
             await broker.close()
             shutil.rmtree(place, ignore_errors=True)
@@ -157,12 +163,13 @@ class Session:
 class _Shared(LocalWorkers):
     """Workers as one of those sees them who use them: others start and end them."""
 
-    def __init__(self, workers: LocalWorkers) -> None:
+    def __init__(self, session: Session, workers: LocalWorkers) -> None:
         super().__init__(workers.command, workers.count)
-        self._all = workers
+        self._session, self._all = session, workers
 
     def look(self, drained: Collection[str] = ()) -> list[int]:
-        """Nobody's death is this run's matter."""
+        """Nobody's death is this run's matter, but the end of all."""
+        self._session.check_open()
         return []
 
     @property
