@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ttg.errors import StorageError
+from ttg.errors import SpaceError, StorageError
 from ttg.function.members import loaded_member
 from ttg.messages.rows import packed
 from ttg.results import row_file
@@ -35,6 +35,43 @@ def saved(tmp_path: Path, space: Space, version: int = 3) -> RunFolder:
     folder = RunFolder.create(tmp_path / "run", spec)
     save_rows(folder, space)
     return RunFolder.open(folder.path)
+
+
+HARD: dict[str, tuple[pa.Array, str]] = {
+    "too large": (pa.array([1, None, 1 << 63, 2], pa.uint64()), "9223372036854775808 does not fit 64 bits"),
+    "within": (pa.array([[1], None, [1 << 63]], pa.list_(pa.uint64())), "9223372036854775808 does not fit 64 bits"),
+    "too fine": (pa.array([0, 1001, 2000], pa.timestamp("ns")), "holds times with nanoseconds"),
+    "too late": (pa.array([0, 10**12, 1], pa.timestamp("s")), "Python, which knows the years 1 to 9999"),
+    "later": (pa.array([0, 10**15, 1], pa.timestamp("s")), "Python, which knows the years 1 to 9999"),
+    "long": (pa.array(["a", "b" * (9 << 20), None]), "a value of 9 MiB is too large to travel"),
+    "dict": (pa.array([{"a": 1}, {"a": 1 << 63}], pa.struct({"a": pa.uint64()})), "does not fit 64 bits"),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_what_a_parquet_file_has_far_behind_is_refused_before_the_run(name: str, tmp_path: Path) -> None:
+    """300,000 rows ended at 99 %, with a file that the run's folder no longer had, and could not be resumed."""
+    column, words = HARD[name]
+    easy = pa.nulls(3, column.type)
+    pq.write_table(pa.table({"x": pa.chunked_array([easy, column, easy])}), tmp_path / "t.parquet", row_group_size=3)
+    with pytest.raises(SpaceError, match=f"t.parquet, column 'x': .*{words}"):
+        saved(tmp_path, from_file(tmp_path / "t.parquet"))
+
+
+def test_what_python_has_is_not_refused(tmp_path: Path) -> None:
+    table = {
+        "a": pa.array([1, (1 << 63) - 1, None], pa.uint64()),
+        "b": pa.array([0, 253_402_300_799, None], pa.timestamp("s")),
+        "c": pa.array([[b"x"], [], None]),
+        "d": pa.array(["x", "y", None]).dictionary_encode(),
+        "e": pa.array([{"f": None}, None, {"f": [1]}]),
+        "g": pa.array([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+        "h": pa.array([None, None, None], pa.time64("ns")),
+        "i": pa.array(["1", "2", None]).cast(pa.decimal128(20, 3)),
+    }
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    space = from_file(tmp_path / "t.parquet")
+    assert list(space_of(saved(tmp_path, space))) == list(space)
 
 
 def test_any_sources_come_back_in_their_places(tmp_path: Path) -> None:

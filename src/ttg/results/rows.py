@@ -35,6 +35,7 @@ def save_rows(folder: RunFolder, space: Space) -> None:
         place.mkdir(exist_ok=True)
         for number, source in enumerate(space.sources()):
             if isinstance(source, FileRows) and source.is_columnar:
+                source.check()
                 shutil.copyfile(source.path, place / f"{number}{source.path.suffix.lower()}")
             else:
                 write_rows(place / f"{number}{COLUMNS}", source)

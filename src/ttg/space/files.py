@@ -137,6 +137,11 @@ class FileRows(Space):
         """Whether the file holds columns, as it is."""
         return isinstance(self._reader, ParquetReader)
 
+    def check(self) -> None:
+        """``SpaceError`` for a value that cannot be a parameter, which is otherwise seen when it is needed."""
+        if isinstance(self._reader, ParquetReader):
+            self._reader.check(self.names)
+
     def columns(self, start: int, stop: int) -> dict[str, Sequence[Any]]:
         pieces = list(self._pieces(start, stop))
         return {name: list(chain.from_iterable(piece[name] for piece in pieces)) for name in self.names}

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ttg.errors import SpaceError
-from ttg.space.values import INTEGERS, plain, plain_values
+from ttg.space.values import INTEGERS, MAX_BYTES, plain, plain_values
 
 BLOCK_ROWS = 4096
 MANY_ROWS = 1024
@@ -361,23 +361,65 @@ class ParquetReader:
         columns = [(name, rows.column(name), f"{self._path}, column {name!r}") for name in self.names]
         return {name: plain_values(values_of(column, where), where) for name, column, where in columns}
 
+    def check(self, names: Sequence[str]) -> None:
+        """``SpaceError`` for a value that cannot be a parameter: half of a run is no place to find it."""
+        for group in range(self._file.num_row_groups):
+            for name in names:
+                column = self._file.read_row_group(group, columns=[name]).column(name)
+                _check(column, f"{self._path}, column {name!r}")
+
+
+def _check(column: Any, where: str) -> None:
+    """Of numbers and times the least and the greatest tell, once they are Python's; of text the longest. What has no
+    such order is converted as it would be later."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        longest = compute.max(compute.binary_length(column)).as_py() or 0
+        column = column.slice(0, 0) if longest <= MAX_BYTES else column
+    elif pa.types.is_temporal(kind) or pa.types.is_uint64(kind):
+        ends = compute.min_max(_in_microseconds(column, where))
+        column = pa.concat_arrays([pa.repeat(ends[end], 1) for end in ("min", "max")])
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _check(compute.list_flatten(column), where)
+    elif pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        return None
+    for start in range(0, len(column), BLOCK_ROWS):
+        plain_values(values_of(column.slice(start, BLOCK_ROWS), where), where)
+    return None
+
 
 def values_of(column: Any, where: str) -> list[Any]:
     """The Python values of an Arrow column: times with microseconds, as Python has them, and time zones by name."""
+    zone = getattr(column.type, "tz", None)
+    column = _in_microseconds(column, where)
+    try:
+        values = list_of(column)
+        return values if zone is None else [value and value.astimezone(_zone(zone)) for value in values]
+    except (OverflowError, ValueError) as error:
+        raise SpaceError(f"{where}: {_BEYOND} ({error})") from error
+
+
+def _in_microseconds(column: Any, where: str) -> Any:
+    """A column of times as Python has them, any other as it is."""
     import pyarrow as pa
 
     kind = column.type
     fine = {"timestamp": pa.timestamp("us", getattr(kind, "tz", None)), "duration": pa.duration("us")}
     wanted = pa.time64("us") if pa.types.is_time64(kind) else fine.get(str(kind).partition("[")[0])
     try:
-        values = list_of(column.cast(wanted) if wanted else column)
+        return column.cast(wanted) if wanted else column
     except pa.ArrowInvalid as error:
-        raise SpaceError(
-            f"{where}: holds times with nanoseconds, which Python's datetime lacks: round them to microseconds, or "
-            f"give the column as integers ({error})"
-        ) from error
-    zone = getattr(kind, "tz", None)
-    return values if zone is None else [value and value.astimezone(_zone(zone)) for value in values]
+        raise SpaceError(f"{where}: {_TOO_FINE if 'lose data' in str(error) else _BEYOND} ({error})") from error
+
+
+_TOO_FINE = (
+    "holds times with nanoseconds, which Python's datetime lacks: round them to microseconds, or give the column as "
+    "integers"
+)
+_BEYOND = "holds times beyond those of Python, which knows the years 1 to 9999: give the column as integers or text"
 
 
 def list_of(column: Any) -> list[Any]:
