@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import os
+import signal
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from runs import eventually
 from ttg.cli import main
 from ttg.errors import InputError
 from ttg.kube import cluster
@@ -360,6 +363,19 @@ def test_a_dataset_is_fetched_later(
     )
     assert main(["kube", "fetch", "r1", "--out", "other"]) == 3
     assert "Cannot stat: No such file or directory: there is no such run on the claim" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_a_dataset_is_fetched_leaves_nothing_behind(fake: Fake, tmp_path: Path) -> None:
+    fake.answer(["exec"], lasts=True)
+    command = [sys.executable, "-m", "ttg", "kube", "fetch", "r1", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    eventually(lambda: (fake.folder / "calls.jsonl").exists() and fake.calls("exec"), "the transfer is under way")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to kubectl, too
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 4, said
+    assert "`ttg kube fetch r1` follows it" in said
+    assert fake.recorded()[-1]["arguments"][2:4] == ["delete", f"pod/{fake.applied()[0]['metadata']['name']}"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
 
 
 STOPPED = b"""{"spec": {"run": "r1", "function": {"kind": "module", "location": "m", "name": "f"}, "space": {},

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from ttg.demo.local_rabbitmq import free_ports
 PASSWORD = "of-a/test"  # noqa: S105 - made up
 QUOTA = 'pods "ttg-worker-r1-0" is forbidden: exceeded quota: team, requested: pods=1, used: pods=10, limited: pods=10'
 ADVICE = "ask for fewer workers or less memory, or raise the namespace's quota"
-LATER = "0/4 nodes are available: 4 Insufficient cpu."
 
 
 @pytest.fixture
@@ -34,16 +34,12 @@ def cluster(fake: Fake) -> Iterator[Fake]:  # noqa: F811
     server = RedisServer(valkey_program(), *options).start()
     fake.answer(["get", "jsonpath={.data.password}"], stdout="b2YtYS90ZXN0")
     fake.answer(["get", "jobs,statefulsets,pods"], stdout={"items": [job("ttg-worker-r1")]})
-    warn(fake, QUOTA)
+    event = {"message": QUOTA, "involvedObject": {"name": "ttg-worker-r1"}}
+    fake.answer(["get", "events"], stdout={"items": [event]})
     fake.answer(["port-forward", "service/ttg-redis"], stdout=f"Forwarding from 127.0.0.1:{port} -> 6379\n", lasts=True)
     fake.answer(["port-forward"], stdout=f"Forwarding from 127.0.0.1:{port} -> 6379\n", times=1)  # and breaks
     yield fake
     server.close()
-
-
-def warn(cluster: Fake, message: str) -> None:
-    event = {"message": message, "involvedObject": {"name": "ttg-worker-r1"}}
-    cluster.answer(["get", "events"], stdout={"items": [event]})
 
 
 def test_the_dashboard_tells_what_the_cluster_warns_of(cluster: Fake, tmp_path: Path) -> None:
@@ -57,8 +53,6 @@ def test_the_dashboard_tells_what_the_cluster_warns_of(cluster: Fake, tmp_path: 
         assert cluster.calls("port-forward")[1]["arguments"][-1] == f"{forwarded_port(cluster)}:6379"
         eventually(lambda: texts(link) == [f"{QUOTA}: {ADVICE}"], "the warning is there")
         assert view(link)["connected"]
-        warn(cluster, LATER)
-        eventually(lambda: len(texts(link)) == 2, "and so is the next one")
     finally:
         below = descendants_of(process.pid)
         process.terminate()
@@ -81,7 +75,9 @@ def view(link: str) -> Any:
 
 
 def texts(link: str) -> list[str]:
-    return [fault["text"] for fault in view(link)["faults"]]
+    with suppress(OSError):  # busy
+        return [fault["text"] for fault in view(link)["faults"]]
+    return []
 
 
 def test_a_broker_that_cannot_be_forwarded_is_one_line(
