@@ -123,10 +123,12 @@ def explain(stderr: str) -> str:
     return text
 
 
+OTHER_CONTEXTS = "`kubectl config get-contexts` lists yours"
 OTHER_SETTINGS = "what is there was made with other options: give the same ones, or remove it first (`ttg kube down`)"
 ADVICE = {
     "Cannot stat": "there is no such run on the claim",
-    'context "': "`kubectl config get-contexts` lists yours",
+    'context "': OTHER_CONTEXTS,
+    "current-context": OTHER_CONTEXTS,
     "deadline exceeded": "the cluster did not answer in time: `kubectl get nodes` must work",
     "Unauthorized": "log in to the cluster again: `kubectl get nodes` must work",
     'namespaces "': "`ttg kube up` makes the namespace",
