@@ -78,7 +78,8 @@ def test_a_fault_is_recovered_from(config: DemoConfig, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["freeze", "network"])
 def test_a_silent_worker_loses_its_lease(config: DemoConfig, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ttg.demo.perform.LEASE_SECONDS", 1.0)
-    result, _ = show(replace(config, fault=fault))
+    scale = Scale("long enough for a worker to come", 240, 3, 20.0) if fault == "network" else TINY
+    result, _ = show(replace(config, fault=fault, scale=scale))
     assert result.check.passed
     assert result.seen.recovery_seconds is not None
     assert result.seen.victim

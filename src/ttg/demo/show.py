@@ -15,6 +15,7 @@ from ttg.demo.brokers import DemoBroker, Say
 from ttg.demo.faults import Victims, inject
 from ttg.demo.measure import TAKEOVERS, DemoObserver, Observation
 from ttg.demo.network import Proxy
+from ttg.run.fleet import Fleet
 from ttg.run.launch import Running
 from ttg.run.local_workers import LocalWorkers
 from ttg.run.progress import Progress
@@ -119,13 +120,19 @@ class Show:
         if fault == "network":
             await self._start_distant_worker(running)
         wanted = self._share * coordinator.spec.size
-        while coordinator.settled < wanted:  # noqa: ASYNC110 - progress is polled, as any onlooker would
+        while coordinator.settled < wanted or not self._is_at_work(coordinator.fleet):  # noqa: ASYNC110 - as an onlooker
             await asyncio.sleep(POLL_SECONDS)
         assert self._observer is not None
         share = coordinator.settled / coordinator.spec.size
         harm = inject(fault, self._victims(running))
         self._observer.fault_injected(fault, harm.victim, share, harm.text)
         self._tell(f"⚡ {100 * share:.0f} %, after {self.seen.fault_at:.1f} s: {harm.text}")
+
+    def _is_at_work(self, fleet: Fleet) -> bool:
+        """Whether the distant worker, if there is one, has a task: it comes later than the others."""
+        return not self._distant or any(
+            fleet.beats[name][1].holding for name in self._distant.pids if name in fleet.beats
+        )
 
     async def _start_distant_worker(self, running: Running) -> None:
         assert running.workers is not None
