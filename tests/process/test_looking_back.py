@@ -121,7 +121,7 @@ def test_a_failure_that_is_retried_from_the_page_is_mended(home: Path) -> None:
         (cause,) = ask(link, "/api/runs/mend/failures")
         (home / "mended").touch()
         try:
-            named = {name: cause[name] for name in ("kind", "error", "place")}
+            named = {name: cause[name] for name in ("error", "place")}
             assert ask(link, "/api/runs/mend/retry", named) == {"retried": 2}
             eventually(lambda: ask(link, "/api/runs/mend")["view"]["status"] == "finished", "the retry ends")
         finally:
