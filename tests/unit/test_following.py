@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from results_fakes import FileRows, Grid, Run
 
+from ttg.errors import StorageError
 from ttg.results import following
+from ttg.results.dataset import part_paths
 from ttg.results.following import Follower, Row
 
 
@@ -101,3 +103,17 @@ def test_each_index_once_in_any_order_of_events(tmp_path: Path, seed: int, monke
     assert {row["index"] for row in rows if row.failure} == set(run.collector.ledger.dead())
     late = all_of(Follower(run.collector))
     assert sorted(late, key=lambda row: row["index"]) == sorted(rows, key=lambda row: row["index"])
+
+
+def test_a_part_that_cannot_be_read_now_is_read_later(tmp_path: Path) -> None:
+    run = Run(tmp_path / "r", 10)
+    run.add(((0, 4),))
+    run.flush()
+    (part,) = part_paths(run.collector.folder.results)
+    whole = part.read_bytes()
+    part.write_bytes(b"")
+    follower = Follower(run.collector)
+    with pytest.raises(StorageError):
+        follower.take()
+    part.write_bytes(whole)
+    assert indices(all_of(follower)) == [0, 1, 2, 3]

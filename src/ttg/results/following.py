@@ -75,9 +75,9 @@ class Follower:
         yield from self._of_letters(self._letters.of(letters))
         ledger = self._collector.ledger
         if (on_disk := ledger.done_count + ledger.dead_count) != self._on_disk:
-            self._on_disk = on_disk
             yield from self._of_parts(self._collector.folder.results, self._of_table)
             yield from self._of_parts(self._collector.folder.dead, self._of_dead)
+            self._on_disk = on_disk  # not before all was read: what could not be is read the next time
 
     def _of_pieces(self, pieces: Sequence[Piece]) -> Iterator[list[Row]]:
         for table in tables_of(pieces, *self._collector.parameters, AT_ONCE):
