@@ -302,6 +302,43 @@ def test_after_shutdown_without_waiting_the_program_still_waits_at_its_end() -> 
     assert (said.stdout.strip(), said.stderr) == ("apple", "")
 
 
+def test_functions_of_the_main_file_see_what_its_initializer_has_set() -> None:
+    said = program(
+        """
+        import ttg
+        model, filled, count = None, {}, 0
+
+        def set_up(name):
+            global model
+            model = name
+            filled["by"] = name
+
+        def use(data):
+            return model, filled, len(data)
+
+        def counted():
+            global count
+            count += step
+            return count
+
+        step = 1
+        with ttg.workers(1):
+            first = ttg.Executor(initializer=set_up, initargs=("a",))
+            second = ttg.Executor(initializer=set_up, initargs=("b",))
+            for size in (1, 1_000_000, 2):
+                for executor, name in ((first, "a"), (second, "b")):
+                    got = executor.submit(use, name.encode() * size).result()
+                    assert got == (name, {"by": name}, size), got
+                assert list(first.map(use, [b"x"])) == [("a", {"by": "a"}, 1)]
+            print([first.submit(counted).result() for _ in range(3)], [second.submit(counted).result()])
+            step = 10
+            print(first.submit(counted).result())
+            first.shutdown(), second.shutdown()
+        """
+    )
+    assert said.stdout == "[1, 2, 3] [1]\n10\n", said.stderr
+
+
 @pytest.mark.parametrize("how", ["executor.submit(time.sleep, 600).result()", "with executor: wait(executor)"])
 def test_ctrl_c_does_not_wait_for_calls_that_do_not_hear_of_it(how: str, tmp_path: Path) -> None:
     code = f"""

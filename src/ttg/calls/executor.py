@@ -15,6 +15,7 @@ from concurrent.futures import Executor as StandardExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from ttg.calls.queue import Call
@@ -98,7 +99,7 @@ class Executor(StandardExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have ``fn(*args, **kwargs)`` executed. Raises ``RuntimeError`` after :meth:`shutdown`, ``BrokenExecutor``
         when the executor is broken. What cannot be pickled is the future's exception."""
-        return self.submit_packed(lambda: Packed((fn, args, kwargs)))
+        return self.submit_packed(lambda: Packed((self._common(fn) if _is_of_main(fn) else fn, args, kwargs)))
 
     def submit_packed(self, pack: Callable[[], Packed]) -> Future[Any]:
         """:meth:`submit` for function, positional and keyword arguments that ``pack`` gives."""
@@ -204,6 +205,11 @@ class Executor(StandardExecutor):
         except Exception:
             return fn
         return Common(data) if len(data) <= INLINE_BYTES else fn
+
+
+def _is_of_main(fn: Any) -> bool:
+    """Whether it travels by value, and its globals are to stay from call to call as those of other functions do."""
+    return isinstance(fn, FunctionType) and fn.__module__ == "__main__" and fn.__closure__ is None
 
 
 class Common:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from ttg.errors import FunctionError
-from ttg.function import FindInput, no_input
+from ttg.function import FindInput, initialized, no_input
 from ttg.function.packing import unpacked
 from ttg.function.sealed import key_of, seal, unsealed
 from ttg.worker.failures import outside_of_ttg
@@ -45,27 +45,29 @@ class CallRunner:
         self._initargs = tuple(initargs)
         self._retries = retries
         self._key = b""
-        self._find_input: FindInput = no_input
+        self._context: _Context | None = None
 
     def opened(self, secret: str | bytes | None, find_input: FindInput) -> CallRunner:
         """The same, with what it takes to read calls. Raises what the initializer raises."""
         if not secret:
             raise FunctionError("calls are signed: start the worker with the TTG_SECRET of the program that makes them")
         self._key = key_of(secret, self._identity)
-        self._find_input = find_input
+        self._context = _Context(find_input)
+        self._context.enter()
         if self._initializer is not None:
-            self._initializer(*self._initargs)
+            self._context.globals = initialized.set_by(self._initializer, self._initargs)
         return self
 
     def __call__(self, call: str) -> bytes:
-        _Inputs.find = staticmethod(self._find_input)  # the call before may have been another executor's
+        assert self._context is not None, "not opened"
+        self._context.enter()
         try:
             text = unsealed(self._key, binascii.a2b_base64(call))
         except FunctionError as error:
             return seal(self._key, _raised(error))
         for retries_left in range(self._retries, -1, -1):
             try:
-                function, args, kwargs = self._unpickled(text)
+                function, args, kwargs = _unpickled(text)
                 value = function(*args, **kwargs)
                 break
             except BaseException as error:
@@ -76,11 +78,6 @@ class CallRunner:
         except BaseException as error:
             return seal(self._key, _raised(_not_picklable(value, error)))
 
-    def _unpickled(self, text: memoryview) -> Any:
-        if text[:1] == LARGE:
-            return unpacked(str(text[1:], "ascii"), self._find_input)
-        return pickle.loads(text[1:])  # noqa: S301 - it was sealed by whoever knows the secret
-
 
 class CallResults(ScalarResults):
     """Sealed pickles; a payload is a MessagePack array of them."""
@@ -89,10 +86,21 @@ class CallResults(ScalarResults):
         return msgspec.msgpack.encode(self.items)
 
 
-class _Inputs:
-    """Where the large objects of the call that is executed are found."""
+class _Context:
+    """What the calls of one executor have in common in this process, which may execute those of several."""
 
-    find: FindInput = staticmethod(no_input)
+    def __init__(self, find: FindInput) -> None:
+        self.find = find
+        self.function_from: Callable[[bytes], Callable[..., Any]] = lru_cache(maxsize=64)(pickle.loads)
+        self.globals: initialized.Globals = {}
+
+    def enter(self) -> None:
+        """Before anything of these calls is unpickled."""
+        global _context
+        _context, initialized.current = self, self.globals
+
+
+_context = _Context(no_input)
 
 
 def pickled(value: Any) -> bytes:
@@ -104,20 +112,24 @@ def pickled(value: Any) -> bytes:
     return dumps(value)
 
 
-@lru_cache(maxsize=64)
 def function_from(data: bytes) -> Callable[..., Any]:
     """A function that many calls have in common. It was in a sealed call."""
-    function: Callable[..., Any] = pickle.loads(data)  # noqa: S301
-    return function
+    return _context.function_from(data)
 
 
 @lru_cache(maxsize=8)
 def common_object(name: str) -> Any:
     """A large object that many calls have in common, mapped and not to be written to."""
-    value = unpacked(name, _Inputs.find)
+    value = unpacked(name, _context.find)
     if hasattr(value, "flags"):
         value.flags.writeable = False
     return value
+
+
+def _unpickled(text: memoryview) -> Any:
+    if text[:1] == LARGE:
+        return unpacked(str(text[1:], "ascii"), _context.find)
+    return pickle.loads(text[1:])  # noqa: S301 - it was sealed by whoever knows the secret
 
 
 def _raised(error: BaseException) -> bytes:

@@ -17,6 +17,7 @@ from ttg.function import (
     FindInput,
     Program,
     bind,
+    initialized,
     is_vectorized,
     load,
     no_input,
@@ -153,6 +154,7 @@ def load_run(
 ) -> Loaded:
     """Import the user's module and build the space; ``work`` is where the folders of calls are made. Raises
     ``InputError``, or whatever the user's code raises."""
+    initialized.current = {}  # what there is, is another run's
     function = load(spec.function, secret=secret, path=python_path, find_input=find_input)
     if is_program := isinstance(function, Program):
         Adopting.begin()
