@@ -45,17 +45,19 @@ def redis_triggers(cluster: Cluster) -> list[Object]:
 
 def rabbitmq_triggers(cluster: Cluster) -> list[Object]:
     """Queue lengths over HTTP: over AMQP, KEDA would not see tasks in work and scale to zero in the midst of them.
-    Tasks that are held for long are in queues of their holders, and count with the others."""
-    common = {
+    One trigger for all queues with unfinished tasks: those that are held for long are in queues of their holders, and a
+    delay of its own has a retry queue of its own. Of a queue by name that is not declared yet KEDA gets an error."""
+    metadata = {
         "host": f"http://{_host(cluster)}:{PORTS['rabbitmq']['management']}/",
         "vhostName": "/",
         "protocol": "http",
         "mode": "QueueLength",
         "value": str(TASKS_PER_WORKER),
+        "queueName": r"^ttg\.tasks(\.held\..*|\.retry(\.\d+)?)?$",
+        "useRegex": "true",
+        "pageSize": "500",
     }
-    tasks = {**common, "queueName": r"^ttg\.tasks(\.held\..*)?$", "useRegex": "true", "pageSize": "500"}
-    retries = {**common, "queueName": "ttg.tasks.retry"}
-    return [{"type": "rabbitmq", "metadata": metadata} for metadata in (tasks, retries)]
+    return [{"type": "rabbitmq", "metadata": metadata}]
 
 
 def _host(cluster: Cluster) -> str:
