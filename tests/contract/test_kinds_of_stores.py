@@ -3,7 +3,10 @@ it. What goes wrong is said with what to do."""
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -115,6 +118,28 @@ def test_a_bucket_that_is_missing_is_to_be_made(bucket: S3Server) -> None:
 def test_a_server_that_is_not_there_may_be_misnamed(bucket: S3Server) -> None:
     with pytest.raises(StoreError, match=r"NETWORK_CONNECTION.*: check its address .* and the network"):
         Store.create(bucket.place(port=1), named=True)
+
+
+def test_a_server_that_never_answers_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten more tries than these held a write, and so Ctrl-C, for 94 s. Here it hangs up, for the tries cost less so."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    tries = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            nonlocal tries
+            with suppress(OSError):  # closed
+                while True:
+                    server.accept()[0].close()
+                    tries += 1
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        address = f"endpoint_override=127.0.0.1:{server.getsockname()[1]}&scheme=http&region=us-east-1"
+        with pytest.raises(StoreError, match="check its address"):
+            Store.create(f"s3://bucket/place?{address}", named=True)
+        server.shutdown(socket.SHUT_RDWR)
+    assert 1 <= tries <= 3
 
 
 def test_credentials_that_are_refused_are_to_be_set(bucket: S3Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -42,7 +43,10 @@ class ObjectStore(Store):
     def __init__(self, ref: StoreRef) -> None:
         super().__init__(ref)
         with self.errors():
-            self._files, self._path = fs.FileSystem.from_uri(self.place)
+            files, self._path = fs.FileSystem.from_uri(self.place)
+        # One of a URL asks a server that never answers for 100 s, again and again; one that is made in Python, as a
+        # copy is, three times, for 10 s. Whoever uses a store waits for it anyway, and can be interrupted there.
+        self._files = copy.copy(files) if files.type_name == "s3" else files
 
     def make(self) -> None:
         """Prefixes need not be made. Where Azure grants no token, PyArrow ends the whole process: another one tries."""
