@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -387,7 +387,7 @@ class Coordinator:
             paused=self.submission.paused,
             cause=self.failing.cause,
             at=unix_time(),
-            **asdict(Estimate() if self.submission.paused else self.pace.estimate(retries)),
+            **(Estimate() if self.submission.paused else self.pace.estimate(retries)).figures(),
         )
 
     def _waits_for(self) -> str:
