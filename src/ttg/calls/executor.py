@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import pickle
 import sys
 import threading
 import time
@@ -35,7 +36,7 @@ from ttg.run.secret import with_secret
 from ttg.settings import Settings, read_settings
 from ttg.spec import SPEC_VERSION, Limits, RetryPolicy, RunSpec, new_identity
 from ttg.stores import INLINE_BYTES
-from ttg.worker.calls import INLINE, LARGE, CallRunner, function_from, pickled
+from ttg.worker.calls import INLINE, LARGE, PLAIN, CallRunner, function_from, pickled
 
 SHUT = "cannot schedule new futures after shutdown"
 SHUT_BY_EXIT = "cannot schedule new futures after interpreter shutdown"
@@ -99,7 +100,7 @@ class Executor(StandardExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have ``fn(*args, **kwargs)`` executed. Raises ``RuntimeError`` after :meth:`shutdown`, ``BrokenExecutor``
         when the executor is broken. What cannot be pickled is the future's exception."""
-        return self.submit_packed(lambda: Packed((self._common(fn) if _is_of_main(fn) else fn, args, kwargs)))
+        return self.submit_packed(lambda: _packed(self._common(fn) if _is_of_main(fn) else fn, args, kwargs))
 
     def submit_packed(self, pack: Callable[[], Packed]) -> Future[Any]:
         """:meth:`submit` for function, positional and keyword arguments that ``pack`` gives."""
@@ -205,6 +206,14 @@ class Executor(StandardExecutor):
         except Exception:
             return fn
         return Common(data) if len(data) <= INLINE_BYTES else fn
+
+
+def _packed(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
+    """What pickle knows without asking anybody takes a tenth of the time."""
+    known = (
+        isinstance(fn, Common) and PLAIN.issuperset(map(type, args)) and PLAIN.issuperset(map(type, kwargs.values()))
+    )
+    return Packed((fn, args, kwargs), partial(pickle.dumps, protocol=5) if known else None)
 
 
 def _is_of_main(fn: Any) -> bool:

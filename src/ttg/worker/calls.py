@@ -26,7 +26,7 @@ from ttg.worker.scalars import ScalarResults
 INLINE, LARGE = b"i", b"l"
 """What a sealed call is: the pickle itself, or the name of an input of the run that is one."""
 RETURNED, RAISED = b"=", b"!"
-_PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
+PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
 
 
 class CallRunner:
@@ -105,7 +105,7 @@ _context = _Context(no_input)
 
 def pickled(value: Any) -> bytes:
     """``value``, also of a class or function that only this program has."""
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         return pickle.dumps(value, 5)
     from ttg.function.pickling import dumps
 
