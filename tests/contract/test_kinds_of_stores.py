@@ -155,7 +155,10 @@ def test_credentials_that_are_refused_are_to_be_set(bucket: S3Server) -> None:
     ("place", "said"),
     [
         ("/sys/ttg", "expected a folder in which this user can make and remove files"),
-        ("/nowhere/ttg", "expected a folder /nowhere for the store, found none: make it, or mount it"),
+        (
+            "/nowhere/ttg",
+            "expected a folder /nowhere for the store, found none: make it, mount it, or name another --store",
+        ),
         ("file:///nowhere/ttg", "expected a folder /nowhere for the store"),
         ("memory://ttg", "expected a folder, or s3://, gs:// or abfs://"),
         ("tape://ttg", "expected a folder, or s3://, gs:// or abfs://"),

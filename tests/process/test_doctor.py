@@ -181,6 +181,22 @@ def test_rabbitmq(rabbitmq: RabbitMQServer, monkeypatch: pytest.MonkeyPatch) -> 
     assert levels(rabbitmq.url)["messages"] == "good"
 
 
+def test_a_policy_that_throws_tasks_away_is_named(rabbitmq: RabbitMQServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for three a run of 300 did one parameter a second, and did not say why."""
+    monkeypatch.setenv("TTG_NAMESPACE", "checkup")
+    set_policy = ("set_policy", "--apply-to", "queues")
+    try:
+        asyncio.run(rabbitmq.control(*set_policy, "others", "^other", '{"max-length": 3}'))
+        assert "policies" not in findings(rabbitmq.url)
+        asyncio.run(rabbitmq.control(*set_policy, "small", "^check", '{"max-length": 3, "message-ttl": 60000}'))
+        finding = findings(rabbitmq.url)["policies"]
+        assert finding.level == "problem"
+        assert "'small' gives checkup.tasks max-length 3, message-ttl 60000" in finding.text
+    finally:
+        asyncio.run(rabbitmq.control("clear_policy", "small"))
+        asyncio.run(rabbitmq.control("clear_policy", "others"))
+
+
 def test_what_other_servers_and_fronts_of_rabbitmq_are_told() -> None:
     assert [checks.version("RabbitMQ", number)[0] for number in ("3.9.1", "4.1.0-rc.1")] == ["problem", "good"]
     level, _, text, _ = checks.version("LavinMQ", "2.1.0")

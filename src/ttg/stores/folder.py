@@ -38,7 +38,8 @@ class FolderStore(Store):
     def make(self) -> None:
         """In a folder that is there: nothing of ours is made where a disk is not mounted."""
         if not self._folder.parent.is_dir():
-            raise StoreError(f"expected a folder {self._folder.parent} for the store, found none: make it, or mount it")
+            text = f"expected a folder {self._folder.parent} for the store, found none"
+            raise StoreError(f"{text}: make it, mount it, or name another --store")
         with self.errors():
             self._folder.mkdir(exist_ok=True)
 

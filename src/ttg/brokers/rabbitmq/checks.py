@@ -7,6 +7,7 @@ import os
 import re
 import urllib.error
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from ttg.brokers.base import BrokerConfig, Unserved
@@ -18,7 +19,7 @@ from ttg.brokers.rabbitmq.connection import (
     consumer_timeout_of,
     is_single_node,
 )
-from ttg.brokers.rabbitmq.management import nodes_of
+from ttg.brokers.rabbitmq.management import nodes_of, policies_of
 from ttg.brokers.rabbitmq.pool import Connections
 from ttg.brokers.rabbitmq.repair import find_unserved
 from ttg.brokers.rabbitmq.topology import Topology
@@ -29,6 +30,7 @@ Finding = tuple[str, str, str, str]
 OLDEST_VERSION = (3, 10)
 MIB, GIB = 1 << 20, 1 << 30
 LOOKS = 6
+LOSING = ("max-length", "max-length-bytes", "message-ttl", "expires")
 LARGEST_MESSAGE = 16 * MIB
 """A payload has up to 15 MiB; its header is the rest."""
 
@@ -143,7 +145,26 @@ def _nodes(config: BrokerConfig, login: Login) -> list[Finding]:
             ("note", "management", f"not reachable, so alarms and unacknowledged counts stay unknown: {error}", advice)
         ]
     answers = ("good", "management", "the management API answers", "")
-    return [answers, *single_node(config, len(nodes)), *(f for node in nodes for f in _alarms(node))]
+    alarms = (finding for node in nodes for finding in _alarms(node))
+    return [answers, *single_node(config, len(nodes)), *alarms, *_policies(config, login)]
+
+
+def _policies(config: BrokerConfig, login: Login) -> Iterator[Finding]:
+    """Those by which RabbitMQ throws tasks away, as far as this account may see policies."""
+    tasks = f"{config.namespace}.tasks"
+    with suppress(OSError, ValueError):
+        for policy in policies_of(config, login):
+            limits = [f"{name} {value}" for name, value in policy["definition"].items() if name in LOSING]
+            if limits and policy["apply-to"] != "exchanges" and _matches(policy["pattern"], tasks):
+                text = f"{policy['name']!r} gives {tasks} {', '.join(limits)}: what it throws away is submitted again"
+                yield "problem", "policies", text, "give the policy a pattern that leaves these queues out"
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern, name) is not None
+    except re.error:  # Erlang's expressions are not all Python's
+        return False
 
 
 def single_node(config: BrokerConfig, nodes: int) -> list[Finding]:

@@ -73,6 +73,14 @@ def nodes_of(config: BrokerConfig, login: Login) -> list[dict[str, Any]]:
     return found
 
 
+def policies_of(config: BrokerConfig, login: Login) -> list[dict[str, Any]]:
+    """The policies of our virtual host, the operators' among them. Raises as :func:`ask`."""
+    there = endpoint(config, login)
+    front, _, vhost = there.url.partition("?")[0].partition("/api/queues/")
+    kinds = ("policies", "operator-policies")
+    return [policy for kind in kinds for policy in ask(replace(there, url=f"{front}/api/{kind}/{vhost}"), config)]
+
+
 def ask(there: Endpoint, config: BrokerConfig) -> Any:
     """What the API answers, decoded. Raises ``OSError`` and ``ValueError``; blocking."""
     request = urllib.request.Request(there.url, headers={"Authorization": there.authorization})
