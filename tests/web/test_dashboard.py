@@ -182,8 +182,10 @@ def test_a_dashboard_that_is_gone_makes_the_page_say_so(page: Page, stage: Stage
 
 def test_a_dashboard_that_ends_says_goodbye_and_is_not_called_lost(page: Page, stage: Stage) -> None:
     with playing(stage) as address:
-        open_page(page, address, "overview")
+        open_page(page, address, f"run/{stage.fleet.run}/overview")
+        expect(page.locator("#run-throughput svg")).to_be_visible()
     expect(page.locator("#note")).to_have_text("The show is over.")
+    expect(page.locator(".figures")).to_be_visible()
     expect(page.locator("#link")).to_have_text("ended")
     expect(page.locator("#banner")).to_be_hidden()
 

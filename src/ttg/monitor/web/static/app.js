@@ -43,6 +43,7 @@ async function show() {
   if (!state.view) return;
   state.route = route(state.view.runs[0]?.run);
   listen();
+  state.page = state.kept?.of === state.route.run ? state.kept : null;  // what was last heard of a run stays when the dashboard ends
   if (!state.view.broker.watched && !OF_RUNS.includes(state.route.page)) state.route.page = "runs";
   const { page, run, tab } = state.route, { title, build, draw } = PAGES[page];
   const heading = page === "run" ? `Run ${run}` : page === "compare" ? compareTitle(state.route.runs) : title;
@@ -106,14 +107,14 @@ function listen() {
   if (wanted === listening) return;
   source?.close();
   listening = wanted;
-  state.page = null;
   if (!wanted) return;
+  const { run } = state.route;
   source = new EventSource(wanted);
   source.onmessage = ({ data }) => {
     const news = JSON.parse(data);
     state.view = { ...state.view, ...news };
     if (!("heard_seconds" in news) && news.broker) state.view.heard_seconds = 0;
-    if (news.page) state.page = news.page;
+    if (news.page) state.kept = { of: run, ...news.page };
     state.heard = performance.now();
     if (news.farewell) source.close();
     show();
