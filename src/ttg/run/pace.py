@@ -108,7 +108,9 @@ class Retries(msgspec.Struct):
         return min(self.waiting, sum(count for _, count in self.due))
 
     def note(self, now: float) -> str:
-        """``waiting for 4 retries, next in 3 s``."""
+        """``waiting for 4 retries, next in 3 s``, or nothing when none is."""
+        if not self.waiting:
+            return ""
         self._forget_past(now)
         soon = f", next in {ceil(self.due[0][0] - now)} s" if self.due else ""
         return f"waiting for {self.waiting:,} {'retry' if self.waiting == 1 else 'retries'}{soon}"
