@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ttg.brokers.base import BrokerConfig, BrokerStats, QueueStats
 from ttg.brokers.rabbitmq.connection import AmqpConnection
@@ -26,16 +25,18 @@ class Figures:
 
     async def look(self, connection: AmqpConnection, *, logs: bool = True) -> BrokerStats:
         """Sizes, consumers and, where somebody can tell, what is unacknowledged; of the ``logs`` only if wanted."""
-        (work, mine), seen = await asyncio.gather(self._work(connection), self._management.queues())
-        streams = await self._topology.stream_lengths(connection) if logs else {}
+        seen = await self._management.queues()
         known, actual = Names.within(self._namespace), self._topology.names
+        delayed = [name for name in seen if name.startswith(f"{actual.retry}.")]  # also of delays that others chose
+        work, mine = await self._work(connection, delayed)
+        streams = await self._topology.stream_lengths(connection) if logs else {}
         column = "messages_unacknowledged"
         unacknowledged = {name: row[column] for name, row in seen.items() if column in row}
         held = sum(row.get("messages", 0) for name, row in seen.items() if name.startswith(actual.held("")))
         unacknowledged[actual.tasks] = max(unacknowledged.get(actual.tasks, 0) + held, mine)
         queues = {
             known.tasks: (actual.tasks,),
-            known.retry: self._topology.retry_queues,
+            known.retry: tuple(dict.fromkeys((*self._topology.retry_queues, *delayed))),
             known.dlq: (actual.dlq,),
             known.results: (actual.results,),
             known.events: (actual.events,),
@@ -43,11 +44,11 @@ class Figures:
         rows = tuple(_row(name, names, work | streams, unacknowledged) for name, names in queues.items())
         return BrokerStats("rabbitmq", connection.about("version"), rows)
 
-    async def _work(self, connection: AmqpConnection) -> tuple[Lengths, int]:
+    async def _work(self, connection: AmqpConnection, others: Iterable[str]) -> tuple[Lengths, int]:
         """The work queues' lengths and how many tasks we hold: seen twice alike, lest one on its way is missed."""
         before = None
         for _ in range(MOST_LOOKS):
-            lengths, mine = await self._topology.work_lengths(connection), self._held()
+            lengths, mine = await self._topology.work_lengths(connection, others), self._held()
             if not mine or (lengths, mine) == before:
                 break
             before = (lengths, mine)
