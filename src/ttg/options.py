@@ -159,7 +159,7 @@ OWN_ACCOUNT = "a cluster has a broker of its own, whose account is in a Secret"
 IMAGE = f"ttg-worker:v{__version__}"
 SENT = "a file or folder that goes along, and lies beside the function's file under its own name; may be repeated"
 ON_CLUSTER_ONLY = "it goes with --on kubernetes"
-PORT_IN_CLUSTER = "workers of a cluster serve metrics on port 9464"
+PORT_IN_CLUSTER = "workers and coordinators of a cluster serve metrics on port 9464"
 FORWARDED = "`ttg kube dashboard` shows it"
 
 

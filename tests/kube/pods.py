@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ttg.kube.jobs import METRICS
 
 PROGRAMS = {
     "ttg": f'#!/bin/sh\nexec {sys.executable} -m ttg "$@"\n',
@@ -123,6 +126,7 @@ class Node:
 
 
 def _without_port(words: list[str]) -> list[str]:
+    words = [word.replace(shlex.join(METRICS), "") for word in words]  # in the script of a coordinator
     if "--metrics-port" not in words:
         return words
     place = words.index("--metrics-host")

@@ -91,7 +91,7 @@ def resources(kind: str) -> list[Any]:
 
 @pytest.mark.parametrize(("api", "kind"), SPECS)
 def test_operators_know_every_field(api: str, kind: str) -> None:
-    assert len(resources(kind)) == 2
+    assert len(resources(kind)) == (3 if kind == "ServiceMonitor" else 2)
     for item in resources(kind):
         assert item["apiVersion"] == api
         jsonschema.validate(item["spec"], SPECS[api, kind])
@@ -124,10 +124,27 @@ def test_autoscalers_start_from_none_and_find_their_deployment() -> None:
         assert "replicas" not in deployment["spec"], "the autoscaler decides"
 
 
-def test_the_monitor_finds_the_workers() -> None:
-    documents = list(yaml.safe_load_all(tree()["overlays/monitoring/monitoring.yaml"]))
-    service = next(item for item in documents if item["kind"] == "Service")
-    monitor = next(item for item in documents if item["metadata"]["name"] == "ttg-workers")
-    wanted = monitor["spec"]["selector"]["matchLabels"]
-    assert wanted.items() <= service["metadata"]["labels"].items()
-    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+@pytest.mark.parametrize("who", ["worker", "coordinator"])
+def test_the_monitors_find_workers_and_coordinators(who: str) -> None:
+    documents = {
+        (item["kind"], item["metadata"]["name"]): item
+        for item in yaml.safe_load_all(tree()["overlays/monitoring/monitoring.yaml"])
+    }
+    monitor = documents["ServiceMonitor", f"ttg-{who}s"]["spec"]
+    wanted = monitor["selector"]["matchLabels"].items()
+    (service,) = (
+        item
+        for (kind, _), item in documents.items()
+        if kind == "Service" and wanted <= item["metadata"]["labels"].items()
+    )
+    assert monitor["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    pods = service["spec"]["selector"].items()
+    assert pods == documents["NetworkPolicy", f"ttg-{who}s-metrics"]["spec"]["podSelector"]["matchLabels"].items()
+    jobs = list(yaml.safe_load_all(tree()["manifests/parallel-jobs-queue.yaml"]))
+    (template,) = (
+        item["spec"]["template"]
+        for item in jobs
+        if item["kind"] == "Job" and pods <= item["spec"]["template"]["metadata"]["labels"].items()
+    )
+    (port,) = template["spec"]["containers"][0]["ports"]
+    assert port == {"name": "metrics", "containerPort": service["spec"]["ports"][0]["port"]}

@@ -28,6 +28,8 @@ from ttg.kube.objects import (
 DATA_CLAIM = "ttg-data"
 READER = "ttg-reader"
 METRICS_PORT = 9464
+METRICS = ("--metrics-host", "0.0.0.0", "--metrics-port", str(METRICS_PORT))
+METRICS_PORTS: list[Object] = [{"name": "metrics", "containerPort": METRICS_PORT}]
 BAD_INPUT, INCOMPLETE, FINISHED_WITH_DEAD_LETTERS, DRAINED = 2, 4, 5, 75  # exit codes of `ttg`, see its --help
 STOPPED = 64 + INCOMPLETE
 """A coordinator's exit code when the run stopped by itself, or was cancelled: another pod would begin again."""
@@ -186,15 +188,14 @@ def reader_pod(cluster: Cluster, name: str = READER) -> Object:
 
 
 def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
-    metrics = ["--metrics-host", "0.0.0.0", "--metrics-port", str(METRICS_PORT)]
     health = {"httpGet": {"path": "/healthz", "port": "metrics"}}
     worker = container(
         "worker",
         cluster.image,
         **({"command": _with_code(sweep, ["ttg"])} if sweep.archive else {}),
-        args=["worker", "--slots", str(sweep.slots), "--grace", "20s", *metrics, *until],
+        args=["worker", "--slots", str(sweep.slots), "--grace", "20s", *METRICS, *until],
         env=[*broker_env(cluster), *env({"HOME": "/tmp", "TTG_HOME": "/tmp/ttg"})],
-        ports=[{"name": "metrics", "containerPort": METRICS_PORT}],
+        ports=METRICS_PORTS,
         livenessProbe={**health, "initialDelaySeconds": 30, "periodSeconds": 15, "failureThreshold": 4},
         resources=resources(sweep.cpu, f"{sweep.pod_mib}Mi"),
         volumeMounts=[mount("temporary", "/tmp"), *_code_mounts(sweep)],
@@ -210,9 +211,10 @@ def _worker_pod(cluster: Cluster, sweep: Sweep, until: list[str]) -> Object:
 
 def _coordinator_pod(cluster: Cluster, sweep: Sweep) -> Object:
     folder = run_folder(sweep.run)
-    script = COORDINATOR_SCRIPT.format(resume=shlex.join(["--workers=0", *sweep.words_to_resume]))
+    own = ["--workers=0", *METRICS]
+    script = COORDINATOR_SCRIPT.format(resume=shlex.join([*own, *sweep.words_to_resume]))
     words, behind = map(_literally, sweep.words), map(_literally, sweep.words_behind)
-    run = [*words, "--workers=0", f"--run-id={sweep.run}", f"--out={folder}", *behind]
+    run = [*words, *own, f"--run-id={sweep.run}", f"--out={folder}", *behind]
     coordinator = container(
         "coordinator",
         cluster.image,
@@ -221,6 +223,7 @@ def _coordinator_pod(cluster: Cluster, sweep: Sweep) -> Object:
             *broker_env(cluster),
             *env({"HOME": "/tmp", "TTG_HOME": "/data/.ttg", "TTG_RUN_IDENTITY": sweep.identity}),
         ],
+        ports=METRICS_PORTS,
         resources=resources("500m", "1Gi"),
         volumeMounts=[mount("data", "/data"), mount("temporary", "/tmp"), *_code_mounts(sweep)],
     )

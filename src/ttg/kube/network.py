@@ -7,6 +7,7 @@ from ttg.kube.jobs import METRICS_PORT
 from ttg.kube.objects import PROJECT, Object, labels, resource
 
 CLIENT = {"ttg.io/broker-client": "true"}
+COORDINATORS = {"app.kubernetes.io/name": "ttg-coordinator"}
 
 
 def network_policies(backend: str) -> list[Object]:
@@ -39,9 +40,11 @@ def operated_policy() -> Object:
 
 
 def metrics_policies() -> list[Object]:
-    """Prometheus, in a namespace labelled ``ttg.io/scrapes=true``, reaches the metrics of workers and RabbitMQ."""
+    """Prometheus, in a namespace labelled ``ttg.io/scrapes=true``, reaches the metrics of workers, coordinators and
+    RabbitMQ."""
     return [
         _policy("ttg-workers-metrics", {"app.kubernetes.io/name": "ttg-worker"}, **_from_monitoring(METRICS_PORT)),
+        _policy("ttg-coordinators-metrics", COORDINATORS, **_from_monitoring(METRICS_PORT)),
         _policy("ttg-rabbitmq-metrics", _broker("rabbitmq"), **_from_monitoring(PORTS["rabbitmq"]["metrics"])),
     ]
 

@@ -66,15 +66,18 @@ def _host(cluster: Cluster) -> str:
 
 
 def monitoring_objects() -> list[Object]:
-    """A headless service over all workers, and monitors for it and for RabbitMQ."""
-    marks = labels("ttg-metrics", "metrics")
-    workers = service("ttg-metrics", marks, {"app.kubernetes.io/name": "ttg-worker"}, {"metrics": METRICS_PORT})
-    workers["spec"]["clusterIP"] = "None"
-    return [
-        workers,
-        _service_monitor("ttg-workers", marks),
-        _service_monitor("ttg-rabbitmq", broker_labels("rabbitmq")),
-    ]
+    """A headless service over all workers, one over all coordinators (who tell of runs and queues), and monitors for
+    them and for RabbitMQ."""
+    services, monitors = [], []
+    for name in ("worker", "coordinator"):
+        marks = labels("ttg-metrics" if name == "worker" else f"ttg-{name}-metrics", "metrics")
+        own = service(
+            marks["app.kubernetes.io/name"], marks, {"app.kubernetes.io/name": f"ttg-{name}"}, {"metrics": METRICS_PORT}
+        )
+        own["spec"]["clusterIP"] = "None"
+        services.append(own)
+        monitors.append(_service_monitor(f"ttg-{name}s", marks))
+    return [*services, *monitors, _service_monitor("ttg-rabbitmq", broker_labels("rabbitmq"))]
 
 
 def _service_monitor(name: str, selected: dict[str, str]) -> Object:
