@@ -151,8 +151,9 @@ def _compare_with_the_run_on_disk(ttg: TtgRun, seen: Prometheus) -> None:
     asked = [sys.executable, "-m", "ttg", "status", str(ttg.folder), "--json"]
     status = json.loads(subprocess.check_output(asked, env=os.environ | {"TTG_HOME": str(ttg.home)}))
     assert status["done"] + status["dead"] == SIZE
-    told = {"done_total": status["done"], "dead": status["dead"]}
-    for name, value in told.items():
-        query = f'max by (run) (ttg_run_parameters_{name}{{run="troubled.1"}})'
-        until(lambda query=query: seen.ask(query), lambda told, value=value: told == {("troubled.1",): value})
-    assert seen.ask("max by (run) (ttg_run_active)") == {("troubled.1",): 0}
+    told = {"parameters_done_total": status["done"], "parameters_dead": status["dead"], "active": 0}
+
+    def seen_at_the_end() -> dict[str, float]:
+        return {name: seen.ask(f"max by (run) (ttg_run_{name})")["troubled.1",] for name in told}
+
+    until(seen_at_the_end, lambda figures: figures == told, within_seconds=60)
