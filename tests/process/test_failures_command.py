@@ -45,7 +45,7 @@ def test_they_are_listed_grouped_shown_and_exported(fragile: TtgRun, tmp_path: P
     code, said = ttg_says(fragile, "failed")
     assert code == 0
     assert "9 dead letters" in said
-    assert "failed  6 × ValueError at failing_workloads.py:17 (fragile): odd one: " in fragile.said()
+    assert "failed  6 × ValueError at failing_workloads.py:18 (fragile): odd one: " in fragile.said()
     assert ", and 1 other cause" in fragile.said()
     code, said = ttg_says(fragile, "failed", "last", "--group", "--json")
     groups = [json.loads(line) for line in said.splitlines()]
@@ -93,7 +93,7 @@ def test_a_hopeless_run_ends_early_and_resumably(ttg: TtgRun) -> None:
     ttg.start("run", f"{WORKLOADS}:hopeless", "i=range(0,100000)", *arguments)
     assert ttg.wait() == 4, ttg.said()
     assert "--max-failures" in ttg.said()
-    assert "mostly of RuntimeError at failing_workloads.py:24 (hopeless): nothing works" in ttg.said()
+    assert "mostly of RuntimeError at failing_workloads.py:25 (hopeless): nothing works" in ttg.said()
     assert 10 < ttg.info()["dead"] < 5_000
 
 
@@ -103,7 +103,7 @@ def test_a_run_in_which_everything_fails_says_so_at_once_and_can_stop(ttg: TtgRu
     ttg.start("run", f"{WORKLOADS}:hopeless", *arguments)
     assert ttg.wait() == 4, ttg.said()
     assert (
-        "parameters all failed alike: RuntimeError at failing_workloads.py:24 (hopeless): nothing works" in ttg.said()
+        "parameters all failed alike: RuntimeError at failing_workloads.py:25 (hopeless): nothing works" in ttg.said()
     )
     assert ttg.info()["dead"] == 0
 
