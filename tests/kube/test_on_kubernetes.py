@@ -240,6 +240,12 @@ def test_a_line_of_shell_is_all_that_workers_execute(fake: Fake, on_cluster: Cal
     assert not [item for item in fake.applied() if item["kind"] == "ConfigMap"], "all is in the image"
 
 
+@pytest.mark.parametrize("program", ["of-the-image", "/opt/of-the-image/model"])
+def test_a_program_may_be_in_the_image_only(fake: Fake, on_cluster: Callable[..., int], program: str) -> None:  # noqa: F811
+    assert on_cluster(program=[program, "{x}"]) == 0
+    assert of_workers(fake)[-2:] == ["--allow-program", f"{program} '{{x}}'"]
+
+
 UNSENT = {
     "missing": ("./model", "expected a program at"),
     "absolute": ("{here}/model", "expected a path from here, ./model: elsewhere it lies in another folder"),

@@ -186,8 +186,8 @@ def _carry_out(run: str, chosen: Options, work: Callable[[Path, Callable[[str], 
 
 
 def _sweep(args: argparse.Namespace, chosen: Options) -> Sweep:
-    from ttg.cli.run import function_of, program_of, space_of
-    from ttg.function import files_of_program
+    from ttg.cli.run import program_of, space_of
+    from ttg.function import check_placeholders, files_of_program
     from ttg.kube.code import with_packages
     from ttg.kube.layout import Sweep
     from ttg.run.request import made_up_id
@@ -198,7 +198,7 @@ def _sweep(args: argparse.Namespace, chosen: Options) -> Sweep:
     if program is None:
         name, files = args.function.rpartition(":")[2], with_packages(_imported_modules(args, chosen))
     else:
-        function_of(args, chosen, space_of(args, chosen).names, program)
+        check_placeholders(program, space_of(args, chosen).names)  # it may be in the image only
         name, files = Path(program.name).name, files_of_program(program, Path.cwd())
     run = chosen.run_id or made_up_id(name)
     return Sweep(run, args.function, tuple(args.axes), chosen, files, program=tuple(args.program))
